@@ -1,0 +1,48 @@
+"""Variational autoencoders for Pyro: models, guides and losses whose parts can be swapped.
+
+Importing this package loads nothing heavy: each name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyro_vaes import data, evaluate, guides, likelihoods, losses, networks, plots, priors, recipes
+    from pyro_vaes.errors import InputError
+    from pyro_vaes.training import Run, fit
+    from pyro_vaes.vae import VAE, Guide
+
+__version__ = "0.1.0"
+
+_HOMES = {"VAE": "vae", "Guide": "vae", "fit": "training", "Run": "training", "InputError": "errors"}
+
+__all__ = [
+    "VAE",
+    "Guide",
+    "InputError",
+    "Run",
+    "data",
+    "evaluate",
+    "fit",
+    "guides",
+    "likelihoods",
+    "losses",
+    "networks",
+    "plots",
+    "priors",
+    "recipes",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_HOMES.get(name, name)}")
+    value = globals()[name] = getattr(module, name) if name in _HOMES else module
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

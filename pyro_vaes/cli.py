@@ -1,0 +1,291 @@
+"""The command line ``pyro-vaes``: signatures and docstrings below are its flags and its help.
+
+Nothing heavy is imported here, so that ``--help`` answers at once; each command imports what it needs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import cyclopts
+import yaml
+from cyclopts import App, Parameter
+
+from pyro_vaes import __version__
+from pyro_vaes.errors import InputError, NonFiniteError, unknown
+from pyro_vaes.options import Options, Switch, integers
+
+if TYPE_CHECKING:
+    from pyro_vaes.data import Data
+    from pyro_vaes.recipes import Settings, System
+
+INTERRUPTED = 130
+OPTIONS = Options()
+
+app = App(
+    name="pyro-vaes",
+    version=__version__,
+    help="Variational autoencoders for Pyro: train, compare inference methods, evaluate.",
+    help_format="plaintext",
+)
+
+
+@app.command
+def train(
+    recipe: str,
+    *,
+    options: Options = OPTIONS,
+    seed: int = 0,
+    published: Switch = False,
+    out: str | None = None,
+    resume: Switch = False,
+) -> None:
+    """Train a recipe.
+
+    Args:
+        recipe: what to train; `pyro-vaes recipes` lists them.
+        options: shared flags.
+        seed: fixes initial weights, data order and noise.
+        published: start from the published settings of the recipe instead of small ones.
+        out: run folder, runs/RECIPE-DATA by default.
+        resume: go on with the run that is there.
+    """
+    from pyro_vaes.training import fit
+
+    settings = options.settings(_recipe_settings(recipe, published))
+    data = options.load(settings, seed)
+    system = _build(recipe, data, settings, seed)
+    folder = out or f"runs/{recipe}-{data.name}"
+    written = dataclasses.asdict(settings) | {"hidden": ",".join(map(str, settings.hidden))}
+    root = options.data_root and str(Path(options.data_root).resolve())
+    config = {"recipe": recipe, **dataclasses.asdict(options), **written, "data_root": root, "seed": seed, "out": folder}
+    config.pop("overwrite")
+    print(f"{recipe} on {data.description}")
+    run = fit(
+        system.model,
+        system.guide,
+        data,
+        system.loss,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        lr=settings.lr,
+        seed=seed,
+        device=options.device,
+        out=folder,
+        overwrite=options.overwrite,
+        resume=resume,
+        config={name: value for name, value in config.items() if value is not None},
+    )
+    if run.interrupted:
+        print(f"interrupted after epoch {len(run.history)}; go on with --config {folder}/config.yaml --resume")
+        raise SystemExit(INTERRUPTED)
+    best = run.history[run.best_epoch - 1]
+    print(f"best validation ELBO {best['valid_elbo']:.2f} nats at epoch {run.best_epoch}; the run is in {folder}")
+
+
+@app.command
+def compare(
+    *,
+    guides: str = "mean-field,full-covariance,laplace",
+    options: Options = OPTIONS,
+    seeds: str = "2",
+    num_samples: int = 1000,
+    out: str = "report",
+) -> None:
+    """Train several guides on the same model, data order and budget, and write a report.
+
+    Args:
+        guides: names of guides, comma-separated, with options if any, such as laplace(updates=1).
+        options: shared flags.
+        seeds: number of seeds, or the seeds themselves, comma-separated.
+        num_samples: importance samples an image.
+        out: folder of the report.
+    """
+    from pyro_vaes.compare import compare as compare_guides
+    from pyro_vaes.naming import split
+    from pyro_vaes.recipes import Settings
+
+    settings = options.settings(Settings())
+    chosen = integers("seeds", seeds)
+    if len(chosen) == 1 and "," not in seeds:
+        chosen = tuple(range(chosen[0]))
+    names = split(guides)
+    data = options.load(settings, seed=0)
+    print(data.description)
+    trials = compare_guides(
+        data, names, settings, chosen, Path(out), num_samples, options.device, options.overwrite
+    )
+    if trials:
+        print((Path(out) / "report.md").read_text(encoding="utf-8").partition("\n\n")[2].partition("![")[0])
+        print(f"the report is in {out}: report.md, report.csv, trials.csv and pictures")
+    if len(trials) < len(names) * len(chosen):
+        raise SystemExit(INTERRUPTED)
+
+
+@app.command
+def evaluate(run: str, *, num_samples: int = 1000, seed: int = 0, device: str = "auto") -> None:
+    """Estimate the test log-likelihood of a run; writes evaluation.json into its folder.
+
+    Args:
+        run: the run folder.
+        num_samples: importance samples an image.
+        seed: fixes the samples.
+        device: auto, cpu, cuda or another torch device.
+    """
+    import torch
+
+    from pyro_vaes.evaluate import active_units, log_likelihood
+
+    data, system = _trained(run, device)
+    torch.manual_seed(seed)
+    estimate = log_likelihood(*system[:2], data.test.x, num_samples)
+    figures = {
+        "log_likelihood": estimate.mean,
+        "log_likelihood_stderr": estimate.stderr,
+        "elbo": estimate.elbo.mean().item(),
+        "gap": estimate.gap,
+        "unreliable": estimate.unreliable,
+        "active_units": active_units(system.guide, data.test.x),
+        "estimator": estimate.describe(),
+        "data": data.description,
+        "split": "test",
+        "seed": seed,
+    }
+    (Path(run) / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    print(f"{data.description}; test split, {estimate.describe()}")
+    print(f"log p(x) {estimate.mean:.2f} ± {estimate.stderr:.2f} nats, ELBO {figures['elbo']:.2f} nats")
+    print(f"k-hat above 0.7 for {estimate.unreliable:.1%} of the images; {figures['active_units']} active units")
+
+
+@app.command
+def sample(run: str, *, n: int = 64, out: str | None = None, seed: int = 0, device: str = "auto") -> None:
+    """Draw images from the model of a run; writes a PNG of their means E[x | z].
+
+    Args:
+        run: the run folder.
+        n: number of images.
+        out: file to write, samples.png in the run folder by default.
+        seed: fixes the draws.
+        device: auto, cpu, cuda or another torch device.
+    """
+    import torch
+
+    from pyro_vaes.plots import image_grid
+
+    if n < 1:
+        raise InputError(f"n is {n}: expected the number of images, 1 or more")
+    _, system = _trained(run, device)
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        images = system.model.decode(system.model.prior().sample((n,)))
+    rows = images.split(max(1, round(n**0.5)))
+    path = Path(out) if out else Path(run) / "samples.png"
+    image_grid(list(rows)).savefig(path, dpi=120)
+    print(path)
+
+
+@app.command
+def recipes() -> None:
+    """List the recipes."""
+    for name, build in _recipes().items():
+        print(f"{name:18}{build.__doc__}")
+
+
+@app.command
+def datasets() -> None:
+    """List the data sets."""
+    from pyro_vaes.data import datasets as known
+
+    for name, line in known.items():
+        print(f"{name:18}{line}")
+    print(f"{'FILE.npz':18}x_train[, y_train], x_valid, x_test …: images or vectors, uint8 or floats in [0, 1]")
+
+
+@app.meta.default
+def _launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)], config: str | None = None
+) -> None:
+    """Run one command.
+
+    Args:
+        tokens: the command and its arguments.
+        config: take the command's arguments from a file, such as the config.yaml of a run.
+    """
+    app.config = () if config is None else cyclopts.config.Yaml(config, must_exist=True, use_commands_as_keys=False)
+    app(tokens, exit_on_error=False, print_error=False)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; bad input ends it with a message on standard error and status 2."""
+    try:
+        app.meta(arguments, exit_on_error=False, print_error=False)
+    except (InputError, NonFiniteError, cyclopts.CycloptsError) as error:
+        _fail(str(error), 2)
+    except (OSError, yaml.YAMLError) as error:
+        _fail(f"{error}: give another path, or mend it", 2)
+    except KeyboardInterrupt:
+        _fail("interrupted", INTERRUPTED)
+
+
+def _fail(message: str, status: int) -> None:
+    print(f"pyro-vaes: {message}", file=sys.stderr)
+    raise SystemExit(status) from None
+
+
+def _recipes() -> dict[str, Callable[..., System]]:
+    from pyro_vaes import recipes as package
+    from pyro_vaes.naming import kebab
+
+    return {kebab(name): getattr(package, name) for name in package.SYSTEMS}
+
+
+def _recipe_settings(recipe: str, published: bool) -> Settings:
+    from pyro_vaes import recipes as package
+
+    if recipe not in _recipes():
+        raise unknown("recipe", recipe, _recipes())
+    if not published:
+        return package.Settings()
+    if recipe not in package.PUBLISHED:
+        raise InputError(f"recipe {recipe!r} has no published settings: leave --published out")
+    return package.PUBLISHED[recipe]
+
+
+def _build(recipe: str, data: Data, settings: Settings, seed: int) -> System:
+    import torch
+
+    torch.manual_seed(seed)
+    return _recipes()[recipe](data.event_shape, settings)
+
+
+def _trained(run: str, device: str) -> tuple[Data, System]:
+    """The data and the trained system of a run folder."""
+    from pyro_vaes.runs import RunFolder, load_weights
+    from pyro_vaes.training import choose_device
+
+    folder = RunFolder(run)
+    config = folder.read_config()
+    known = {field.name for field in dataclasses.fields(Options)}
+    try:
+        recipe, seed = config["recipe"], config["seed"]
+        options = Options(**{name: value for name, value in config.items() if name in known})
+    except KeyError as error:
+        raise InputError(f"{folder.path}/config.yaml lacks {error}: give a run that pyro-vaes train wrote") from None
+    settings = options.settings(_recipe_settings(recipe, published=False))
+    weights = folder.read_checkpoint()
+    data = options.load(settings, seed)
+    system = _build(recipe, data, settings, seed)
+    for name in ("model", "guide"):
+        module = getattr(system, name)
+        load_weights(module, weights[name], name)
+        module.to(choose_device(device))
+    return data, system
+
+
+if __name__ == "__main__":
+    main()

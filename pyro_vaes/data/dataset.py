@@ -1,0 +1,192 @@
+"""A data set in three splits, made from arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from numbers import Integral
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyro_vaes.data.arrays import CHANNELS, as_images, as_labels
+from pyro_vaes.data.split import Preparation, Split
+from pyro_vaes.errors import InputError, unknown
+
+MOST_VALID = 2000  # images drawn for validation where none are given: a tenth, but no more than these
+
+Part = tuple[Tensor, Tensor | None]  # images and labels
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set: training, validation and test split, of one shape and one preparation.
+
+    Args:
+        train: images to train on.
+        valid: images to select models on.
+        test: images to report figures on, and for nothing else.
+        name: the name it was loaded by.
+        description: source, sizes and preparation in a line, for a report.
+
+    Example:
+        >>> x = np.zeros((59, 4, 4), dtype=np.uint8)
+        >>> Data.from_arrays(x_train=x[:50], x_test=x[50:]).description
+        'arrays: 45 train, 5 valid, 9 test, 1x4x4; dequantised with uniform noise (256 levels)'
+    """
+
+    train: Split
+    valid: Split
+    test: Split
+    name: str
+    description: str
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one image ``(C, H, W)``, or of one vector ``(D,)``."""
+        return tuple(self.train.raw.shape[1:])
+
+    @classmethod
+    def from_arrays(
+        cls,
+        *,
+        x_train: object,
+        x_test: object = None,
+        y_train: object = None,
+        y_test: object = None,
+        x_valid: object = None,
+        y_valid: object = None,
+        binarize: str | None = None,
+        dequantize: bool = True,
+        seed: int = 0,
+        channels: str | None = None,
+        levels: int = 256,
+        name: str = "arrays",
+        train_size: int | None = None,
+    ) -> Data:
+        """Data from NumPy or torch arrays: uint8, bool, or floats in [0, 1].
+
+        A missing test split is a tenth of the training images, drawn by ``seed``; a missing validation
+        split is a tenth too, 2,000 at most, drawn from the images that ``train_size`` leaves where these
+        are enough. Integer images that hold nothing but 0 and 1 are binary data and taken as floats.
+
+        Args:
+            x_train: images or vectors.
+            x_test: the same for testing.
+            y_train: integer labels, or None.
+            y_test: labels of ``x_test``.
+            x_valid: images for validation.
+            y_valid: labels of ``x_valid``.
+            binarize: None, ``"dynamic"``, ``"static"`` or ``"threshold"``, see `Preparation`.
+            dequantize: whether integer pixels that are not binarised get uniform noise.
+            seed: fixes the splits that are drawn, and the noise.
+            channels: ``"first"`` or ``"last"``, for images whose shape leaves it open.
+            levels: number of grey levels of integer pixels.
+            name: begins the description.
+            train_size: train on the first so many training images only.
+
+        Shapes:
+            x: ``(N, D)``, ``(N, H, W)``, ``(N, C, H, W)`` or ``(N, H, W, C)``; y: ``(N,)`` or ``(N, F)``.
+
+        Raises:
+            InputError: for arrays or options that cannot be used.
+        """
+        check_options(binarize, seed, channels, train_size)
+        given = {"train": (x_train, y_train), "valid": (x_valid, y_valid), "test": (x_test, y_test)}
+        parts: dict[str, Part] = {}
+        for part, (x, y) in given.items():
+            if x is not None or part == "train":
+                images = as_images(x, f"x_{part}", channels)
+                parts[part] = (images, as_labels(y, f"y_{part}", len(images)))
+            elif y is not None:
+                raise InputError(f"y_{part} was given without x_{part}")
+        parts, kept_levels = _alike(parts, levels)
+        note = "" if "test" in parts else f"; test split: a tenth of x_train, drawn by seed {seed}"
+        *seeds, draw_seed = (int(s) for s in np.random.SeedSequence(int(seed)).generate_state(4))
+        parts = _complete(parts, train_size, np.random.default_rng(draw_seed))
+
+        preparation = Preparation(binarize, dequantize, kept_levels)
+        splits = {
+            part: _split(parts[part], preparation, noise_seed)
+            for part, noise_seed in zip(given, seeds, strict=True)
+        }
+        sizes = ", ".join(f"{len(split)} {part}" for part, split in splits.items())
+        shape = "x".join(map(str, parts["train"][0].shape[1:]))
+        return cls(
+            **splits, name=name, description=f"{name}: {sizes}, {shape}; {preparation.describe()}{note}"
+        )
+
+
+def check_options(binarize: str | None, seed: int, channels: str | None, train_size: int | None) -> None:
+    """Refuses, before any work, options of `Data.from_arrays` that are wrong whatever the arrays hold."""
+    Preparation(binarize)
+    if not isinstance(seed, Integral) or seed < 0:
+        raise InputError(f"seed is {seed!r}: give a whole number, 0 or more")
+    if channels is not None and channels not in CHANNELS:
+        raise unknown("channels", str(channels), CHANNELS)
+    if train_size is not None and (not isinstance(train_size, Integral) or train_size < 2):
+        raise InputError(f"train_size is {train_size!r}: give a whole number, 2 or more, or None for all")
+
+
+def _alike(parts: dict[str, Part], levels: int) -> tuple[dict[str, Part], int | None]:
+    """The parts as one kind of pixel, with its grey levels, None for floats; refuses parts that differ."""
+    train = parts["train"][0]
+    for part, (x, _) in parts.items():
+        if x.shape[1:] != train.shape[1:]:
+            sizes = ["x".join(map(str, each.shape[1:])) for each in (train, x)]
+            raise InputError(
+                f"images of x_train are {sizes[0]} and of x_{part} {sizes[1]}: make them one size"
+            )
+        if x.dtype != train.dtype:
+            kinds = [str(each.dtype).removeprefix("torch.") for each in (train, x)]
+            raise InputError(f"x_train is {kinds[0]} and x_{part} is {kinds[1]}: give both the same way")
+    if train.is_floating_point():
+        return parts, None
+    top = max(int(x.max()) for x, _ in parts.values())
+    if levels <= max(top, 1):
+        raise InputError(f"levels is {levels}, but pixels go up to {top}: give at least {max(top, 1) + 1}")
+    if top == 1 and levels == 256:
+        return {part: (x.to(torch.float32), y) for part, (x, y) in parts.items()}, None
+    return parts, levels
+
+
+def _complete(parts: dict[str, Part], train_size: int | None, rng: np.random.Generator) -> dict[str, Part]:
+    """All three parts: draws those that are missing from the training part, which keeps its order."""
+    train = parts["train"]
+    missing = [part for part in ("valid", "test") if part not in parts]
+    if len(train[0]) <= len(missing):
+        raise InputError(
+            f"x_train has {len(train[0])} of the {len(missing) + 1} images it needs at least, "
+            f"to draw the {' and '.join(missing)} split from it"
+        )
+    if "test" in missing:
+        available = len(train[0])
+        drawn = rng.choice(available, max(1, available // 10), replace=False)
+        test, train = _take(train, drawn), _take(train, np.setdiff1d(np.arange(available), drawn))
+    else:
+        test = parts["test"]
+    available = len(train[0])
+    size = available if train_size is None else int(train_size)
+    if size > available:
+        raise InputError(f"train_size is {size}, but there are {available} training images")
+    if "valid" not in missing:
+        return {"train": _take(train, np.arange(size)), "valid": parts["valid"], "test": test}
+    count = max(1, min(size // 10, MOST_VALID))
+    pool = np.arange(size, available) if available - size >= count else np.arange(size)
+    drawn = rng.choice(pool, count, replace=False)
+    kept = np.setdiff1d(np.arange(size), drawn)
+    return {"train": _take(train, kept), "valid": _take(train, drawn), "test": test}
+
+
+def _take(part: Part, index: np.ndarray) -> Part:
+    images, labels = part
+    where = torch.from_numpy(np.sort(index))
+    return images[where], None if labels is None else labels[where]
+
+
+def _split(part: Part, preparation: Preparation, seed: int) -> Split:
+    split = Split(*part, preparation, seed)
+    if preparation.binarize != "static":
+        return split
+    drawn = replace(split, preparation=replace(preparation, binarize="dynamic")).x
+    return replace(split, raw=drawn.to(torch.uint8), preparation=replace(preparation, levels=2))

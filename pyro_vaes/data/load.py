@@ -1,0 +1,65 @@
+"""Loading a data set by its name or from a file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from pyro_vaes.data.dataset import Data, check_options
+from pyro_vaes.data.sources import datasets, read_named, read_npz
+from pyro_vaes.errors import InputError, unknown
+
+
+def load(
+    name_or_npz_path: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None = None,
+    binarize: str | None = None,
+    seed: int = 0,
+    *,
+    dequantize: bool = True,
+    train_size: int | None = None,
+    channels: str | None = None,
+) -> Data:
+    """A data set by its name, or from an ``.npz`` file.
+
+    Args:
+        name_or_npz_path: one of `datasets`, or a path ending in ``.npz`` to a file with ``x_train`` and,
+            as far as there are any, ``y_train, x_valid, y_valid, x_test, y_test``.
+        root: folder of downloaded data in torchvision's layout; ``~/.cache/pyro_vaes`` if None.
+        binarize: None, ``"dynamic"``, ``"static"`` or ``"threshold"``, see `Preparation`.
+        seed: fixes the splits that are drawn, and the noise; a test split that the source has stays.
+        dequantize: whether integer pixels that are not binarised get uniform noise.
+        train_size: train on the first so many training images only.
+        channels: ``"first"`` or ``"last"``, for images of an ``.npz`` file whose shape leaves it open.
+
+    Raises:
+        InputError: for an unknown name, a file or folder that is missing or damaged, a torchvision that
+            cannot be imported, a download that fails, and as `Data.from_arrays` does.
+
+    Example:
+        >>> load("digits").description
+        'digits: 1294 train, 143 valid, 360 test, 1x8x8; dequantised with uniform noise (17 levels)'
+    """
+    check_options(binarize, seed, channels, train_size)
+    if root is not None and not Path(root).expanduser().is_dir():
+        raise InputError(f"the data root {str(root)!r} is not a folder: create it, or leave root out")
+    name = os.fspath(name_or_npz_path)
+    if name.endswith(".npz"):
+        source = read_npz(Path(name).expanduser())
+        name = Path(name).stem
+    elif name in datasets:
+        source, channels = read_named(name, None if root is None else Path(root).expanduser()), None
+    else:
+        raise unknown("data set", name, [*datasets, "FILE.npz"])
+    data = Data.from_arrays(
+        **source.arrays,
+        binarize=binarize,
+        dequantize=dequantize,
+        seed=seed,
+        channels=channels,
+        levels=source.levels,
+        name=name,
+        train_size=train_size,
+    )
+    return replace(data, description=f"{data.description}; {source.note}") if source.note else data

@@ -1,0 +1,150 @@
+"""Where data sets come from: scikit-learn, torchvision, or an ``.npz`` file."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pyro_vaes.errors import InputError
+
+CACHE = Path("~/.cache/pyro_vaes")
+KEYS = ("x_train", "y_train", "x_valid", "y_valid", "x_test", "y_test")
+
+#: The data sets that `load` knows by name, with a line on each.
+datasets: dict[str, str] = {
+    "digits": "1,437 / 360 handwritten digits, 8x8 with 17 grey levels; embedded, nothing to download",
+    "mnist": "60,000 / 10,000 handwritten digits, 28x28",
+    "fashion-mnist": "60,000 / 10,000 articles of clothing, 28x28",
+    "omniglot": "19,280 / 13,180 handwritten characters of 50 alphabets, 28x28; none is in both",
+    "svhn": "73,257 / 26,032 house-number digits, 32x32 in colour",
+    "cifar10": "50,000 / 10,000 photographs of ten classes, 32x32 in colour",
+}
+
+# torchvision's class, the folder under the root that it reads, the argument that says which half
+TORCHVISION: dict[str, tuple[str, str, tuple[dict[str, Any], dict[str, Any]]]] = {
+    "mnist": ("MNIST", "MNIST/raw", ({"train": True}, {"train": False})),
+    "fashion-mnist": ("FashionMNIST", "FashionMNIST/raw", ({"train": True}, {"train": False})),
+    "omniglot": ("Omniglot", "omniglot-py", ({"background": True}, {"background": False})),
+    "svhn": ("SVHN", "*_32x32.mat", ({"split": "train"}, {"split": "test"})),
+    "cifar10": ("CIFAR10", "cifar-10-batches-py", ({"train": True}, {"train": False})),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Arrays by the names that `Data.from_arrays` gives them, and what it has to know of them."""
+
+    arrays: dict[str, Any]
+    levels: int = 256
+    note: str = ""
+
+
+def read_named(name: str, root: Path | None) -> Source:
+    """One of `datasets`; ``root`` is the folder of torchvision's files, None for the cache."""
+    return _digits() if name == "digits" else _torchvision(name, root)
+
+
+def read_npz(path: Path) -> Source:
+    """The arrays of an ``.npz`` file that bear the names in `KEYS`.
+
+    Raises:
+        InputError: for a file that is missing, damaged, pickled, or without ``x_train``.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no file {str(path)!r}")
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{str(path)!r} is no npz archive, or its end is missing: write it with numpy.savez")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            found = archive.files
+            arrays = {key: archive[key] for key in KEYS if key in found}
+    except Exception as error:  # NumPy, zipfile and zlib each raise their own
+        if "allow_pickle" in str(error):
+            raise InputError(
+                f"{str(path)!r} holds pickled objects, which are not loaded: where it holds images of "
+                "two sizes, resize them to one and save one array of numbers"
+            ) from error
+        raise InputError(f"{str(path)!r} is damaged ({error}): write it anew with numpy.savez") from error
+    if "x_train" not in arrays:
+        raise InputError(f"{str(path)!r} has no x_train: it holds {', '.join(found) or 'nothing'}")
+    return Source(arrays)
+
+
+def _digits() -> Source:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    x, y = bunch.images.astype(np.uint8), bunch.target
+    test = np.zeros(len(y), dtype=bool)
+    test[np.argsort(y, kind="stable")[::5]] = True  # every fifth image of each class, whatever the seed
+    return Source({"x_train": x[~test], "y_train": y[~test], "x_test": x[test], "y_test": y[test]}, levels=17)
+
+
+def _torchvision(name: str, root: Path | None) -> Source:
+    vision = _import_torchvision(name)
+    class_name, files, halves = TORCHVISION[name]
+    folder = CACHE.expanduser() if root is None else root
+
+    def read(download: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+        dataset = getattr(vision, class_name)
+        return [_arrays(dataset(str(folder), download=download, **half), name) for half in halves]
+
+    try:
+        (x_train, y_train), (x_test, y_test) = read(download=False)
+    except Exception as error:  # each of torchvision's readers raises its own
+        if "not found" not in str(error):
+            raise InputError(
+                f"the files {folder / files} of {name} are damaged ({_reason(error)}): "
+                "delete them, and they are downloaded anew"
+            ) from error
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (x_train, y_train), (x_test, y_test) = read(download=True)
+        except Exception as failure:
+            raise InputError(
+                f"{name} is not at {folder / files}, or not whole, and could not be downloaded "
+                f"({_reason(failure)}): give as root the folder above it, or load it once with network access"
+            ) from failure
+    if name == "omniglot":  # both halves count their characters from 0
+        y_test = y_test + y_train.max() + 1
+    note = "not the 24,345 / 8,070 split of the literature" if name == "omniglot" else ""
+    return Source({"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}, note=note)
+
+
+def _arrays(dataset: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of a torchvision data set."""
+    if name != "omniglot":
+        return np.asarray(dataset.data), np.asarray(dataset.labels if name == "svhn" else dataset.targets)
+    from PIL import Image
+
+    pairs = [dataset[i] for i in range(len(dataset))]  # black ink on white, 105x105
+    small = [np.asarray(image.resize((28, 28), Image.Resampling.BOX)) for image, _ in pairs]
+    return 255 - np.stack(small), np.array([label for _, label in pairs])
+
+
+def _import_torchvision(name: str) -> Any:
+    try:
+        from torchvision import datasets as vision
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:  # a mismatch shows in any of these
+        try:
+            state = (
+                f"torchvision {importlib.metadata.version('torchvision')} does not match the installed torch"
+            )
+        except importlib.metadata.PackageNotFoundError:
+            state = "torchvision is missing beside the installed torch"
+        raise InputError(
+            f"{name} is read by torchvision, but {state} {torch.__version__} ({_reason(error)}): install the "
+            "torchvision release made for this torch, from the same index, or pip install 'pyro_vaes[vision]'"
+        ) from error
+    return vision
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(":") if lines else type(error).__name__

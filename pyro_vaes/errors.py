@@ -1,0 +1,30 @@
+"""The exceptions that the library raises on purpose."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Input that cannot be used; the message says what was wrong, what was expected and what to do.
+
+    The command line prints it without a traceback and exits with status 2.
+    """
+
+
+class NonFiniteError(ArithmeticError):
+    """Training met a value that is not finite; the message says where, and what was kept."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+    """The error for a ``name`` that is not one of the ``known`` ones, with the near names.
+
+    Example:
+        >>> print(unknown("guide", "laplce", ["laplace", "mean-field"]))
+        unknown guide 'laplce': did you mean 'laplace'? Known: laplace, mean-field
+    """
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f" did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return InputError(f"unknown {kind} {name!r}:{hint} Known: {', '.join(known)}")

@@ -1,0 +1,72 @@
+"""Log importance weights of any model/guide pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor, nn
+
+from pyro_vaes.errors import InputError
+from pyro_vaes.traces import paired_traces, sample_sites
+from pyro_vaes.vae import unannounced
+
+CHUNK_VALUES = 2**23  # numbers of the size of x that one pass may hold: 32 MiB a tensor in float32
+
+
+def log_weights(
+    model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int
+) -> Tensor:
+    """Log importance weights, log p(x, z) - log q(z | x) with z ~ q(z | x).
+
+    They come from traces, so that they serve every pair, a user's own too. Memory is bounded: few data at a time
+    with all their samples, so that what the guide computes once a datum is shared by its samples.
+
+    Args:
+        model: a Pyro model whose sites lie inside ``pyro.plate("data", B)``.
+        guide: its guide.
+        x: the data, ``(N, *event_shape)``.
+        num_samples: number S of draws a datum.
+
+    Returns:
+        The weights in nats, shape ``(S, N)``.
+
+    Example:
+        >>> import pyro_vaes as pv
+        >>> log_weights(vae, pv.guides.MeanField(vae, encoder), x, num_samples=5).shape
+        torch.Size([5, 4])
+    """
+    return torch.cat(list(chunks(model, guide, x, num_samples)), 1)
+
+
+def chunks(
+    model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int
+) -> Iterator[Tensor]:
+    """The columns of :func:`log_weights`, few data at a time.
+
+    Raises:
+        InputError: for a number of samples below 1, no data, or data that the likelihood refuses.
+    """
+    if num_samples < 1 or not len(x):
+        raise InputError(f"{num_samples} samples of {len(x)} data: expected at least one of each")
+    if isinstance(model, nn.Module):
+        x = x.to(next(model.parameters(), x).device)
+    if (likelihood := getattr(model, "likelihood", None)) is not None:
+        likelihood.check(x)
+    width = x[0].numel()
+    data = max(1, CHUNK_VALUES // (width * num_samples))
+    samples = min(num_samples, max(1, CHUNK_VALUES // (width * data)))
+    for batch in x.split(data):
+        counts = [min(samples, num_samples - start) for start in range(0, num_samples, samples)]
+        yield torch.cat([_log_weights(model, guide, batch, count) for count in counts])
+
+
+@torch.no_grad()
+def _log_weights(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int) -> Tensor:
+    with unannounced(), pyro.validation_enabled(False):
+        model_trace, guide_trace = paired_traces(model, guide, x, num_particles=num_samples)
+    log_p = sum(site["log_prob"] for site in sample_sites(model_trace).values())
+    log_q = sum(site["log_prob"] for site in sample_sites(guide_trace).values())
+    return (log_p - log_q).reshape(num_samples, len(x))

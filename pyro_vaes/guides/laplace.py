@@ -1,0 +1,175 @@
+"""The Laplace guide."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, NamedTuple
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from pyro_vaes.distributions import PrecisionNormal
+from pyro_vaes.errors import InputError
+from pyro_vaes.networks.linearize import Linearization, linear_head, linearize
+from pyro_vaes.vae import VAE, Guide
+
+
+class Laplace(Guide):
+    """Laplace approximation at a mode that damped Newton steps find from the encoder's mean.
+
+    With J the decoder's Jacobian and H the likelihood's Fisher information at μₜ::
+
+        Λₜ   = Jᵀ H J + (prior precision)
+        μₜ₊₁ = μₜ + step_size / (t + 1) · Λₜ⁻¹ ∇ log p(x, μₜ),      t = 0 … updates - 1
+        q(z | x) = N(μ_T, Λ_T⁻¹)
+
+    One Cholesky factor of Λ serves the solve, the draw and log q. Where log p(x | features) is
+    quadratic (Gaussian) and the decoder's last layer is linear and widens, neither the D x Z Jacobian nor the
+    features are formed: all steps share Wᵀ H W. Gradients run through
+    every solve into decoder, likelihood and encoder.
+
+    Args:
+        vae: the model: any differentiable decoder, a likelihood with ``fisher``, a prior with ``precision``.
+        encoder: any module ``x -> (..., out_features)``; it gives μ₀.
+        updates: number T of Newton steps; 0 keeps the encoder's mean.
+        step_size: length of the first step; one step of size 1 is a full Newton step.
+        detach: whether gradients stop at μ_T (cheaper, an approximation: the encoder then learns nothing, and
+            the decoder nothing through the search).
+
+    Shapes:
+        ``posterior(x)`` has batch shape ``(..., B)`` and event shape ``(Z,)``.
+
+    Raises:
+        InputError: where the likelihood has no Fisher information or an option is out of range.
+
+    References:
+        Variational Laplace Autoencoders (Park, Kim, Kim, ICML 2019).
+
+    Example:
+        >>> guide = Laplace(vae, encoder, updates=2)
+        >>> guide.posterior(x).precision_tril.shape
+        torch.Size([4, 2, 2])
+    """
+
+    analytic_kl = False
+
+    def __init__(
+        self,
+        vae: VAE,
+        encoder: nn.Module,
+        updates: int = 4,
+        step_size: float = 0.5,
+        detach: bool = False,
+    ) -> None:
+        super().__init__(vae, encoder, outputs=vae.latent_dim)
+        if isinstance(updates, bool) or not isinstance(updates, int) or updates < 0:
+            raise InputError(f"updates is {updates!r}: expected a whole number of Newton steps, 0 or more")
+        if not step_size > 0:
+            raise InputError(f"step_size is {step_size!r}: expected a positive number, 1 being a full Newton step")
+        try:
+            vae.likelihood.fisher(torch.zeros(1, *vae.features_shape))
+        except NotImplementedError as error:
+            raise InputError(f"Laplace does not fit this model: {error}") from error
+        self.updates = updates
+        self.step_size = step_size
+        self.detach = detach
+
+    def posterior(self, x: Tensor) -> dist.Distribution:
+        """N(μ_T, Λ(μ_T)⁻¹)."""
+        shared = self._shared(x)
+        with torch.no_grad() if self.detach else contextlib.nullcontext():
+            mean = self.head(self.encoder(x))
+            for t in range(self.updates):
+                mean = mean + self.step_size / (t + 1) * self._newton_step(x, mean, shared)
+        return PrecisionNormal(mean, self._precision_factor(mean, linearize(self.vae.decoder, mean), shared))
+
+    def _newton_step(self, x: Tensor, mean: Tensor, shared: _Quadratic | None) -> Tensor:
+        """Λ⁻¹ ∇ log p(x, μ), with its exact gradient.
+
+        The solve itself is not recorded. With ν its value, d(Λ⁻¹ g) = Λ⁻¹ (dg - dΛ ν), so the gradient is that
+        of the residual g - Λ ν, which costs one product with J and one with Jᵀ in place of Z of them.
+        """
+        at = linearize(self.vae.decoder, mean)
+        with torch.no_grad():
+            factor = self._precision_factor(mean, at, shared)
+            start = torch.zeros_like(mean)
+            step = _solve(factor, self._residual(x, mean, start, at, shared))
+        if not torch.is_grad_enabled():
+            return step
+        return step + _solve(factor, self._residual(x, mean, step, at, shared))
+
+    def _residual(
+        self, x: Tensor, mean: Tensor, step: Tensor, at: Linearization, shared: _Quadratic | None
+    ) -> Tensor:
+        """G - Λ ν for the gradient g of log p(x, μ) and a step ν, shape ``(..., B, Z)``."""
+        prior, likelihood = self.vae.prior, self.vae.likelihood
+        pushed = at.push(step)
+        if shared is not None:
+            change = shared.score - (at.hidden + pushed) @ shared.gram
+        else:
+            features = self._features(at)
+            slope = pushed if at.output is None else F.linear(pushed, at.output.weight)
+            change = self._flat(likelihood.score(features, x)) - self._flat(likelihood.fisher(features)) * slope
+            change = change if at.output is None else change @ at.output.weight
+        return at.pull(change) + prior.score(mean) - (prior.precision(mean) @ step.unsqueeze(-1)).squeeze(-1)
+
+    def _precision_factor(self, mean: Tensor, at: Linearization, shared: _Quadratic | None) -> Tensor:
+        """Cholesky factor of Λ = Jᵀ H J + prior precision, broadcastable to ``(..., B, Z, Z)``."""
+        jacobian = at.transposed()
+        if shared is not None:
+            curvature = _QuadraticForm.apply(jacobian, shared.gram)
+        else:
+            jacobian = jacobian if at.output is None else F.linear(jacobian, at.output.weight)
+            fisher = self._flat(self.vae.likelihood.fisher(self._features(at)))
+            curvature = (jacobian * fisher.unsqueeze(-2)) @ jacobian.mT
+        # cholesky_ex, since cholesky makes the host wait for the device
+        return torch.linalg.cholesky_ex(curvature + self.vae.prior.precision(mean)).L
+
+    def _shared(self, x: Tensor) -> _Quadratic | None:
+        """What all steps share where log p(x | features) is quadratic and the last layer W widens."""
+        head, likelihood = linear_head(self.vae.decoder), self.vae.likelihood
+        if head is None or not likelihood.quadratic or head.out_features < head.in_features:
+            return None
+        bias = torch.zeros_like(head.weight[:, 0]) if head.bias is None else head.bias
+        bias = bias.view(self.vae.features_shape)
+        fisher = likelihood.fisher(bias).flatten()
+        gram = head.weight.T @ (fisher.unsqueeze(-1) * head.weight)
+        return _Quadratic(gram, self._flat(likelihood.score(bias, x)) @ head.weight)
+
+    def _features(self, at: Linearization) -> Tensor:
+        flat = at.hidden if at.output is None else at.output(at.hidden)
+        return flat.unflatten(-1, self.vae.features_shape)
+
+    def _flat(self, features: Tensor) -> Tensor:
+        return features.flatten(-len(self.vae.features_shape))
+
+
+class _Quadratic(NamedTuple):
+    """log p(x | f) as a quadratic in the last hidden layer h: its gradient is ``score - gram h``."""
+
+    gram: Tensor  # Wᵀ H W, (H, H)
+    score: Tensor  # at h = 0, (..., B, H)
+
+
+def _solve(factor: Tensor, value: Tensor) -> Tensor:
+    return torch.cholesky_solve(value.unsqueeze(-1), factor).squeeze(-1)
+
+
+class _QuadraticForm(torch.autograd.Function):
+    """J G Jᵀ for a symmetric G shared by the batch; its backward reuses J G, which saves one large product."""
+
+    @staticmethod
+    def forward(ctx: Any, jacobian: Tensor, gram: Tensor) -> Tensor:
+        product = jacobian @ gram
+        ctx.save_for_backward(jacobian, product)
+        return product @ jacobian.mT
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        jacobian, product = ctx.saved_tensors
+        columns = (grad @ jacobian).flatten(0, -2)
+        return (grad + grad.mT) @ product, jacobian.flatten(0, -2).T @ columns

@@ -1,0 +1,42 @@
+"""The mean-field guide."""
+
+from __future__ import annotations
+
+import pyro.distributions as dist
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pyro_vaes.vae import VAE, Guide
+
+
+class MeanField(Guide):
+    """Amortised independent normal posterior, q(z | x) = N(μ(x), diag σ(x)²).
+
+    Args:
+        vae: the model.
+        encoder: any module ``x -> (..., out_features)``.
+
+    Shapes:
+        ``posterior(x)`` has batch shape ``(..., B)`` and event shape ``(Z,)``.
+
+    References:
+        Auto-Encoding Variational Bayes (Kingma, Welling, 2014).
+
+    Example:
+        >>> guide = MeanField(vae, encoder)
+        >>> guide.posterior(x).rsample().shape
+        torch.Size([4, 2])
+    """
+
+    def __init__(self, vae: VAE, encoder: nn.Module) -> None:
+        super().__init__(vae, encoder, outputs=2 * vae.latent_dim)
+
+    def posterior(self, x: Tensor) -> dist.Distribution:
+        """N(μ(x), diag σ(x)²)."""
+        mean, raw_scale = self.head(self.encoder(x)).chunk(2, -1)
+        return dist.Normal(mean, positive(raw_scale)).to_event(1)
+
+
+def positive(raw: Tensor) -> Tensor:
+    """Softplus kept away from 0, so that no scale can vanish in float32."""
+    return F.softplus(raw) + 1e-4

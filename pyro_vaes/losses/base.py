@@ -1,0 +1,62 @@
+"""What all objectives share: a per-datum objective with named parts, usable in stock ``SVI`` and in ``fit``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pyro import infer
+from torch import Tensor
+
+from pyro_vaes.traces import paired_traces
+
+Pair = Callable[..., Any]
+Terms = dict[str, Tensor]
+
+
+class Loss(infer.ELBO):
+    """Base class of objectives. A new one implements :meth:`objective` and nothing else.
+
+    The loss that is minimised is minus the objective, summed over the batch as Pyro does. Nothing here makes
+    the host wait for the device.
+
+    Args:
+        num_particles: number S of draws a datum, all in one pass.
+
+    Attributes:
+        step: number of gradient steps taken, which schedules read. ``SVI`` and ``fit`` advance it.
+    """
+
+    def __init__(self, num_particles: int = 1) -> None:
+        super().__init__(num_particles=num_particles, vectorize_particles=True, max_plate_nesting=1)
+        self.step = 0
+
+    def objective(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> tuple[Tensor, Terms]:
+        """What is maximised, and its named parts, each of shape ``(B,)`` and in nats."""
+        raise NotImplementedError(f"{type(self).__name__} must implement objective(model, guide, x)")
+
+    def terms(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> Terms:
+        """The named parts of the objective, each of shape ``(B,)`` and in nats."""
+        return self.objective(model, guide, x, *args)[1]
+
+    def differentiable_loss(self, model: Pair, guide: Pair, *args: Any) -> Tensor:
+        """Minus the objective, summed over the batch; a scalar with gradients."""
+        return -self.objective(model, guide, *args)[0].sum()
+
+    def _get_trace(self, model: Pair, guide: Pair, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Abstract in Pyro's class."""
+        return paired_traces(model, guide, *args, num_particles=self.num_particles, **kwargs)
+
+    def loss_and_grads(self, model: Pair, guide: Pair, *args: Any) -> Tensor:
+        """The loss, its gradients accumulated; what ``SVI.step`` calls."""
+        loss = self.differentiable_loss(model, guide, *args)
+        if loss.requires_grad:
+            loss.backward()
+        self.step += 1
+        return loss.detach()
+
+    @torch.no_grad()
+    def loss(self, model: Pair, guide: Pair, *args: Any) -> float:
+        """The loss as a number; what ``SVI.evaluate_loss`` calls."""
+        return self.differentiable_loss(model, guide, *args).item()

@@ -1,0 +1,80 @@
+"""Names on the command line: ``MeanField`` is ``mean-field``, with options ``laplace(updates=1)``."""
+
+from __future__ import annotations
+
+import ast
+import re
+from types import ModuleType
+from typing import Any
+
+from pyro_vaes.errors import InputError, unknown
+
+
+def kebab(name: str) -> str:
+    """A class or function name in kebab case.
+
+    Example:
+        >>> kebab("MeanField"), kebab("full_covariance")
+        ('mean-field', 'full-covariance')
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_", "-", name).lower()
+
+
+def parse(text: str) -> tuple[str, dict[str, Any]]:
+    """A name and its options.
+
+    Raises:
+        InputError: where the text is neither ``name`` nor ``name(option=value, ...)``.
+
+    Example:
+        >>> parse("laplace(updates=1, step_size=1.0)")
+        ('laplace', {'updates': 1, 'step_size': 1.0})
+    """
+    match = re.fullmatch(r"\s*([\w-]+)\s*(\(.*\))?\s*", text)
+    try:
+        if match is None:
+            raise SyntaxError
+        call = ast.parse(f"f{match[2] or '()'}", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or any(word.arg is None for word in call.keywords):
+            raise SyntaxError
+        return match[1], {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg}
+    except (SyntaxError, ValueError) as error:
+        raise InputError(f"{text!r} is no name with options: write it as laplace or laplace(updates=1)") from error
+
+
+def split(text: str) -> list[str]:
+    """The items of a comma-separated list, whose items may hold commas in parentheses.
+
+    Example:
+        >>> split("mean-field, laplace(updates=1,step_size=1)")
+        ['mean-field', 'laplace(updates=1,step_size=1)']
+    """
+    return [item.strip() for item in re.split(r",(?![^(]*\))", text) if item.strip()]
+
+
+def names(package: ModuleType, base: type) -> dict[str, type]:
+    """The classes that a package exports, by their names on the command line.
+
+    Example:
+        >>> from pyro_vaes import guides, vae
+        >>> names(guides, vae.Guide)["mean-field"].__name__
+        'MeanField'
+    """
+    exported = (getattr(package, name) for name in package.__all__)
+    return {kebab(each.__name__): each for each in exported if isinstance(each, type) and issubclass(each, base)}
+
+
+def build(kind: str, package: ModuleType, base: type, text: str, *args: Any) -> Any:
+    """An object of a package's class from its name and options, after ``args``.
+
+    Raises:
+        InputError: for an unknown name, with the near ones, or an option that the class does not take.
+    """
+    name, options = parse(text)
+    known = names(package, base)
+    if name not in known:
+        raise unknown(kind, name, known)
+    try:
+        return known[name](*args, **options)
+    except TypeError as error:
+        raise InputError(f"{kind} {text!r}: {error}") from error

@@ -1,0 +1,137 @@
+"""A decoder and its Jacobian at a point, kept factored where the decoder's structure allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_RESHAPES = (nn.Flatten, nn.Unflatten, nn.Identity)
+_ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Tanh, nn.Sigmoid)
+
+
+class Linearization(Protocol):
+    """A decoder at z, seen as ``output(hidden(z))`` up to its shape, and J = ∂ hidden / ∂ z there.
+
+    Attributes:
+        hidden: last hidden layer, ``(..., H)``; the features themselves, flat, where ``output`` is None.
+        output: the decoder's last layer, a linear one, or None.
+    """
+
+    hidden: Tensor
+    output: nn.Linear | None
+
+    def push(self, direction: Tensor) -> Tensor:
+        """J v: ``(..., Z)`` to ``(..., H)``, at the cost of about one forward pass."""
+
+    def pull(self, cotangent: Tensor) -> Tensor:
+        """Jᵀ c: ``(..., H)`` to ``(..., Z)``, at the cost of about one backward pass."""
+
+    def transposed(self) -> Tensor:
+        """Jᵀ, shape ``(..., Z, H)``, at the cost of Z forward passes."""
+
+
+def linearize(decoder: nn.Module, z: Tensor) -> Linearization:
+    """A decoder and its Jacobian at z, differentiable in z and in the decoder's parameters.
+
+    A sequence of linear layers and elementwise nonlinearities is followed layer by layer, one matrix product a
+    layer for the whole batch, and its last, linear, layer is left aside as ``output``. Any other decoder goes
+    through ``torch.func``.
+
+    Args:
+        decoder: any module ``z (..., Z) -> features`` that treats data independently.
+        z: where, ``(..., Z)``.
+
+    Example:
+        >>> decoder = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 3))
+        >>> at = linearize(decoder, torch.zeros(4, 2))
+        >>> at.transposed().shape, at.output
+        (torch.Size([4, 2, 8]), Linear(in_features=8, out_features=3, bias=True))
+    """
+    layers = _layers(decoder)
+    return _ByFunction(decoder, z) if layers is None else _ByLayers(layers, z)
+
+
+def linear_head(decoder: nn.Module) -> nn.Linear | None:
+    """The last layer that :func:`linearize` leaves aside, or None.
+
+    Example:
+        >>> linear_head(nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 3)))
+        Linear(in_features=8, out_features=3, bias=True)
+    """
+    layers = _layers(decoder)
+    return None if layers is None else layers[-1]
+
+
+class _ByLayers:
+    """Linear layers with elementwise nonlinearities between them."""
+
+    def __init__(self, layers: list[nn.Module], z: Tensor) -> None:
+        self.latent_dim = z.shape[-1]
+        self.hidden = z
+        self.factors: list[nn.Linear | Tensor] = []  # linear layers and slopes, from z on
+        for layer in layers[:-1]:
+            if isinstance(layer, nn.Linear):
+                self.hidden = layer(self.hidden)
+                self.factors.append(layer)
+            else:
+                self.hidden, slope = _with_slope(layer, self.hidden)
+                self.factors.append(slope)
+        self.output = layers[-1]
+
+    def push(self, direction: Tensor) -> Tensor:
+        for factor in self.factors:
+            direction = F.linear(direction, factor.weight) if isinstance(factor, nn.Linear) else direction * factor
+        return direction
+
+    def pull(self, cotangent: Tensor) -> Tensor:
+        for factor in reversed(self.factors):
+            cotangent = cotangent @ factor.weight if isinstance(factor, nn.Linear) else cotangent * factor
+        return cotangent
+
+    def transposed(self) -> Tensor:
+        rows = torch.eye(self.latent_dim, dtype=self.hidden.dtype, device=self.hidden.device)
+        for factor in self.factors:
+            rows = F.linear(rows, factor.weight) if isinstance(factor, nn.Linear) else rows * factor.unsqueeze(-2)
+        return rows
+
+
+class _ByFunction:
+    """Any decoder, through ``torch.func``."""
+
+    output = None
+
+    def __init__(self, decoder: nn.Module, z: Tensor) -> None:
+        self.function: Callable[[Tensor], Tensor] = lambda value: decoder(value).flatten(z.dim() - 1)
+        self.z = z
+        self.hidden = self.function(z)
+
+    def push(self, direction: Tensor) -> Tensor:
+        return torch.func.jvp(self.function, (self.z,), (direction,))[1]
+
+    def pull(self, cotangent: Tensor) -> Tensor:
+        return torch.func.vjp(self.function, self.z)[1](cotangent)[0]
+
+    def transposed(self) -> Tensor:
+        rows = torch.eye(self.z.shape[-1], dtype=self.z.dtype, device=self.z.device)
+        return torch.func.vmap(lambda row: self.push(row.expand_as(self.z)), out_dims=self.z.dim() - 1)(rows)
+
+
+def _layers(decoder: nn.Module) -> list[nn.Module] | None:
+    """Linear layers and elementwise nonlinearities that end in a linear layer; None for any other decoder."""
+    if not isinstance(decoder, nn.Sequential) or type(decoder).forward is not nn.Sequential.forward:
+        return None
+    layers = list(decoder)
+    while layers and isinstance(layers[-1], _RESHAPES):
+        layers.pop()
+    followed = all(isinstance(layer, (nn.Linear, *_ELEMENTWISE)) for layer in layers)
+    return layers if layers and followed and isinstance(layers[-1], nn.Linear) else None
+
+
+def _with_slope(activation: Callable[[Tensor], Tensor], value: Tensor) -> tuple[Tensor, Tensor]:
+    if isinstance(activation, nn.ReLU):
+        return torch.relu(value), (value > 0).to(value.dtype)
+    return torch.func.jvp(activation, (value,), (torch.ones_like(value),))

@@ -1,0 +1,79 @@
+"""The flags that commands share, and what they stand for. Importing this loads nothing heavy."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from pyro_vaes.errors import InputError
+
+if TYPE_CHECKING:
+    from pyro_vaes.data import Data
+    from pyro_vaes.recipes import Settings
+
+Switch = Annotated[bool, Parameter(negative="")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to train on, what to train, and for how long."""
+
+    data: str = "digits"
+    """name of a data set, or an .npz file; `pyro-vaes datasets` lists them."""
+    data_root: str | None = None
+    """folder of the data in torchvision's layout."""
+    binarize: str | None = None
+    """dynamic, static or threshold; under the bernoulli likelihood dynamic by default."""
+    train_size: int | None = None
+    """train on the first so many images only."""
+    likelihood: str | None = None
+    """gaussian or bernoulli, with options if any, such as gaussian(scale=0.25)."""
+    latent_dim: int | None = None
+    """size of the latent."""
+    hidden: str | None = None
+    """sizes of the hidden layers, such as 256,256."""
+    epochs: int | None = None
+    """passes through the training data."""
+    batch_size: int | None = None
+    """images a gradient step."""
+    lr: float | None = None
+    """learning rate of Adam."""
+    device: str = "auto"
+    """auto, cpu, cuda or another torch device."""
+    overwrite: Switch = False
+    """replace what the output folder holds."""
+
+    def settings(self, base: Settings) -> Settings:
+        """Some settings, with those that the flags give put in their place."""
+        changes: dict[str, Any] = {}
+        for field in dataclasses.fields(base):
+            if (value := getattr(self, field.name)) is not None:
+                changes[field.name] = integers("hidden", value) if field.name == "hidden" else value
+        return dataclasses.replace(base, **changes)
+
+    def load(self, settings: Settings, seed: int) -> Data:
+        """The data; under the Bernoulli likelihood binarised dynamically unless the flags say how."""
+        from pyro_vaes.data import load
+
+        binarize = self.binarize or ("dynamic" if settings.likelihood.startswith("bernoulli") else None)
+        return load(self.data, self.data_root, binarize, seed, train_size=self.train_size)
+
+
+def integers(name: str, text: str) -> tuple[int, ...]:
+    """Whole numbers from a list such as ``256,256``.
+
+    Raises:
+        InputError: for anything else.
+
+    Example:
+        >>> integers("hidden", "256,256"), integers("hidden", "500-500")
+        ((256, 256), (500, 500))
+    """
+    try:
+        return tuple(int(part) for part in text.strip("[]() ").replace("-", ",").split(","))
+    except ValueError:
+        raise InputError(f"{name} is {text!r}: expected whole numbers, comma-separated, such as 256,256") from None

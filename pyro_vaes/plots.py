@@ -1,0 +1,126 @@
+"""Pictures of training, samples, reconstructions and posteriors; each function gives a matplotlib figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from pyro_vaes.errors import InputError
+from pyro_vaes.vae import VAE, Guide
+
+
+def learning_curves(histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]) -> Figure:
+    """Validation ELBO in nats against the epoch: a colour a guide, a line a seed.
+
+    Args:
+        histories: ``Run.history`` of every seed, by guide.
+    """
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    lows = []
+    for index, (name, runs) in enumerate(histories.items()):
+        for seed, history in enumerate(runs):
+            elbo = [row["valid_elbo"] for row in history]
+            lows.append(elbo[len(elbo) // 10])
+            label = name if seed == 0 else None
+            axes.plot([row["epoch"] for row in history], elbo, color=f"C{index}", label=label, alpha=0.8)
+    axes.set(xlabel="epoch", ylabel="validation ELBO (nats)")
+    if lows:
+        axes.set_ylim(bottom=min(lows))  # the first epochs would hide the rest
+    axes.legend()
+    return figure
+
+
+def image_grid(rows: Sequence[Tensor], names: Sequence[str] = ()) -> Figure:
+    """Rows of images, each with its name if there are names.
+
+    Args:
+        rows: images ``(N, C, H, W)`` in [0, 1], C being 1 or 3.
+        names: a name a row.
+
+    Raises:
+        InputError: where the data are no images.
+    """
+    count = max(len(images) for images in rows)
+    figure = Figure(figsize=(0.7 * count + (1.4 if names else 0), 0.75 * len(rows) + 0.1), layout="constrained")
+    table = figure.subplots(len(rows), count, squeeze=False)
+    for axes in table.flat:
+        axes.set(xticks=[], yticks=[])
+        axes.set_frame_on(False)
+    for line, images in zip(table, rows, strict=True):
+        for axes, image in zip(line, as_pictures(images), strict=False):
+            axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    for line, name in zip(table, names, strict=False):
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    return figure
+
+
+def as_pictures(images: Tensor) -> list[Tensor]:
+    """Images ``(N, C, H, W)`` as matplotlib takes them, clipped to [0, 1].
+
+    Raises:
+        InputError: where the data are no images of 1 or 3 channels.
+    """
+    if images.dim() != 4 or images.shape[1] not in (1, 3):
+        raise InputError(f"data of shape {tuple(images.shape[1:])} cannot be drawn: images are (1, H, W) or (3, H, W)")
+    return [image.movedim(0, -1).clamp(0, 1).squeeze(-1) for image in images.detach().cpu()]
+
+
+@torch.no_grad()
+def posteriors(pairs: Mapping[str, tuple[VAE, Guide]], x: Tensor, points: int = 121) -> Figure:
+    """Contours of each guide's posterior over its model's true one, on a grid of a two-dimensional latent.
+
+    Contours enclose 50 and 95 % of the mass of q(z | x) (lines) and of p(z | x) (filled).
+
+    Args:
+        pairs: model and guide by the name of their row.
+        x: a few data, ``(N, *event_shape)``, a column each.
+        points: grid points a side.
+
+    Raises:
+        InputError: where a latent has another size than 2.
+    """
+    figure = Figure(figsize=(2 * len(x) + 0.6, 2 * len(pairs)), layout="constrained")
+    table = figure.subplots(len(pairs), len(x), squeeze=False)
+    for line, (name, (model, guide)) in zip(table, pairs.items(), strict=True):
+        if model.latent_dim != 2:
+            raise InputError(f"the latent has {model.latent_dim} dimensions: contours need 2 (--latent-dim 2)")
+        line[0].set_ylabel(name)
+        for axes, datum in zip(line, x, strict=True):
+            _draw_posterior(axes, model, guide, datum, points)
+    return figure
+
+
+def _draw_posterior(axes: Axes, model: VAE, guide: Guide, datum: Tensor, points: int) -> None:
+    q = guide.posterior(datum.unsqueeze(0))
+
+    def log_densities(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        sides = [torch.linspace(float(a), float(b), points) for a, b in zip(low, high, strict=True)]
+        z = torch.stack(torch.meshgrid(*sides, indexing="xy"), -1).reshape(-1, 1, 2).to(q.mean)
+        return z[:, 0], model.log_joint(datum.unsqueeze(0), z)[:, 0], q.log_prob(z)[:, 0]
+
+    z, log_p, log_q = log_densities(torch.full((2,), -5.0), torch.full((2,), 5.0))
+    near = z[(log_p > log_p.max() - 8) | (log_q > log_q.max() - 8)]
+    spread = 4 * q.variance[0].sqrt()
+    near = torch.cat([near, (q.mean[0] - spread)[None], (q.mean[0] + spread)[None]])
+    z, log_p, log_q = log_densities(near.amin(0), near.amax(0))
+    grid = z.reshape(points, points, 2).cpu()
+    for log_density, draw, style in (
+        (log_p, axes.contourf, {"cmap": "Greys", "extend": "max"}),
+        (log_q, axes.contour, {"colors": "C3", "linewidths": 1}),
+    ):
+        mass = log_density.double().softmax(0).cpu()
+        draw(grid[..., 0], grid[..., 1], mass.reshape(points, points), levels=_levels(mass), **style)
+    axes.tick_params(labelsize=6)
+
+
+def _levels(mass: Tensor) -> list[float]:
+    """The heights above which lie 95 and 50 % of the mass, strictly rising."""
+    ordered, _ = mass.sort(descending=True)
+    total = ordered.cumsum(0)
+    outer, inner = (float(ordered[int((total < share).sum().clamp_max(len(mass) - 1))]) for share in (0.95, 0.5))
+    return [outer, max(inner, outer * (1 + 1e-6) + 1e-300)]

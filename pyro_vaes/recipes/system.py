@@ -1,0 +1,71 @@
+"""What a recipe builds, and from which settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pyro_vaes import guides, likelihoods
+from pyro_vaes.losses import Loss
+from pyro_vaes.naming import build
+from pyro_vaes.networks import MLPDecoder, MLPEncoder
+from pyro_vaes.priors import StandardNormal
+from pyro_vaes.vae import VAE, Guide
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sizes and training settings of a system; the defaults are small ones, for 2 cores.
+
+    Attributes:
+        likelihood: name of the likelihood, with options if any.
+        latent_dim: size Z of the latent.
+        hidden: hidden layers of encoder and, reversed, decoder.
+        epochs: passes through the training data.
+        batch_size: data a gradient step.
+        lr: Adam's learning rate.
+    """
+
+    likelihood: str = "gaussian"
+    latent_dim: int = 16
+    hidden: Sequence[int] = (256, 256)
+    epochs: int = 20
+    batch_size: int = 128
+    lr: float = 1e-3
+
+
+class System(NamedTuple):
+    """A model, its guide and the loss that trains them."""
+
+    model: VAE
+    guide: Guide
+    loss: Loss
+
+
+def build_vae(event_shape: Sequence[int], settings: Settings) -> VAE:
+    """The plain VAE of some settings, with a fully connected decoder.
+
+    Raises:
+        InputError: for sizes or a likelihood that do not exist.
+
+    Example:
+        >>> build_vae((1, 8, 8), Settings(latent_dim=2)).latent_dim
+        2
+    """
+    likelihood = build("likelihood", likelihoods, likelihoods.Likelihood, settings.likelihood)
+    decoder = MLPDecoder(settings.latent_dim, event_shape, tuple(reversed(settings.hidden)))
+    return VAE(decoder, StandardNormal(settings.latent_dim), likelihood)
+
+
+def build_guide(text: str, vae: VAE, event_shape: Sequence[int], settings: Settings) -> Guide:
+    """The guide of a name with options, such as ``laplace(updates=1)``, with a fully connected encoder.
+
+    Raises:
+        InputError: for an unknown guide or option.
+
+    Example:
+        >>> build_guide("laplace(updates=1)", build_vae((1, 8, 8), Settings()), (1, 8, 8), Settings()).updates
+        1
+    """
+    return build("guide", guides, Guide, text, vae, MLPEncoder(event_shape, settings.hidden))
