@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 SEED = 0
+torch.set_num_threads(1)  # the tensors are tiny: on a busy machine a second thread makes the tests ten times slower
 
 
 def _global_state() -> dict[str, Any]:

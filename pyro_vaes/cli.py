@@ -40,6 +40,7 @@ def train(
     recipe: str,
     *,
     options: Options = OPTIONS,
+    guide: str | None = None,
     seed: int = 0,
     published: Switch = False,
     out: str | None = None,
@@ -50,21 +51,21 @@ def train(
     Args:
         recipe: what to train; `pyro-vaes recipes` lists them.
         options: shared flags.
+        guide: another guide than the recipe's, with options if any, such as laplace(updates=1).
         seed: fixes initial weights, data order and noise.
         published: start from the published settings of the recipe instead of small ones.
         out: run folder, runs/RECIPE-DATA by default.
         resume: go on with the run that is there.
     """
+    from pyro_vaes.recipes import build_seeded
     from pyro_vaes.training import fit
 
     settings = options.settings(_recipe_settings(recipe, published))
-    data = options.load(settings, seed)
-    system = _build(recipe, data, settings, seed)
+    if guide is not None:
+        settings = dataclasses.replace(settings, guide=guide)
+    data = options.load(settings)
+    system = build_seeded(_recipes()[recipe], data.event_shape, settings, seed)
     folder = out or f"runs/{recipe}-{data.name}"
-    written = dataclasses.asdict(settings) | {"hidden": ",".join(map(str, settings.hidden))}
-    root = options.data_root and str(Path(options.data_root).resolve())
-    config = {"recipe": recipe, **dataclasses.asdict(options), **written, "data_root": root, "seed": seed, "out": folder}
-    config.pop("overwrite")
     print(f"{recipe} on {data.description}")
     run = fit(
         system.model,
@@ -79,7 +80,7 @@ def train(
         out=folder,
         overwrite=options.overwrite,
         resume=resume,
-        config={name: value for name, value in config.items() if value is not None},
+        config={"recipe": recipe, **options.config(settings), "seed": seed, "out": folder},
     )
     if run.interrupted:
         print(f"interrupted after epoch {len(run.history)}; go on with --config {folder}/config.yaml --resume")
@@ -115,10 +116,18 @@ def compare(
     if len(chosen) == 1 and "," not in seeds:
         chosen = tuple(range(chosen[0]))
     names = split(guides)
-    data = options.load(settings, seed=0)
+    data = options.load(settings)
     print(data.description)
     trials = compare_guides(
-        data, names, settings, chosen, Path(out), num_samples, options.device, options.overwrite
+        data,
+        names,
+        settings,
+        chosen,
+        out,
+        num_samples=num_samples,
+        device=options.device,
+        overwrite=options.overwrite,
+        config=options.config(settings),
     )
     if trials:
         print((Path(out) / "report.md").read_text(encoding="utf-8").partition("\n\n")[2].partition("![")[0])
@@ -256,30 +265,24 @@ def _recipe_settings(recipe: str, published: bool) -> Settings:
     return package.PUBLISHED[recipe]
 
 
-def _build(recipe: str, data: Data, settings: Settings, seed: int) -> System:
-    import torch
-
-    torch.manual_seed(seed)
-    return _recipes()[recipe](data.event_shape, settings)
-
-
 def _trained(run: str, device: str) -> tuple[Data, System]:
     """The data and the trained system of a run folder."""
+    from pyro_vaes.recipes import build_seeded
     from pyro_vaes.runs import RunFolder, load_weights
     from pyro_vaes.training import choose_device
 
     folder = RunFolder(run)
     config = folder.read_config()
     known = {field.name for field in dataclasses.fields(Options)}
+    options = Options(**{name: value for name, value in config.items() if name in known})
     try:
         recipe, seed = config["recipe"], config["seed"]
-        options = Options(**{name: value for name, value in config.items() if name in known})
     except KeyError as error:
-        raise InputError(f"{folder.path}/config.yaml lacks {error}: give a run that pyro-vaes train wrote") from None
-    settings = options.settings(_recipe_settings(recipe, published=False))
+        raise InputError(f"{folder.path}/config.yaml lacks {error}: give a run that pyro-vaes wrote") from None
+    settings = dataclasses.replace(options.settings(_recipe_settings(recipe, False)), guide=config.get("guide"))
     weights = folder.read_checkpoint()
-    data = options.load(settings, seed)
-    system = _build(recipe, data, settings, seed)
+    data = options.load(settings)
+    system = build_seeded(_recipes()[recipe], data.event_shape, settings, seed)
     for name in ("model", "guide"):
         module = getattr(system, name)
         load_weights(module, weights[name], name)

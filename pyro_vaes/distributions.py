@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pyro.distributions as dist
 import torch
@@ -45,13 +46,13 @@ class PrecisionNormal(dist.TorchDistribution):
         self.precision_tril = precision_tril.expand(batch_shape + precision_tril.shape[-2:])
         super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
 
-    def expand(self, batch_shape: torch.Size, _instance: PrecisionNormal | None = None) -> PrecisionNormal:
+    def expand(self, batch_shape: Sequence[int], _instance: PrecisionNormal | None = None) -> PrecisionNormal:
         """The same distribution, broadcast to another batch shape."""
         new = self._get_checked_instance(PrecisionNormal, _instance)
-        batch_shape = torch.Size(batch_shape)
-        new.loc = self.loc.expand(batch_shape + self.event_shape)
-        new.precision_tril = self.precision_tril.expand(batch_shape + self.event_shape * 2)
-        super(PrecisionNormal, new).__init__(batch_shape, self.event_shape, validate_args=False)
+        shape = torch.Size(batch_shape)
+        new.loc = self.loc.expand(shape + self.event_shape)
+        new.precision_tril = self.precision_tril.expand(shape + self.event_shape * 2)
+        super(PrecisionNormal, new).__init__(shape, self.event_shape, validate_args=False)
         new._validate_args = self._validate_args
         return new
 
@@ -82,9 +83,10 @@ class PrecisionNormal(dist.TorchDistribution):
         """Marginal variances, shape ``(..., Z)``."""
         return self.scale_factor.square().sum(-2)
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008  (torch's signature)
+    def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
         """Reparameterised draws z = μ + L⁻ᵀ ε."""
-        noise = torch.randn(self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device)
+        shape = self._extended_shape(torch.Size(sample_shape))
+        noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
         shift = torch.linalg.solve_triangular(self.precision_tril.mT, noise.unsqueeze(-1), upper=True)
         return self.loc + shift.squeeze(-1)
 
@@ -104,6 +106,78 @@ class PrecisionNormal(dist.TorchDistribution):
         return log_diagonal - 0.5 * self.event_shape[0] * math.log(2 * math.pi)
 
 
+class SharedScaleNormal(dist.TorchDistribution):
+    """Independent normal distributions whose scale is the same for the whole batch, Π N(xᵢ; locᵢ, scaleᵢ²).
+
+    What ``Normal(loc, scale).to_event(event_dim)`` is, without logarithms and powers of a scale that was expanded to
+    the size of the batch: three passes over the data in place of eight.
+
+    Args:
+        loc: means.
+        scale: standard deviations, of any shape that broadcasts to one datum.
+        event_dim: number of dimensions of one datum.
+        validate_args: whether torch checks the arguments.
+
+    Shapes:
+        ``loc (..., *event_shape)``, ``scale ()`` or ``(*event_shape)``.
+
+    Example:
+        >>> SharedScaleNormal(torch.zeros(4, 3), torch.tensor(0.5), 1).log_prob(torch.zeros(3))
+        tensor([-0.6774, -0.6774, -0.6774, -0.6774])
+    """
+
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012  (torch's own form)
+    has_rsample = True
+
+    def __init__(self, loc: Tensor, scale: Tensor, event_dim: int, validate_args: bool | None = None) -> None:
+        self.loc, self.scale = loc, scale
+        batch_dim = loc.dim() - event_dim
+        super().__init__(loc.shape[:batch_dim], loc.shape[batch_dim:], validate_args=validate_args)
+
+    @constraints.dependent_property(is_discrete=False)
+    def support(self) -> constraints.Constraint:
+        """All real arrays of the event shape."""
+        return constraints.independent(constraints.real, len(self.event_shape))
+
+    def expand(self, batch_shape: Sequence[int], _instance: SharedScaleNormal | None = None) -> SharedScaleNormal:
+        """The same distribution, broadcast to another batch shape."""
+        new = self._get_checked_instance(SharedScaleNormal, _instance)
+        shape = torch.Size(batch_shape)
+        new.loc, new.scale = self.loc.expand(shape + self.event_shape), self.scale
+        super(SharedScaleNormal, new).__init__(shape, self.event_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    @property
+    def mean(self) -> Tensor:
+        """The means, shape ``(..., *event_shape)``."""
+        return self.loc
+
+    @property
+    def variance(self) -> Tensor:
+        """The variances, shape ``(..., *event_shape)``."""
+        return self.scale.square().expand_as(self.loc)
+
+    def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
+        """Reparameterised draws."""
+        shape = self._extended_shape(torch.Size(sample_shape))
+        return self.loc + self.scale * torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density in nats."""
+        if self._validate_args:
+            self._validate_sample(value)
+        size = self.event_shape.numel()
+        dims = tuple(range(-len(self.event_shape), 0))
+        deviation = value - self.loc
+        if self.scale.dim():
+            quadratic = (deviation / self.scale).square().sum(dims)
+        else:
+            quadratic = deviation.square().sum(dims) / self.scale.square()
+        log_scale = self.scale.log().sum() * (size / self.scale.numel())
+        return -0.5 * (quadratic + size * math.log(2 * math.pi)) - log_scale
+
+
 def _independent_normal(p: torch.distributions.Independent) -> torch.distributions.Normal:
     base = p.base_dist
     if not isinstance(base, torch.distributions.Normal) or p.reinterpreted_batch_ndims != 1:
@@ -111,9 +185,7 @@ def _independent_normal(p: torch.distributions.Independent) -> torch.distributio
     return base
 
 
-def _kl_to_independent_normal(
-    entropy: Tensor, mean: Tensor, variance: Tensor, p: torch.distributions.Normal
-) -> Tensor:
+def _kl_to_independent_normal(entropy: Tensor, mean: Tensor, variance: Tensor, p: torch.distributions.Normal) -> Tensor:
     log_density = ((mean - p.loc).square() + variance) / p.variance + 2 * p.scale.log() + math.log(2 * math.pi)
     return 0.5 * log_density.sum(-1) - entropy
 

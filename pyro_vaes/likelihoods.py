@@ -9,6 +9,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyro_vaes.distributions import SharedScaleNormal
 from pyro_vaes.errors import InputError
 
 __all__ = ["Bernoulli", "Gaussian", "Likelihood"]
@@ -30,7 +31,7 @@ class Likelihood(nn.Module):
     event_dim: int | None = None
     quadratic: bool = False
 
-    def forward(self, features: Tensor) -> dist.Distribution:
+    def forward(self, features: Tensor) -> dist.TorchDistribution:
         """p(x | features), with the event shape of x."""
         raise NotImplementedError(f"{type(self).__name__} must implement forward(features)")
 
@@ -59,10 +60,13 @@ class Likelihood(nn.Module):
             InputError: says which values, and what to do.
         """
 
-    def to_event(self, base: dist.Distribution) -> dist.Distribution:
+    def to_event(self, base: dist.TorchDistribution) -> dist.TorchDistribution:
         """Declare the dimensions of one datum to be the event."""
-        dims = len(base.batch_shape)
-        return base.to_event(self.event_dim or (3 if dims >= 4 else 1))
+        return base.to_event(self._dims(len(base.batch_shape)))
+
+    def _dims(self, dims: int) -> int:
+        """Dimensions of one datum among all those of a batch of features."""
+        return self.event_dim or (3 if dims >= 4 else 1)
 
 
 class Bernoulli(Likelihood):
@@ -73,7 +77,7 @@ class Bernoulli(Likelihood):
         tensor([-44.3614, -44.3614])
     """
 
-    def forward(self, features: Tensor) -> dist.Distribution:
+    def forward(self, features: Tensor) -> dist.TorchDistribution:
         """Independent Bernoulli distributions with these logits."""
         return self.to_event(dist.Bernoulli(logits=features))
 
@@ -127,9 +131,9 @@ class Gaussian(Likelihood):
         log_scale = torch.full(tuple(shape), math.log(scale or 1.0))
         self.log_scale = nn.Parameter(log_scale, requires_grad=learn)
 
-    def forward(self, features: Tensor) -> dist.Distribution:
+    def forward(self, features: Tensor) -> dist.TorchDistribution:
         """Independent normal distributions around the features."""
-        return self.to_event(dist.Normal(features, self.log_scale.exp().expand_as(features)))
+        return SharedScaleNormal(features, self.log_scale.exp(), self._dims(features.dim()))
 
     def mean(self, features: Tensor) -> Tensor:
         """The features themselves."""

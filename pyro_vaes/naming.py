@@ -52,6 +52,16 @@ def split(text: str) -> list[str]:
     return [item.strip() for item in re.split(r",(?![^(]*\))", text) if item.strip()]
 
 
+def folder(text: str) -> str:
+    """A folder's name for a name with options.
+
+    Example:
+        >>> folder("laplace(updates=1, step_size=1.0)")
+        'laplace-updates=1-step_size=1.0'
+    """
+    return re.sub(r"[^\w.=]+", "-", text).strip("-")
+
+
 def names(package: ModuleType, base: type) -> dict[str, type]:
     """The classes that a package exports, by their names on the command line.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -47,20 +48,30 @@ class Options:
     overwrite: Switch = False
     """replace what the output folder holds."""
 
+    def config(self, settings: Settings) -> dict[str, Any]:
+        """What ``config.yaml`` says, so that the run can be had again from any folder."""
+        resolved = dataclasses.asdict(settings) | {"hidden": ",".join(map(str, settings.hidden))}
+        given = dataclasses.asdict(self) | resolved
+        del given["overwrite"]
+        for name in ("data", "data_root"):
+            if given[name] is not None and Path(given[name]).exists():
+                given[name] = str(Path(given[name]).resolve())
+        return {name: value for name, value in given.items() if value is not None}
+
     def settings(self, base: Settings) -> Settings:
         """Some settings, with those that the flags give put in their place."""
         changes: dict[str, Any] = {}
         for field in dataclasses.fields(base):
-            if (value := getattr(self, field.name)) is not None:
+            if (value := getattr(self, field.name, None)) is not None:
                 changes[field.name] = integers("hidden", value) if field.name == "hidden" else value
         return dataclasses.replace(base, **changes)
 
-    def load(self, settings: Settings, seed: int) -> Data:
-        """The data; under the Bernoulli likelihood binarised dynamically unless the flags say how."""
+    def load(self, settings: Settings) -> Data:
+        """The data, the same in every run; under the Bernoulli likelihood binarised dynamically by default."""
         from pyro_vaes.data import load
 
         binarize = self.binarize or ("dynamic" if settings.likelihood.startswith("bernoulli") else None)
-        return load(self.data, self.data_root, binarize, seed, train_size=self.train_size)
+        return load(self.data, self.data_root, binarize, train_size=self.train_size)
 
 
 def integers(name: str, text: str) -> tuple[int, ...]:

@@ -29,6 +29,7 @@ def learning_curves(histories: Mapping[str, Sequence[Sequence[Mapping[str, float
             label = name if seed == 0 else None
             axes.plot([row["epoch"] for row in history], elbo, color=f"C{index}", label=label, alpha=0.8)
     axes.set(xlabel="epoch", ylabel="validation ELBO (nats)")
+    axes.locator_params(axis="x", integer=True)
     if lows:
         axes.set_ylim(bottom=min(lows))  # the first epochs would hide the rest
     axes.legend()
@@ -110,7 +111,7 @@ def _draw_posterior(axes: Axes, model: VAE, guide: Guide, datum: Tensor, points:
     z, log_p, log_q = log_densities(near.amin(0), near.amax(0))
     grid = z.reshape(points, points, 2).cpu()
     for log_density, draw, style in (
-        (log_p, axes.contourf, {"cmap": "Greys", "extend": "max"}),
+        (log_p, axes.contourf, {"colors": ["0.8", "0.55"], "extend": "max"}),
         (log_q, axes.contour, {"colors": "C3", "linewidths": 1}),
     ):
         mass = log_density.double().softmax(0).cpu()

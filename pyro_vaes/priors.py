@@ -29,7 +29,7 @@ class Prior(nn.Module):
         checked_sizes(latent_dim=(latent_dim,))
         self.latent_dim = latent_dim
 
-    def forward(self) -> dist.Distribution:
+    def forward(self) -> dist.TorchDistribution:
         """p(z), with batch shape ``()`` and event shape ``(Z,)``."""
         raise NotImplementedError(f"{type(self).__name__} must implement forward()")
 
@@ -55,9 +55,10 @@ class StandardNormal(Prior):
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__(latent_dim)
+        self.loc: Tensor
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
 
-    def forward(self) -> dist.Distribution:
+    def forward(self) -> dist.TorchDistribution:
         """N(0, I)."""
         return dist.Normal(self.loc, torch.ones_like(self.loc)).to_event(1)
 

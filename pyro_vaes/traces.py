@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import functools
+import operator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pyro
@@ -30,7 +32,8 @@ def paired_traces(
         The model's and the guide's trace, log-densities computed, of shape ``(B,)`` or ``(S, B)`` a site.
 
     Raises:
-        InputError: where a site does not lie inside the data plate, or one of the two lacks a latent.
+        InputError: where a site does not lie inside the data plate, has dimensions that belong to its event, or
+            one of the two lacks a latent.
     """
     particles = pyro.plate("particles", num_particles, dim=-2) if num_particles > 1 else contextlib.nullcontext()
     with particles:
@@ -47,16 +50,34 @@ def paired_traces(
     _check_latents(sample_sites(model_trace), sample_sites(guide_trace))
     model_trace.compute_log_prob()
     guide_trace.compute_log_prob()
+    sizes = (num_particles, len(x)) if num_particles > 1 else (len(x),)
+    for trace, owner in ((guide_trace, "guide"), (model_trace, "model")):
+        for name, site in sample_sites(trace).items():
+            if (shape := tuple(site["log_prob"].shape)) != sizes:
+                raise InputError(
+                    f"the {owner}'s site {name!r} has log-densities of shape {shape}, expected {sizes}: declare the "
+                    "dimensions of one datum to be its event, images by .to_event(3), vectors by .to_event(1)"
+                )
     return model_trace, guide_trace
 
 
 def sample_sites(trace: Trace) -> dict[str, dict[str, Any]]:
     """The random sites of a trace by name, plates left out."""
     return {
-        name: site
+        name: dict(site)
         for name, site in trace.nodes.items()
         if site["type"] == "sample" and not poutine.util.site_is_subsample(site)
     }
+
+
+def total(values: Iterable[Tensor]) -> Tensor:
+    """The sum of one or more tensors.
+
+    Example:
+        >>> total([torch.ones(2), torch.ones(2)])
+        tensor([2., 2.])
+    """
+    return functools.reduce(operator.add, values)
 
 
 def _check_latents(model: dict[str, dict[str, Any]], guide: dict[str, dict[str, Any]]) -> None:

@@ -100,7 +100,12 @@ def fit(
     loss = loss or ELBO()
     _check_settings(loss, epochs, batch_size, lr, step)
     chosen = choose_device(device)
-    settings = {"data": data.description, "loss": type(loss).__name__, "epochs": epochs, "batch_size": batch_size}
+    settings = {
+        "data": data.description,
+        "loss": type(loss).__name__,
+        "epochs": epochs,
+        "batch_size": batch_size,
+    }
     settings |= {"lr": lr, "seed": seed, "device": str(chosen)}
     training = _Training(model.to(chosen), guide.to(chosen), data, loss, batch_size, lr, seed, chosen)
     with torch.random.fork_rng([chosen] if chosen.type == "cuda" else []):
@@ -291,6 +296,11 @@ class _Training:
         if self.folder is None:
             return
         last = {**self._weights(), "optimizer": self.step.optimizer.state_dict(), "step": self.loss.step}
-        state = {**self.best, "last": last, "history": self.result.history, "best_epoch": self.result.best_epoch}
+        state = {
+            **self.best,
+            "last": last,
+            "history": self.result.history,
+            "best_epoch": self.result.best_epoch,
+        }
         self.folder.write_checkpoint(state)
         self.folder.write_metrics(self.result.history)

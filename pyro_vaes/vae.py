@@ -109,7 +109,7 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
-        """n draws of x from the model, shape ``(n, *event_shape)``."""
+        """N draws of x from the model, shape ``(n, *event_shape)``."""
         return self.likelihood(self.decoder(self.prior().sample((n,)))).sample()
 
     @torch.no_grad()
@@ -153,7 +153,7 @@ class Guide(nn.Module):
         self.encoder = encoder
         self.head = nn.Linear(out_features(encoder), outputs)
 
-    def posterior(self, x: Tensor) -> dist.Distribution:
+    def posterior(self, x: Tensor) -> dist.TorchDistribution:
         """q(z | x), batch shape ``(..., B)`` and event shape ``(Z,)``."""
         raise NotImplementedError(f"{type(self).__name__} must implement posterior(x)")
 

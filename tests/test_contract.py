@@ -188,7 +188,7 @@ def test_prior_score_and_precision(prior):
 
 @pytest.mark.parametrize("guide", GUIDES)
 def test_posterior_sample_and_density_agree(guide):
-    vae, guide, x = build(guide)
+    _, guide, x = build(guide)
     with torch.no_grad():
         q = guide.posterior(x)
         covariance = torch.stack([draw.T.cov() for draw in q.sample((5000,)).unbind(1)])
@@ -331,7 +331,7 @@ def test_batch_of_one_in_float64(network, shape, likelihood, guide):
 
 @every_guide
 def test_a_datum_does_not_depend_on_its_batch(guide):
-    vae, guide, x = build(guide, "Gaussian")
+    _, guide, x = build(guide, "Gaussian")
     whole, alone = guide.posterior(x), guide.posterior(x[1:2])
     z = torch.randn(LATENT)
     torch.testing.assert_close(whole.log_prob(z)[1:2], alone.log_prob(z), rtol=1e-4, atol=1e-4)

@@ -218,9 +218,7 @@ class TestSplits:
         assert numbers(data.valid) == list(range(53, 60))
         assert numbers(make(numbered(50), x_valid=numbered(3), train_size=20).train) == list(range(20))
 
-    @pytest.mark.parametrize(
-        ("train_size", "n_train", "beyond"), [(50, 50, True), (91, 91, True), (92, 83, False)]
-    )
+    @pytest.mark.parametrize(("train_size", "n_train", "beyond"), [(50, 50, True), (91, 91, True), (92, 83, False)])
     def test_train_size_takes_the_first(self, train_size, n_train, beyond):
         data = make(numbered(100), train_size=train_size)
         train, valid = numbers(data.train), numbers(data.valid)
@@ -558,9 +556,7 @@ class TestTorchvision:
             raise OSError("no route to host") if download else RuntimeError("Dataset not found.")
 
         fake_torchvision(monkeypatch, CIFAR10=offline)
-        with pytest.raises(
-            InputError, match=r"cifar10 is not at .*cifar-10-batches-py.*no route to host.*as root"
-        ):
+        with pytest.raises(InputError, match=r"cifar10 is not at .*cifar-10-batches-py.*no route to host.*as root"):
             load("cifar10", root=tmp_path)
 
     def test_svhn_and_cifar10(self, monkeypatch, tmp_path):

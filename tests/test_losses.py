@@ -39,9 +39,7 @@ def build(guide="MeanField", likelihood=None):
 @pytest.mark.parametrize("guide", GUIDES)
 def test_equals_trace_elbo_in_expectation(guide):
     (vae, guide, x), draws = build(guide), 300
-    ours, theirs = (
-        torch.tensor([loss.loss(vae, guide, x) for _ in range(draws)]) for loss in (ELBO(), Trace_ELBO())
-    )
+    ours, theirs = (torch.tensor([loss.loss(vae, guide, x) for _ in range(draws)]) for loss in (ELBO(), Trace_ELBO()))
     standard_error = ((ours.var() + theirs.var()) / draws).sqrt()
     assert (ours.mean() - theirs.mean()).abs() < 5 * standard_error
 
@@ -56,7 +54,7 @@ def test_equals_pyro_draw_by_draw(guide, stock):
     for loss in (ELBO(), stock()):
         torch.manual_seed(4)
         value = loss.differentiable_loss(vae, guide, x)
-        values.append(float(value))
+        values.append(float(value.detach()))
         gradients.append(torch.autograd.grad(value, [*vae.parameters(), *guide.parameters()]))
     assert values[0] == pytest.approx(values[1], rel=1e-5)
     for ours, theirs in zip(*gradients, strict=True):
@@ -156,9 +154,7 @@ def another_name(x):
 
 
 def no_reparameterised_draw(x):
-    mixture = dist.MixtureSameFamily(
-        dist.Categorical(torch.ones(3)), dist.Normal(torch.randn(3, 2), 1.0).to_event(1)
-    )
+    mixture = dist.MixtureSameFamily(dist.Categorical(torch.ones(3)), dist.Normal(torch.randn(3, 2), 1.0).to_event(1))
     with pyro.plate("data", len(x)):
         return pyro.sample("z", mixture)
 
@@ -191,11 +187,31 @@ def test_an_observation_outside_the_plate_is_refused():
         ELBO().terms(model, guide, x)
 
 
+@pytest.mark.parametrize("event_dim", [1, 2])
+def test_an_image_declared_a_smaller_event_is_refused(event_dim):
+    vae, guide, _ = build()
+    size = SHAPE[-1]  # a batch as long as the picture is wide is what hides the mistake from Pyro
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", vae.prior())
+            pyro.sample("x", dist.Normal(vae.decoder(z), 1.0).to_event(event_dim), obs=x)
+
+    with pytest.raises(InputError, match=r"site 'x' has log-densities of shape .*to_event\(3\)"):
+        ELBO().terms(model, guide, torch.rand(size, *SHAPE))
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, True])
+def test_a_number_of_draws_is_one_or_more(number):
+    with pytest.raises(InputError, match=f"num_particles is {number}"):
+        ELBO(num_particles=number)
+
+
 # --- no host synchronisation --------------------------------------------------------------------------------
 
 
 class NoHostWait(TorchDispatchMode):
-    """Fails where the host would wait for a device: values read, sizes that depend on data, checked solves."""
+    """Fails where the host would wait for a device: values read, sizes that data decide, checked solves."""
 
     waits = (
         "_local_scalar_dense",

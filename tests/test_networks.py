@@ -77,9 +77,7 @@ def test_sizes_are_refused_by_name(build, words):
         build()
 
 
-@pytest.mark.parametrize(
-    "build", [ConvEncoder, lambda *a, **k: ConvDecoder(2, *a, **k)], ids=["encoder", "decoder"]
-)
+@pytest.mark.parametrize("build", [ConvEncoder, lambda *a, **k: ConvDecoder(2, *a, **k)], ids=["encoder", "decoder"])
 @pytest.mark.parametrize(("shape", "most"), [((1, 4, 4), 2), ((1, 5, 64), 3), ((3, 2, 9), 1)])
 def test_too_many_levels_name_the_most_that_fit(build, shape, most):
     build(shape, channels=(2,) * most)

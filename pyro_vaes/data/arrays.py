@@ -34,8 +34,7 @@ def as_images(values: object, name: str, channels: str | None = None) -> Tensor:
     array = _as_numpy(values, name)
     if array.ndim not in (2, 3, 4):
         raise InputError(
-            f"{name} has shape {array.shape}: "
-            "give vectors (N, D), or images (N, H, W), (N, C, H, W) or (N, H, W, C)"
+            f"{name} has shape {array.shape}: give vectors (N, D), or images (N, H, W), (N, C, H, W) or (N, H, W, C)"
         )
     if array.size == 0:
         raise InputError(f"{name} is empty: its shape is {array.shape}")
@@ -60,9 +59,7 @@ def as_labels(values: object | None, name: str, count: int) -> Tensor | None:
         return None
     array = _as_numpy(values, name)
     if array.dtype.kind not in "iub" or array.ndim not in (1, 2):
-        raise InputError(
-            f"{name} has type {array.dtype} and shape {array.shape}: labels are integers (N,) or (N, F)"
-        )
+        raise InputError(f"{name} has type {array.dtype} and shape {array.shape}: labels are integers (N,) or (N, F)")
     if len(array) != count:
         raise InputError(f"{name} has {len(array)} labels for the {count} images of x{name[1:]}")
     return torch.from_numpy(array.astype(np.int64))
@@ -92,9 +89,7 @@ def _as_pixels(array: np.ndarray, name: str) -> np.ndarray:
     if array.dtype.kind == "f":
         with np.errstate(over="ignore"):
             pixels = array.astype(np.float32)
-        advice = (
-            "float pixels must be finite and in [0, 1]: divide pixels of 0..255 by 255, or give them as uint8"
-        )
+        advice = "float pixels must be finite and in [0, 1]: divide pixels of 0..255 by 255, or give them as uint8"
         _check_range(pixels, array, name, 1, advice)
         return pixels
     raise InputError(f"{name} has type {array.dtype}: give uint8, or floats in [0, 1]")

@@ -107,14 +107,11 @@ class Data:
 
         preparation = Preparation(binarize, dequantize, kept_levels)
         splits = {
-            part: _split(parts[part], preparation, noise_seed)
-            for part, noise_seed in zip(given, seeds, strict=True)
+            part: _split(parts[part], preparation, noise_seed) for part, noise_seed in zip(given, seeds, strict=True)
         }
         sizes = ", ".join(f"{len(split)} {part}" for part, split in splits.items())
         shape = "x".join(map(str, parts["train"][0].shape[1:]))
-        return cls(
-            **splits, name=name, description=f"{name}: {sizes}, {shape}; {preparation.describe()}{note}"
-        )
+        return cls(**splits, name=name, description=f"{name}: {sizes}, {shape}; {preparation.describe()}{note}")
 
 
 def check_options(binarize: str | None, seed: int, channels: str | None, train_size: int | None) -> None:
@@ -134,9 +131,7 @@ def _alike(parts: dict[str, Part], levels: int) -> tuple[dict[str, Part], int | 
     for part, (x, _) in parts.items():
         if x.shape[1:] != train.shape[1:]:
             sizes = ["x".join(map(str, each.shape[1:])) for each in (train, x)]
-            raise InputError(
-                f"images of x_train are {sizes[0]} and of x_{part} {sizes[1]}: make them one size"
-            )
+            raise InputError(f"images of x_train are {sizes[0]} and of x_{part} {sizes[1]}: make them one size")
         if x.dtype != train.dtype:
             kinds = [str(each.dtype).removeprefix("torch.") for each in (train, x)]
             raise InputError(f"x_train is {kinds[0]} and x_{part} is {kinds[1]}: give both the same way")

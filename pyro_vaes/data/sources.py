@@ -133,9 +133,7 @@ def _import_torchvision(name: str) -> Any:
         from torchvision import datasets as vision
     except (ImportError, OSError, RuntimeError, AttributeError) as error:  # a mismatch shows in any of these
         try:
-            state = (
-                f"torchvision {importlib.metadata.version('torchvision')} does not match the installed torch"
-            )
+            state = f"torchvision {importlib.metadata.version('torchvision')} does not match the installed torch"
         except importlib.metadata.PackageNotFoundError:
             state = "torchvision is missing beside the installed torch"
         raise InputError(

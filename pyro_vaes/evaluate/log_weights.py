@@ -10,15 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.traces import paired_traces, sample_sites
+from pyro_vaes.traces import paired_traces, sample_sites, total
 from pyro_vaes.vae import unannounced
 
-CHUNK_VALUES = 2**23  # numbers of the size of x that one pass may hold: 32 MiB a tensor in float32
+CHUNK_VALUES = 2**21  # numbers that one pass over samples of x may hold: 8 MiB in float32, which caches like
 
 
-def log_weights(
-    model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int
-) -> Tensor:
+def log_weights(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int) -> Tensor:
     """Log importance weights, log p(x, z) - log q(z | x) with z ~ q(z | x).
 
     They come from traces, so that they serve every pair, a user's own too. Memory is bounded: few data at a time
@@ -41,9 +39,7 @@ def log_weights(
     return torch.cat(list(chunks(model, guide, x, num_samples)), 1)
 
 
-def chunks(
-    model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int
-) -> Iterator[Tensor]:
+def chunks(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int) -> Iterator[Tensor]:
     """The columns of :func:`log_weights`, few data at a time.
 
     Raises:
@@ -67,6 +63,6 @@ def chunks(
 def _log_weights(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int) -> Tensor:
     with unannounced(), pyro.validation_enabled(False):
         model_trace, guide_trace = paired_traces(model, guide, x, num_particles=num_samples)
-    log_p = sum(site["log_prob"] for site in sample_sites(model_trace).values())
-    log_q = sum(site["log_prob"] for site in sample_sites(guide_trace).values())
+    log_p = total(site["log_prob"] for site in sample_sites(model_trace).values())
+    log_q = total(site["log_prob"] for site in sample_sites(guide_trace).values())
     return (log_p - log_q).reshape(num_samples, len(x))

@@ -34,9 +34,10 @@ class FullCovariance(Guide):
     def __init__(self, vae: VAE, encoder: nn.Module) -> None:
         size = vae.latent_dim
         super().__init__(vae, encoder, outputs=size + size * (size + 1) // 2)
+        self.below: Tensor
         self.register_buffer("below", torch.tril_indices(size, size, -1), persistent=False)
 
-    def posterior(self, x: Tensor) -> dist.Distribution:
+    def posterior(self, x: Tensor) -> dist.TorchDistribution:
         """N(μ(x), L(x) L(x)ᵀ)."""
         size = self.vae.latent_dim
         mean, raw_diagonal, below = self.head(self.encoder(x)).split([size, size, self.below.shape[1]], -1)

@@ -77,7 +77,7 @@ class Laplace(Guide):
         self.step_size = step_size
         self.detach = detach
 
-    def posterior(self, x: Tensor) -> dist.Distribution:
+    def posterior(self, x: Tensor) -> dist.TorchDistribution:
         """N(μ_T, Λ(μ_T)⁻¹)."""
         shared = self._shared(x)
         with torch.no_grad() if self.detach else contextlib.nullcontext():
@@ -101,9 +101,7 @@ class Laplace(Guide):
             return step
         return step + _solve(factor, self._residual(x, mean, step, at, shared))
 
-    def _residual(
-        self, x: Tensor, mean: Tensor, step: Tensor, at: Linearization, shared: _Quadratic | None
-    ) -> Tensor:
+    def _residual(self, x: Tensor, mean: Tensor, step: Tensor, at: Linearization, shared: _Quadratic | None) -> Tensor:
         """G - Λ ν for the gradient g of log p(x, μ) and a step ν, shape ``(..., B, Z)``."""
         prior, likelihood = self.vae.prior, self.vae.likelihood
         pushed = at.push(step)
@@ -133,8 +131,8 @@ class Laplace(Guide):
         head, likelihood = linear_head(self.vae.decoder), self.vae.likelihood
         if head is None or not likelihood.quadratic or head.out_features < head.in_features:
             return None
-        bias = torch.zeros_like(head.weight[:, 0]) if head.bias is None else head.bias
-        bias = bias.view(self.vae.features_shape)
+        flat: Tensor = torch.zeros_like(head.weight[:, 0]) if head.bias is None else head.bias
+        bias = flat.view(self.vae.features_shape)
         fisher = likelihood.fisher(bias).flatten()
         gram = head.weight.T @ (fisher.unsqueeze(-1) * head.weight)
         return _Quadratic(gram, self._flat(likelihood.score(bias, x)) @ head.weight)

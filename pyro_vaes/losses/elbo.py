@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pyro.distributions import Distribution
+from pyro.distributions import TorchDistribution
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 from torch.distributions import kl_divergence
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.losses.base import Loss, Pair, Terms
-from pyro_vaes.traces import paired_traces, sample_sites
+from pyro_vaes.traces import paired_traces, sample_sites, total
 
 
 class ELBO(Loss):
@@ -51,14 +51,12 @@ class ELBO(Loss):
         sites, latents = sample_sites(model_trace), sample_sites(guide_trace)
         analytic = getattr(guide, "analytic_kl", True)
         kls = {name: self._mean(_kl(name, site, sites[name], analytic)) for name, site in latents.items()}
-        terms = {
-            "reconstruction": self._mean(sum(site["log_prob"] for site in sites.values() if site["is_observed"])),
-            "kl": sum(kls.values()),
-        }
+        reconstruction = self._mean(total(site["log_prob"] for site in sites.values() if site["is_observed"]))
+        terms = {"reconstruction": reconstruction, "kl": total(kls.values())}
         if len(kls) > 1:
             terms |= {f"kl_{name}": value for name, value in kls.items()}
         beta = self.beta(self.step) if callable(self.beta) else self.beta
-        return terms["reconstruction"] - beta * terms["kl"], terms
+        return reconstruction - beta * terms["kl"], terms
 
     def _mean(self, value: Tensor) -> Tensor:
         """Mean over the draws, which a closed form does not have."""
@@ -89,7 +87,7 @@ class Warmup:
 
 
 def _kl(name: str, guide_site: dict[str, Any], model_site: dict[str, Any], analytic: bool) -> Tensor:
-    q: Distribution = guide_site["fn"]
+    q: TorchDistribution = guide_site["fn"]
     if not q.has_rsample:
         raise InputError(
             f"the guide's site {name!r} samples {type(q).__name__}, which has no reparameterised sampler, so that "

@@ -113,7 +113,10 @@ class ConvDecoder(nn.Module):
         for (fan_in, fan_out), small, large in zip(fans, sizes[:-1], sizes[1:], strict=True):
             # a size 2n - 1 or 2n shrank to n: the output padding tells the two apart
             padding = (large[0] - 2 * small[0] + 1, large[1] - 2 * small[1] + 1)
-            layers += [activation(), nn.ConvTranspose2d(fan_in, fan_out, 3, 2, padding=1, output_padding=padding)]
+            layers += [
+                activation(),
+                nn.ConvTranspose2d(fan_in, fan_out, 3, 2, padding=1, output_padding=padding),
+            ]
         self.net = nn.Sequential(*layers)
         self.event_shape = torch.Size(event_shape)
 

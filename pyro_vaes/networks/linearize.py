@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 _RESHAPES = (nn.Flatten, nn.Unflatten, nn.Identity)
-_ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Tanh, nn.Sigmoid)
+_ELEMENTWISE = (
+    nn.ReLU,
+    nn.LeakyReLU,
+    nn.ELU,
+    nn.SELU,
+    nn.CELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Softplus,
+    nn.Tanh,
+    nn.Sigmoid,
+)
 
 
 class Linearization(Protocol):
@@ -52,7 +63,7 @@ def linearize(decoder: nn.Module, z: Tensor) -> Linearization:
         (torch.Size([4, 2, 8]), Linear(in_features=8, out_features=3, bias=True))
     """
     layers = _layers(decoder)
-    return _ByFunction(decoder, z) if layers is None else _ByLayers(layers, z)
+    return _ByFunction(decoder, z) if layers is None else _ByLayers(*layers, z)
 
 
 def linear_head(decoder: nn.Module) -> nn.Linear | None:
@@ -63,24 +74,24 @@ def linear_head(decoder: nn.Module) -> nn.Linear | None:
         Linear(in_features=8, out_features=3, bias=True)
     """
     layers = _layers(decoder)
-    return None if layers is None else layers[-1]
+    return None if layers is None else layers[1]
 
 
 class _ByLayers:
     """Linear layers with elementwise nonlinearities between them."""
 
-    def __init__(self, layers: list[nn.Module], z: Tensor) -> None:
+    def __init__(self, trunk: list[nn.Module], output: nn.Linear | None, z: Tensor) -> None:
         self.latent_dim = z.shape[-1]
         self.hidden = z
         self.factors: list[nn.Linear | Tensor] = []  # linear layers and slopes, from z on
-        for layer in layers[:-1]:
+        for layer in trunk:
             if isinstance(layer, nn.Linear):
                 self.hidden = layer(self.hidden)
                 self.factors.append(layer)
             else:
                 self.hidden, slope = _with_slope(layer, self.hidden)
                 self.factors.append(slope)
-        self.output = layers[-1]
+        self.output = output
 
     def push(self, direction: Tensor) -> Tensor:
         for factor in self.factors:
@@ -102,9 +113,8 @@ class _ByLayers:
 class _ByFunction:
     """Any decoder, through ``torch.func``."""
 
-    output = None
-
     def __init__(self, decoder: nn.Module, z: Tensor) -> None:
+        self.output: nn.Linear | None = None
         self.function: Callable[[Tensor], Tensor] = lambda value: decoder(value).flatten(z.dim() - 1)
         self.z = z
         self.hidden = self.function(z)
@@ -120,18 +130,25 @@ class _ByFunction:
         return torch.func.vmap(lambda row: self.push(row.expand_as(self.z)), out_dims=self.z.dim() - 1)(rows)
 
 
-def _layers(decoder: nn.Module) -> list[nn.Module] | None:
-    """Linear layers and elementwise nonlinearities that end in a linear layer; None for any other decoder."""
+def _layers(decoder: nn.Module) -> tuple[list[nn.Module], nn.Linear] | None:
+    """Linear layers and elementwise nonlinearities, and the linear layer they end in; None for any other decoder."""
     if not isinstance(decoder, nn.Sequential) or type(decoder).forward is not nn.Sequential.forward:
         return None
     layers = list(decoder)
     while layers and isinstance(layers[-1], _RESHAPES):
         layers.pop()
-    followed = all(isinstance(layer, (nn.Linear, *_ELEMENTWISE)) for layer in layers)
-    return layers if layers and followed and isinstance(layers[-1], nn.Linear) else None
+    last = layers.pop() if layers else decoder
+    if not _is_linear(last):
+        return None
+    return (layers, last) if all(_is_linear(layer) or isinstance(layer, _ELEMENTWISE) for layer in layers) else None
+
+
+def _is_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether a layer's Jacobian is its weight, which a subclass, such as a masked one, may change."""
+    return isinstance(layer, nn.Linear) and type(layer).forward is nn.Linear.forward
 
 
 def _with_slope(activation: Callable[[Tensor], Tensor], value: Tensor) -> tuple[Tensor, Tensor]:
     if isinstance(activation, nn.ReLU):
         return torch.relu(value), (value > 0).to(value.dtype)
-    return torch.func.jvp(activation, (value,), (torch.ones_like(value),))
+    return torch.func.jvp(activation, (value,), (torch.ones_like(value),))  # type: ignore[return-value]

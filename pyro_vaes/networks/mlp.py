@@ -12,9 +12,7 @@ from pyro_vaes.networks.shapes import checked_sizes
 
 
 def _hidden_layers(sizes: Sequence[int], activation: Callable[[], nn.Module]) -> list[nn.Module]:
-    return [
-        layer for pair in itertools.pairwise(sizes) for layer in (nn.Linear(*pair), activation())
-    ]
+    return [layer for pair in itertools.pairwise(sizes) for layer in (nn.Linear(*pair), activation())]
 
 
 class MLPEncoder(nn.Sequential):

@@ -4,11 +4,22 @@ The command line knows each function that is exported here by its name in kebab 
 """
 
 from pyro_vaes.recipes.single_latent import full_covariance, laplace, vae
-from pyro_vaes.recipes.system import Settings, System, build_guide, build_vae
+from pyro_vaes.recipes.system import Settings, System, build_guide, build_seeded, build_vae
+
+__all__ = [
+    "PUBLISHED",
+    "SYSTEMS",
+    "Settings",
+    "System",
+    "build_guide",
+    "build_seeded",
+    "build_vae",
+    "full_covariance",
+    "laplace",
+    "vae",
+]
 
 SYSTEMS = ("full_covariance", "laplace", "vae")
-
-__all__ = ["PUBLISHED", "SYSTEMS", "Settings", "System", "build_guide", "build_vae", *SYSTEMS]
 
 # Networks and optimiser of Variational Laplace Autoencoders (Park, Kim, Kim, 2019); its initial weights and its
 # centring of the pixels are not part of these settings.

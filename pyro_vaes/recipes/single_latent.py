@@ -26,4 +26,4 @@ def laplace(event_shape: Sequence[int], settings: Settings | None = None) -> Sys
 def _with_guide(guide: str, event_shape: Sequence[int], settings: Settings | None) -> System:
     settings = settings or Settings()
     model = build_vae(event_shape, settings)
-    return System(model, build_guide(guide, model, event_shape, settings), ELBO())
+    return System(model, build_guide(settings.guide or guide, model, event_shape, settings), ELBO())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+
+import torch
 
 from pyro_vaes import guides, likelihoods
 from pyro_vaes.losses import Loss
@@ -19,6 +21,7 @@ class Settings:
     """Sizes and training settings of a system; the defaults are small ones, for 2 cores.
 
     Attributes:
+        guide: name of the guide, with options if any, in place of the recipe's own.
         likelihood: name of the likelihood, with options if any.
         latent_dim: size Z of the latent.
         hidden: hidden layers of encoder and, reversed, decoder.
@@ -27,6 +30,7 @@ class Settings:
         lr: Adam's learning rate.
     """
 
+    guide: str | None = None
     likelihood: str = "gaussian"
     latent_dim: int = 16
     hidden: Sequence[int] = (256, 256)
@@ -69,3 +73,24 @@ def build_guide(text: str, vae: VAE, event_shape: Sequence[int], settings: Setti
         1
     """
     return build("guide", guides, Guide, text, vae, MLPEncoder(event_shape, settings.hidden))
+
+
+def build_seeded(
+    recipe: Callable[[Sequence[int], Settings], System],
+    event_shape: Sequence[int],
+    settings: Settings,
+    seed: int,
+) -> System:
+    """What a recipe builds, with initial weights that depend on the seed alone; the random state is left as it was.
+
+    Recipes build the model first, so that its initial weights are the same under every guide.
+
+    Example:
+        >>> from pyro_vaes.recipes import laplace, vae
+        >>> first, second = (build_seeded(recipe, (4,), Settings(), seed=0).model for recipe in (vae, laplace))
+        >>> all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters()))
+        True
+    """
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        return recipe(event_shape, settings)

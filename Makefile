@@ -1,0 +1,44 @@
+# Two commands do everything on a machine with only Python: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+INSTALLED = $(VENV)/installed
+
+.PHONY: demo test test-slow lint format doctest bench clean
+
+demo: $(INSTALLED)
+	$(BIN)/pyro-vaes compare --data digits --epochs 60 --seeds 2 --out report/demo --overwrite
+	$(BIN)/pyro-vaes compare --data digits --epochs 60 --seeds 2 --latent-dim 2 --out report/demo-2d --overwrite
+	@echo "Open report/demo/report.md, and report/demo-2d/posteriors.png for the posteriors themselves."
+
+test: lint
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(INSTALLED)
+	$(BIN)/pytest -m slow
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+doctest: $(INSTALLED)
+	$(BIN)/pytest pyro_vaes
+
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) report runs build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
+
+$(INSTALLED): setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 13), "Python 3.11 or 3.12 is needed: make PYTHON=python3.12"'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[vision,dev]'
+	touch $@
