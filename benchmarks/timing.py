@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 
@@ -18,7 +17,3 @@ def in_turn(rivals: dict[str, Callable[[], object]], repeats: int, warmup: int =
                 seconds[name].append(time.perf_counter() - start)
     return seconds
 
-
-def median_ratio(numerator: list[float], denominator: list[float]) -> float:
-    """Median over the repeats of one rival's seconds in another's."""
-    return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
