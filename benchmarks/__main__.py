@@ -39,12 +39,13 @@ def main() -> None:
 def _row(case: str, seconds: dict[str, list[float]]) -> dict[str, Any]:
     """Ours is the first rival; ratios are another's time in ours, the median over turns, with its quartiles."""
     ours, *others = seconds
-    row: dict[str, Any] = {"case": case, "ms": {name: 1e3 * statistics.median(times) for name, times in seconds.items()}}
+    ratios: dict[str, dict[str, Any]] = {}
     for name in others:
-        ratios = [theirs / mine for theirs, mine in zip(seconds[name], seconds[ours], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        row.setdefault("ratio", {})[name] = {"median": middle, "quartiles": [low, high], "turns": len(ratios)}
-    return row
+        turns = [theirs / mine for theirs, mine in zip(seconds[name], seconds[ours], strict=True)]
+        low, middle, high = statistics.quantiles(turns, n=4)
+        ratios[name] = {"median": middle, "quartiles": [low, high], "turns": len(turns)}
+    milliseconds = {name: 1e3 * statistics.median(times) for name, times in seconds.items()}
+    return {"case": case, "ms": milliseconds, "ratio": ratios}
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> str:

@@ -16,4 +16,3 @@ def in_turn(rivals: dict[str, Callable[[], object]], repeats: int, warmup: int =
             if repeat >= warmup:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
-

@@ -17,6 +17,7 @@ from pyro_vaes.evaluate import LogLikelihood, active_units, log_likelihood
 from pyro_vaes.naming import folder
 from pyro_vaes.recipes import Settings, System, build_seeded, vae
 from pyro_vaes.report import write_report
+from pyro_vaes.runs import RunFolder
 from pyro_vaes.training import Run, choose_device, fit
 
 
@@ -73,7 +74,7 @@ def compare(
         device: as in ``fit``.
         overwrite: whether to replace the report that ``out`` holds.
         progress: whether to show progress.
-        config: where the data come from, for each run's ``config.yaml``.
+        config: where the data come from, for ``config.yaml``, of the report and of each run.
 
     Returns:
         The finished trials; Ctrl-C leaves those that were finished, and a report on them.
@@ -83,6 +84,10 @@ def compare(
     """
     out = Path(out)
     _check(data, guides, settings, seeds, out, overwrite, device, num_samples)
+    config = dict(config or {})
+    out.mkdir(parents=True, exist_ok=True)
+    whole = {"guides": ",".join(guides), **config, "seeds": f"{','.join(map(str, seeds))},", "num_samples": num_samples}
+    RunFolder(out).write_config({**whole, "out": str(out)})
     trials: list[Trial] = []
     for guide, seed in ((guide, seed) for guide in guides for seed in seeds):
         if progress:
@@ -102,7 +107,7 @@ def compare(
             out=path,
             overwrite=overwrite,
             progress=progress,
-            config={"recipe": "vae", **(config or {}), "guide": guide, "seed": seed, "out": str(path)},
+            config={"recipe": "vae", **config, "guide": guide, "seed": seed, "out": str(path)},
         )
         if run.interrupted:
             break

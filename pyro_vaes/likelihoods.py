@@ -129,7 +129,11 @@ class Gaussian(Likelihood):
             raise InputError(f"scale is {scale}: expected a positive number, for example scale=0.25")
         self.from_data = scale is None
         log_scale = torch.full(tuple(shape), math.log(scale or 1.0))
-        self.log_scale = nn.Parameter(log_scale, requires_grad=learn)
+        self.log_scale: Tensor
+        if learn:
+            self.log_scale = nn.Parameter(log_scale)
+        else:
+            self.register_buffer("log_scale", log_scale)
 
     def forward(self, features: Tensor) -> dist.TorchDistribution:
         """Independent normal distributions around the features."""

@@ -85,6 +85,6 @@ def integers(name: str, text: str) -> tuple[int, ...]:
         ((256, 256), (500, 500))
     """
     try:
-        return tuple(int(part) for part in text.strip("[]() ").replace("-", ",").split(","))
+        return tuple(int(part) for part in text.strip("[]() ,").replace("-", ",").split(","))
     except ValueError:
         raise InputError(f"{name} is {text!r}: expected whole numbers, comma-separated, such as 256,256") from None

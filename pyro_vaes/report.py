@@ -57,6 +57,7 @@ def write_report(trials: Sequence[Trial], data: Data, settings: Settings, out: P
         figure.savefig(out / f"{name}.png", dpi=120)
     lines = [*_preamble(trials, data, settings), "", *_table(summary), ""]
     lines += [f"![{name}]({name}.png)\n" for name in pictures]
+    lines += ["Run again: `pyro-vaes compare --config config.yaml --out FOLDER`\n"]
     (out / "report.md").write_text("\n".join(lines), encoding="utf-8")
 
 

@@ -117,13 +117,16 @@ class VAE(nn.Module):
         """Features at z = 0, with a message where decoder and prior do not fit."""
         reference = next(self.decoder.parameters(), torch.empty(0))
         z = torch.zeros(1, self.latent_dim, dtype=reference.dtype, device=reference.device)
+        training = self.decoder.training
         try:
-            return self.decoder(z)
+            return self.decoder.eval()(z)
         except (RuntimeError, ValueError) as error:
             raise InputError(
                 f"the decoder does not take latents of the prior's size {self.latent_dim} ({error}): "
                 "give prior and decoder the same latent size"
             ) from error
+        finally:
+            self.decoder.train(training)
 
 
 class Guide(nn.Module):

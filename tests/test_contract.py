@@ -54,7 +54,6 @@ LOSSES = {
 }
 STOCK_LOSSES = {"Trace_ELBO": Trace_ELBO, "TraceMeanField_ELBO": TraceMeanField_ELBO}
 
-quiet = pytest.mark.filterwarnings("ignore:.*requires_grad=False:UserWarning")  # Pyro, of a fixed scale
 every_prior = pytest.mark.parametrize("prior", PRIORS)
 every_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS)
 every_guide = pytest.mark.parametrize("guide", GUIDES)
@@ -121,7 +120,6 @@ def test_shapes_with_leading_dimensions(network, shape, prior, likelihood, guide
     vae.likelihood.check(vae.sample(7))
 
 
-@quiet
 @every_shape
 @every_likelihood
 @every_guide
@@ -139,7 +137,6 @@ def test_sites_and_plate(network, shape, likelihood, guide):
         torch.testing.assert_close(sum(model_trace.nodes[name]["log_prob"] for name in "zx"), log_joint)
 
 
-@quiet
 @every_shape
 @every_likelihood
 @every_guide
@@ -224,7 +221,6 @@ def test_moves_under_stock_svi(guide, loss):
     check_that_it_trains((vae, guide), x, {**LOSSES, **STOCK_LOSSES}[loss]())
 
 
-@quiet
 @every_likelihood
 @every_guide
 def test_training_lowers_the_loss_and_leaves_what_is_fixed(guide, likelihood):
@@ -315,7 +311,6 @@ def test_guide_registers_nothing_of_the_model(guide):
     assert {name.split(".")[0] for name in guide.state_dict()} == {"encoder", "head"}
 
 
-@quiet
 @every_shape
 @every_likelihood
 @every_guide

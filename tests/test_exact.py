@@ -15,7 +15,6 @@ from pyro_vaes.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder,
 from pyro_vaes.priors import StandardNormal
 
 # Pyro says so of a scale that is not learnt, which is the point of it here
-pytestmark = pytest.mark.filterwarnings("ignore:.*requires_grad=False:UserWarning")
 
 
 @pytest.fixture

@@ -1,0 +1,390 @@
+"""fit: what it trains, keeps, refuses, survives and repeats."""
+
+import json
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from pyro_vaes import VAE, fit
+from pyro_vaes.data import Data
+from pyro_vaes.errors import InputError, NonFiniteError
+from pyro_vaes.guides import FullCovariance, Laplace, MeanField
+from pyro_vaes.likelihoods import Bernoulli, Gaussian
+from pyro_vaes.losses import ELBO, Warmup
+from pyro_vaes.networks import MLPDecoder, MLPEncoder
+from pyro_vaes.priors import StandardNormal
+from pyro_vaes.step import EagerStep
+
+GUIDES = {"MeanField": MeanField, "FullCovariance": FullCovariance, "Laplace": Laplace}
+SHAPE = (1, 4, 4)
+TIMES = {"step_ms", "seconds"}
+FILES = ["checkpoint.pt", "config.yaml", "metrics.jsonl"]
+BATCH, STEPS = 32, 3  # STEPS gradient steps an epoch of the 86 training images
+
+
+def pixels(n=95):
+    """Two blurred patterns in grey: something to learn."""
+    rng = np.random.default_rng(0)
+    patterns = rng.random((2, 4, 4))
+    return (200 * patterns[rng.integers(0, 2, n)] + 50 * rng.random((n, 4, 4))).astype(np.uint8)
+
+
+DATA = Data.from_arrays(x_train=pixels(), x_test=pixels(20))
+BINARY = Data.from_arrays(x_train=pixels(), x_test=pixels(20), binarize="dynamic")
+
+
+def build(guide="MeanField", hidden=16, likelihood=None, seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        vae = VAE(MLPDecoder(2, SHAPE, hidden=(hidden,)), StandardNormal(2), likelihood or Gaussian())
+        return vae, GUIDES[guide](vae, MLPEncoder(SHAPE, hidden=(hidden,)))
+
+
+def train(pair, data=DATA, **options):
+    defaults = {"epochs": 2, "batch_size": BATCH, "lr": 1e-2, "device": "cpu", "progress": False}
+    return fit(*pair, data, **{**defaults, **options})
+
+
+def weights(pair):
+    return {f"{i}.{key}": value.clone() for i, m in enumerate(pair) for key, value in m.state_dict().items()}
+
+
+def assert_equal(one, other):
+    assert one.keys() == other.keys()
+    assert not [name for name in one if not torch.equal(one[name], other[name])]
+
+
+def timeless(history):
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in history]
+
+
+class Spoilt(ELBO):
+    """An ELBO with which something happens at one gradient step, counted from 0."""
+
+    def __init__(self, at, interrupt=False):
+        super().__init__()
+        self.at, self.interrupt = at, interrupt
+
+    def objective(self, model, guide, x, *args):
+        objective, terms = super().objective(model, guide, x, *args)
+        if torch.is_grad_enabled() and self.step == self.at:
+            if self.interrupt:
+                raise KeyboardInterrupt
+            terms["reconstruction"] = terms["reconstruction"].where(torch.arange(len(x)) > 0, torch.nan)
+        return objective, terms
+
+
+# --- training ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_the_elbo_rises_and_every_parameter_moves(guide):
+    pair = build(guide)
+    before = weights(pair)
+    history = train(pair, epochs=3).history
+    after = weights(pair)
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    named = {"epoch", "train_elbo", "valid_elbo", "objective", "reconstruction", "kl", *TIMES}
+    assert all(set(row) == named for row in history)
+    assert all(row["train_elbo"] == pytest.approx(row["reconstruction"] - row["kl"]) for row in history)
+    for elbo in ("train_elbo", "valid_elbo"):
+        assert history[-1][elbo] > history[0][elbo]
+    assert not [name for name in before if torch.equal(before[name], after[name])]
+
+
+@pytest.mark.parametrize(("first", "second"), [("MeanField", "Laplace"), ("FullCovariance", "MeanField")])
+def test_two_fits_in_one_process_both_train(first, second):
+    alone = build(second)
+    train(alone)
+    train(build(first))
+    pair = build(second)
+    train(pair)
+    assert_equal(weights(pair), weights(alone))
+
+
+def test_the_seed_decides_everything():
+    runs = []
+    for seed in (3, 3, 4):
+        torch.randn(5)  # the global generator is elsewhere each time
+        pair = build()
+        history = train(pair, BINARY, seed=seed).history
+        runs.append((weights(pair), timeless(history)))
+    assert_equal(runs[0][0], runs[1][0])
+    assert runs[0][1] == runs[1][1]
+    assert runs[0][1] != runs[2][1]
+    assert not all(torch.equal(runs[0][0][name], runs[2][0][name]) for name in runs[0][0])
+
+
+def test_global_state_is_left_alone():
+    pyro.param("mine", torch.ones(2))
+    state, validation = torch.get_rng_state(), dist.Distribution._validate_args
+    train(build())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert dist.Distribution._validate_args == validation
+    assert list(pyro.get_param_store()) == ["mine"]
+
+
+def test_the_best_weights_on_validation_are_kept():
+    pair = build()
+    run = train(pair, epochs=6, lr=0.5)  # too large on purpose: the last epoch is not the best
+    elbos = [row["valid_elbo"] for row in run.history]
+    assert run.best_epoch == 1 + elbos.index(max(elbos))
+    assert run.best_epoch < 6, "the test says nothing"
+    torch.manual_seed(0)
+    with torch.no_grad():
+        terms = ELBO().terms(*pair, DATA.valid.x)
+    assert (terms["reconstruction"] - terms["kl"]).mean().item() == pytest.approx(max(elbos), rel=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [30, 86, 1000])
+def test_every_datum_is_seen_once_an_epoch(batch_size):
+    seen = []
+
+    class Counting(ELBO):
+        def objective(self, model, guide, x, *args):
+            if torch.is_grad_enabled():
+                seen.append(len(x))
+            return super().objective(model, guide, x, *args)
+
+    train(build(), loss=Counting(), batch_size=batch_size, epochs=2)
+    epoch = [30, 30, 26] if batch_size == 30 else [86]
+    assert len(DATA.train) == 86
+    assert seen == 2 * epoch
+
+
+def test_beta_warms_up_and_starts_anew_in_each_fit():
+    loss = ELBO(beta=Warmup(steps=2))
+    for _ in range(2):
+        history = train(build(), loss=loss, batch_size=1000, epochs=3).history
+        for row, beta in zip(history, (0.0, 0.5, 1.0), strict=True):
+            assert row["objective"] == pytest.approx(row["reconstruction"] - beta * row["kl"], rel=1e-5)
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(None, None), (0.3, 0.3)])
+def test_the_scale_comes_from_the_data_unless_given(scale, expected):
+    x = DATA.train.x
+    expected = expected or (x - x.mean(0)).square().mean().sqrt().item()
+    pair = build(likelihood=Gaussian(scale))
+    train(pair, epochs=1, lr=1e-9)
+    assert pair[0].likelihood.log_scale.exp().item() == pytest.approx(expected, rel=0.01)
+
+
+class TutorialModel(nn.Module):
+    """The model of Pyro's VAE tutorial."""
+
+    def __init__(self):
+        super().__init__()
+        self.decoder = nn.Sequential(nn.Linear(2, 8), nn.Softplus(), nn.Linear(8, 16))
+
+    def forward(self, x):
+        pyro.module("decoder", self.decoder)
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("latent", dist.Normal(x.new_zeros(len(x), 2), 1.0).to_event(1))
+            pyro.sample("obs", dist.Normal(self.decoder(z), 0.5).to_event(1), obs=x.flatten(1))
+
+
+class TutorialGuide(nn.Module):
+    """Its guide."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Linear(16, 4)
+
+    def forward(self, x):
+        pyro.module("encoder", self.encoder)
+        with pyro.plate("data", len(x)):
+            mean, scale = self.encoder(x.flatten(1)).chunk(2, -1)
+            pyro.sample("latent", dist.Normal(mean, scale.exp()).to_event(1))
+
+
+def test_a_users_own_modules_train_and_leave_the_store_alone():
+    pyro.param("mine", torch.ones(2))
+    for _ in range(2):  # the second pair uses the same names in Pyro's store
+        pair = TutorialModel(), TutorialGuide()
+        before = weights(pair)
+        history = train(pair, epochs=3).history
+        assert history[-1]["valid_elbo"] > history[0]["valid_elbo"]
+        after = weights(pair)
+        assert not [name for name in before if torch.equal(before[name], after[name])]
+        assert list(pyro.get_param_store()) == ["mine"]
+
+
+# --- the run folder ----------------------------------------------------------------------------------------
+
+
+def test_the_run_folder_holds_the_run(tmp_path):
+    pair = build()
+    run = train(pair, out=tmp_path / "new" / "run", seed=5)
+    assert run.path == tmp_path / "new" / "run"
+    assert sorted(path.name for path in run.path.iterdir()) == FILES
+    lines = (run.path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == run.history
+    assert yaml.safe_load((run.path / "config.yaml").read_text())["seed"] == 5
+    state = torch.load(run.path / "checkpoint.pt", weights_only=True)
+    saved = {f"{i}.{key}": value for i, name in enumerate(("model", "guide")) for key, value in state[name].items()}
+    assert_equal(saved, weights(pair))
+    assert state["history"] == run.history
+
+
+def test_a_write_that_fails_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    train(build(), out=tmp_path, epochs=1)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+
+    def fails(state, path):
+        path.write_bytes(before[:100])
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", fails)
+    with pytest.raises(OSError, match="disk full"):
+        train(build(), out=tmp_path, resume=True)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == FILES
+
+
+@pytest.mark.parametrize("lr", [1e-2, 0.5])  # with the large one the best epoch is before the resumption
+def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, lr):
+    def loss():
+        return ELBO(beta=Warmup(3 * STEPS))
+
+    whole, first, second = build("Laplace"), build("Laplace"), build("Laplace", seed=1)
+    expected = train(whole, loss=loss(), lr=lr, epochs=4)
+    train(first, loss=loss(), lr=lr, epochs=2, out=tmp_path)
+    run = train(second, loss=loss(), lr=lr, epochs=4, out=tmp_path, resume=True)
+    assert_equal(weights(second), weights(whole))
+    assert timeless(run.history) == timeless(expected.history)
+    assert run.best_epoch == expected.best_epoch
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 4
+
+
+def test_an_existing_run_is_refused_or_replaced(tmp_path):
+    train(build(), out=tmp_path)
+    (tmp_path / "evaluation.json").write_text("{}")
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    with pytest.raises(InputError, match=r"exists already.*resume.*overwrite"):
+        train(build(), out=tmp_path)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    run = train(build(), out=tmp_path, overwrite=True, epochs=1)
+    assert len(run.history) == len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == FILES, "figures of the replaced run are still there"
+
+
+def test_resume_refuses_what_is_no_run(tmp_path):
+    with pytest.raises(InputError, match=r"overwrite and resume contradict"):
+        train(build(), out=tmp_path, overwrite=True, resume=True)
+    with pytest.raises(InputError, match=r"holds no checkpoint\.pt to resume from"):
+        train(build(), out=tmp_path, resume=True)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file"):
+        train(build(), out=tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        ({"guide": "FullCovariance"}, r"guide is not this FullCovariance: .*head\.weight"),
+        ({"hidden": 9}, r"model is not this VAE: .*decoder"),
+        ({"likelihood": Gaussian(0.5, learn=False)}, r"optimizer"),
+    ],
+)
+def test_resume_refuses_another_pair(tmp_path, other, difference):
+    train(build(), out=tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(InputError, match=difference) as caught:
+        train(build(**other), out=tmp_path, epochs=3, resume=True)
+    assert "\n" not in str(caught.value)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"no checkpoint"])
+def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
+    train(build(), out=tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InputError, match="checkpoint.pt is damaged"):
+        train(build(), out=tmp_path, resume=True)
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
+    train(build(), out=tmp_path)
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "checkpoint.pt")
+    with pytest.raises(InputError, match="checkpoint.pt"):
+        train(build(), out=tmp_path, resume=True)
+
+
+# --- what ends it early ------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_keeps_the_whole_epochs(tmp_path):
+    pair, expected = build(), build()
+    run = train(pair, loss=Spoilt(STEPS + 1, interrupt=True), out=tmp_path, epochs=3)
+    train(expected, epochs=1)
+    assert run.interrupted
+    assert len(run.history) == 1
+    assert_equal(weights(pair), weights(expected))
+    again = train(build(), out=tmp_path, epochs=2, resume=True)
+    assert not again.interrupted
+    assert len(again.history) == 2
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_term_that_is_not_finite_is_named(tmp_path, epoch):
+    at = (epoch - 1) * STEPS + 1
+    kept = "no epoch was finished" if epoch == 1 else f"checkpoint of epoch 1 in {tmp_path} is kept"
+    with pytest.raises(NonFiniteError, match=rf"epoch {epoch}, step 2: .*reconstruction = nan .*{kept}") as caught:
+        train(build(), loss=Spoilt(at), out=tmp_path)
+    assert "kl = " not in str(caught.value)
+    assert (tmp_path / "checkpoint.pt").exists() == (epoch == 2)
+
+
+def test_weights_that_are_not_finite_at_validation_are_named(tmp_path, monkeypatch):
+    step = EagerStep.__call__
+
+    def spoils(self, x):
+        sums = step(self, x)
+        if self.loss.step == 2 * STEPS:
+            with torch.no_grad():
+                next(self.model.parameters()).fill_(torch.nan)
+        return sums
+
+    monkeypatch.setattr(EagerStep, "__call__", spoils)
+    with pytest.raises(NonFiniteError, match="epoch 2: the validation ELBO is nan; the checkpoint of epoch 1"):
+        train(build(), out=tmp_path)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert len(state["history"]) == 1
+    assert all(value.isfinite().all() for value in state["model"].values())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"epochs": 0}, "epochs is 0: expected a whole number, 1 or more"),
+        ({"epochs": 1.5}, "epochs is 1.5"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"lr": -1}, "lr is -1: expected a positive number"),
+        ({"lr": float("nan")}, "lr is nan"),
+        ({"device": "gpu"}, "device 'gpu' is not to be had here"),
+        ({"step": "x"}, "step is 'x'"),
+        ({"loss": nn.MSELoss()}, "loss is a MSELoss"),
+        ({"seed": 1.5}, "seed is 1.5"),
+        ({"seed": 10**30}, "seed is 1000"),
+    ],
+)
+def test_settings_are_refused_before_a_folder_is_made(tmp_path, options, words):
+    pair = build()
+    before = weights(pair)
+    with pytest.raises(InputError, match=words):
+        train(pair, out=tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
+    assert_equal(weights(pair), before)
+
+
+def test_grey_data_under_bernoulli_are_refused_before_a_folder_is_made(tmp_path):
+    with pytest.raises(InputError, match="Bernoulli needs binary data"):
+        train(build(likelihood=Bernoulli()), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert len(train(build(likelihood=Bernoulli()), BINARY, epochs=1).history) == 1
