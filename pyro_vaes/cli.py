@@ -32,7 +32,9 @@ app = App(
     version=__version__,
     help="Variational autoencoders for Pyro: train, compare inference methods, evaluate.",
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
 )
+app.meta.suppress_keyboard_interrupt = False
 
 
 @app.command
@@ -83,7 +85,10 @@ def train(
         config={"recipe": recipe, **options.config(settings), "seed": seed, "out": folder},
     )
     if run.interrupted:
-        print(f"interrupted after epoch {len(run.history)}; go on with --config {folder}/config.yaml --resume")
+        if run.history:
+            print(f"interrupted after epoch {len(run.history)}; go on with --config {folder}/config.yaml --resume")
+        else:
+            print("interrupted in the first epoch, of which nothing is kept; start again with --overwrite")
         raise SystemExit(INTERRUPTED)
     best = run.history[run.best_epoch - 1]
     print(f"best validation ELBO {best['valid_elbo']:.2f} nats at epoch {run.best_epoch}; the run is in {folder}")
@@ -97,6 +102,7 @@ def compare(
     seeds: str = "2",
     num_samples: int = 1000,
     out: str = "report",
+    resume: Switch = False,
 ) -> None:
     """Train several guides on the same model, data order and budget, and write a report.
 
@@ -106,6 +112,7 @@ def compare(
         seeds: number of seeds, or the seeds themselves, comma-separated.
         num_samples: importance samples an image.
         out: folder of the report.
+        resume: go on with the comparison that is there.
     """
     from pyro_vaes.compare import compare as compare_guides
     from pyro_vaes.naming import split
@@ -127,6 +134,7 @@ def compare(
         num_samples=num_samples,
         device=options.device,
         overwrite=options.overwrite,
+        resume=resume,
         config=options.config(settings),
     )
     if trials:
@@ -225,17 +233,20 @@ def _launch(
         tokens: the command and its arguments.
         config: take the command's arguments from a file, such as the config.yaml of a run.
     """
+    if config is not None:
+        _check_config(config)
     app.config = () if config is None else cyclopts.config.Yaml(config, must_exist=True, use_commands_as_keys=False)
     app(tokens, exit_on_error=False, print_error=False)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; bad input ends it with a message on standard error and status 2."""
+    app.config = ()  # of an earlier call in this process
     try:
         app.meta(arguments, exit_on_error=False, print_error=False)
     except (InputError, NonFiniteError, cyclopts.CycloptsError) as error:
         _fail(str(error), 2)
-    except (OSError, yaml.YAMLError) as error:
+    except OSError as error:
         _fail(f"{error}: give another path, or mend it", 2)
     except KeyboardInterrupt:
         _fail("interrupted", INTERRUPTED)
@@ -244,6 +255,16 @@ def main(arguments: list[str] | None = None) -> None:
 def _fail(message: str, status: int) -> None:
     print(f"pyro-vaes: {message}", file=sys.stderr)
     raise SystemExit(status) from None
+
+
+def _check_config(path: str) -> None:
+    """Read a configuration for its errors alone, which are plainer here than from the command-line library."""
+    try:
+        content = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, yaml.YAMLError):
+        content = None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is no YAML mapping of settings: give a file such as the config.yaml of a run")
 
 
 def _recipes() -> dict[str, Callable[..., System]]:

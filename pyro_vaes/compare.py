@@ -2,52 +2,50 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pyro_vaes.data import Data
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate import LogLikelihood, active_units, log_likelihood
+from pyro_vaes.evaluate import active_units, log_likelihood
 from pyro_vaes.naming import folder
 from pyro_vaes.recipes import Settings, System, build_seeded, vae
 from pyro_vaes.report import write_report
-from pyro_vaes.runs import RunFolder
-from pyro_vaes.training import Run, choose_device, fit
+from pyro_vaes.runs import CHECKPOINT, RunFolder, load_weights
+from pyro_vaes.training import Run, check_budget, check_seed, choose_device, fit
+from pyro_vaes.vae import Guide
+
+TRIAL = "trial.json"
+BATCH = 128  # images whose inference is timed
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One guide trained with one seed, and what was measured of it on the test split."""
+    """One guide trained with one seed.
+
+    Attributes:
+        guide: name of the guide, with options if any.
+        seed: seed of initial weights, data order and noise.
+        system: the trained model and guide.
+        history: ``Run.history`` of the training.
+        row: what was measured on the test split: nats an image; milliseconds a gradient step (median over epochs) and
+            an inference of 128 images.
+    """
 
     guide: str
     seed: int
     system: System
-    run: Run
-    estimate: LogLikelihood
-    active_units: int
-
-    def row(self) -> dict[str, Any]:
-        """The figures of this trial: nats a test image; milliseconds a gradient step, the median over epochs."""
-        modules = (self.system.model, self.system.guide)
-        return {
-            "guide": self.guide,
-            "seed": self.seed,
-            "elbo": self.estimate.elbo.mean().item(),
-            "log_likelihood": self.estimate.mean,
-            "log_likelihood_stderr": self.estimate.stderr,
-            "gap": self.estimate.gap,
-            "unreliable": self.estimate.unreliable,
-            "active_units": self.active_units,
-            "step_ms": statistics.median(row["step_ms"] for row in self.run.history),
-            "parameters": sum(p.numel() for module in modules for p in module.parameters()),
-            "best_epoch": self.run.best_epoch,
-        }
+    history: list[dict[str, float]]
+    row: dict[str, Any]
 
 
 def compare(
@@ -59,6 +57,7 @@ def compare(
     num_samples: int = 1000,
     device: str = "auto",
     overwrite: bool = False,
+    resume: bool = False,
     progress: bool = True,
     config: Mapping[str, Any] | None = None,
 ) -> list[Trial]:
@@ -73,6 +72,8 @@ def compare(
         num_samples: importance samples a test datum.
         device: as in ``fit``.
         overwrite: whether to replace the report that ``out`` holds.
+        resume: whether to go on with the comparison that ``out`` holds: finished trials are kept, an interrupted one
+            goes on from its last whole epoch.
         progress: whether to show progress.
         config: where the data come from, for ``config.yaml``, of the report and of each run.
 
@@ -83,37 +84,48 @@ def compare(
         InputError: for guides or settings that do not exist or an existing report, before any training.
     """
     out = Path(out)
-    _check(data, guides, settings, seeds, out, overwrite, device, num_samples)
-    config = dict(config or {})
-    out.mkdir(parents=True, exist_ok=True)
-    whole = {"guides": ",".join(guides), **config, "seeds": f"{','.join(map(str, seeds))},", "num_samples": num_samples}
-    RunFolder(out).write_config({**whole, "out": str(out)})
+    whole = {"guides": ",".join(guides), **(config or {}), "seeds": ",".join(map(str, seeds)) + ","}
+    whole |= {"num_samples": num_samples, "out": str(out)}
+    _check(data, guides, settings, seeds, device, num_samples)
+    _claim(RunFolder(out), whole, overwrite, resume)
     trials: list[Trial] = []
-    for guide, seed in ((guide, seed) for guide in guides for seed in seeds):
-        if progress:
-            print(f"{guide}, seed {seed}", flush=True)
-        system = build_seeded(vae, data.event_shape, replace(settings, guide=guide), seed)
-        path = out / "runs" / f"{folder(guide)}-seed{seed}"
-        run = fit(
-            system.model,
-            system.guide,
-            data,
-            system.loss,
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            lr=settings.lr,
-            seed=seed,
-            device=device,
-            out=path,
-            overwrite=overwrite,
-            progress=progress,
-            config={"recipe": "vae", **config, "guide": guide, "seed": seed, "out": str(path)},
-        )
-        if run.interrupted:
-            break
-        trials.append(_measure(guide, seed, system, run, data, num_samples))
-    if trials:
-        write_report(trials, data, settings, out)
+    try:
+        for guide, seed in ((guide, seed) for guide in guides for seed in seeds):
+            if progress:
+                print(f"{guide}, seed {seed}", flush=True)
+            path = out / "runs" / f"{folder(guide)}-seed{seed}"
+            described = {"recipe": "vae", **(config or {}), "guide": guide, "seed": seed, "out": str(path)}
+            system = build_seeded(vae, data.event_shape, replace(settings, guide=guide), seed)
+            if resume and (path / TRIAL).exists():
+                trials.append(_finished(guide, seed, system, path))
+                continue
+            going_on = resume and (path / CHECKPOINT).exists()
+            run = fit(
+                system.model,
+                system.guide,
+                data,
+                system.loss,
+                epochs=settings.epochs,
+                batch_size=settings.batch_size,
+                lr=settings.lr,
+                seed=seed,
+                device=device,
+                out=path,
+                overwrite=(overwrite or resume) and not going_on,
+                resume=going_on,
+                progress=progress,
+                config=described,
+            )
+            if run.interrupted:
+                break
+            row = _measure(guide, seed, system, run, data, num_samples)
+            (path / TRIAL).write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
+            trials.append(Trial(guide, seed, system, run.history, row))
+    except KeyboardInterrupt:  # Ctrl-C while measuring: the trials before are whole
+        pass
+    finally:
+        if trials:
+            write_report(trials, data, settings, out, num_samples)
     return trials
 
 
@@ -122,8 +134,6 @@ def _check(
     guides: Sequence[str],
     settings: Settings,
     seeds: Sequence[int],
-    out: Path,
-    overwrite: bool,
     device: str,
     num_samples: int,
 ) -> None:
@@ -134,16 +144,73 @@ def _check(
     if num_samples < 1:
         raise InputError(f"num_samples is {num_samples}: expected a whole number, 1 or more")
     choose_device(device)
+    check_budget(settings.epochs, settings.batch_size, settings.lr)
+    for seed in seeds:
+        check_seed(seed)
     for guide in guides:
         system = build_seeded(vae, data.event_shape, replace(settings, guide=guide), seeds[0])
         system.model.likelihood.check(data.valid.x)
-    if out.exists() and not overwrite and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} exists already: give another folder (--out), or replace it (--overwrite)")
 
 
-def _measure(guide: str, seed: int, system: System, run: Run, data: Data, num_samples: int) -> Trial:
+def _claim(folder: RunFolder, config: Mapping[str, Any], overwrite: bool, resume: bool) -> None:
+    """Refuse to write over another report, or to go on with one of other settings."""
+    path = folder.path
+    if overwrite and resume:
+        raise InputError("overwrite and resume contradict each other: give one of the two")
+    if resume and path.exists():
+        before = folder.read_config()
+        differ = [name for name in config if name != "out" and before.get(name) != config[name]]
+        if differ:
+            name = differ[0]
+            raise InputError(
+                f"{path} compares with {name} {before.get(name)}, not {config[name]}: give the same settings to go on "
+                f"(pyro-vaes compare --config {path}/config.yaml --resume), or another folder"
+            )
+    elif path.exists() and not overwrite and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(
+            f"{path} exists already: give another folder (--out), go on with it (--resume), or replace it (--overwrite)"
+        )
+    path.mkdir(parents=True, exist_ok=True)
+    folder.write_config(config)
+
+
+def _finished(guide: str, seed: int, system: System, path: Path) -> Trial:
+    """A trial that an earlier call finished."""
+    state = RunFolder(path).read_checkpoint()
+    load_weights(system.model, state["model"], "model")
+    load_weights(system.guide, state["guide"], "guide")
+    return Trial(guide, seed, system, state["history"], json.loads((path / TRIAL).read_text(encoding="utf-8")))
+
+
+def _measure(guide: str, seed: int, system: System, run: Run, data: Data, num_samples: int) -> dict[str, Any]:
     x = data.test.x
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         estimate = log_likelihood(system.model, system.guide, x, num_samples)
-    return Trial(guide, seed, system, run, estimate, active_units(system.guide, x))
+        units = active_units(system.guide, x)
+    return {
+        "guide": guide,
+        "seed": seed,
+        "elbo": estimate.elbo.mean().item(),
+        "log_likelihood": estimate.mean,
+        "log_likelihood_stderr": estimate.stderr,
+        "gap": estimate.gap,
+        "unreliable": estimate.unreliable,
+        "active_units": units,
+        "step_ms": statistics.median(row["step_ms"] for row in run.history),
+        "inference_ms": _inference_ms(system.guide, x[:BATCH]),
+        "parameters": sum(p.numel() for module in system[:2] for p in module.parameters()),
+        "best_epoch": run.best_epoch,
+    }
+
+
+@torch.no_grad()
+def _inference_ms(guide: Guide, x: Tensor, repeats: int = 5) -> float:
+    """Milliseconds to infer the posteriors of a batch and draw from each: the median."""
+    x = x.to(next(guide.parameters()).device)
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        guide.posterior(x).sample().sum().item()  # .item() waits for the device
+        times.append(1e3 * (time.perf_counter() - start))
+    return statistics.median(times[1:])

@@ -178,6 +178,107 @@ class SharedScaleNormal(dist.TorchDistribution):
         return -0.5 * (quadratic + size * math.log(2 * math.pi)) - log_scale
 
 
+class ReflectedNormal(dist.TorchDistribution):
+    """Independent normals reflected in K hyperplanes through the origin, z = H_K … H₁ z₀ with z₀ ~ N(μ, diag σ²).
+
+    Hₖ = I - 2 uₖ uₖᵀ with uₖ = vₖ / ‖vₖ‖. Reflections keep volume and undo themselves, so log q(z) is
+    log N(H₁ … H_K z; μ, diag σ²), in nats. Only vectors are reflected, never a product of matrices formed.
+
+    Args:
+        loc: mean μ of z₀.
+        scale: standard deviations σ of z₀.
+        vectors: normals vₖ of the hyperplanes in the order of the reflections, of any length but 0.
+        validate_args: whether torch checks the arguments.
+
+    Shapes:
+        ``loc (..., Z)``, ``scale (..., Z)``, ``vectors (..., K, Z)``; batch shape ``(...)``, event shape ``(Z,)``.
+
+    Example:
+        >>> q = ReflectedNormal(torch.tensor([1.0, 2.0]), torch.ones(2), torch.tensor([[3.0, 0.0]]))
+        >>> q.mean, q.log_prob(q.mean)
+        (tensor([-1.,  2.]), tensor(-1.8379))
+    """
+
+    arg_constraints = {  # noqa: RUF012  (torch's own form)
+        "loc": constraints.real_vector,
+        "scale": constraints.independent(constraints.positive, 1),
+        "vectors": constraints.independent(constraints.real, 2),
+    }
+    support = constraints.real_vector
+    has_rsample = True
+
+    def __init__(self, loc: Tensor, scale: Tensor, vectors: Tensor, validate_args: bool | None = None) -> None:
+        batch_shape = torch.broadcast_shapes(loc.shape[:-1], scale.shape[:-1], vectors.shape[:-2])
+        self.loc = loc.expand(batch_shape + loc.shape[-1:])
+        self.scale = scale.expand(batch_shape + loc.shape[-1:])
+        self.vectors = vectors.expand(batch_shape + vectors.shape[-2:])
+        super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
+
+    def expand(self, batch_shape: Sequence[int], _instance: ReflectedNormal | None = None) -> ReflectedNormal:
+        """The same distribution, broadcast to another batch shape."""
+        new = self._get_checked_instance(ReflectedNormal, _instance)
+        shape = torch.Size(batch_shape)
+        new.loc = self.loc.expand(shape + self.event_shape)
+        new.scale = self.scale.expand(shape + self.event_shape)
+        new.vectors = self.vectors.expand(shape + self.vectors.shape[-2:])
+        super(ReflectedNormal, new).__init__(shape, self.event_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    def reflect(self, z: Tensor) -> Tensor:
+        """H_K … H₁ z, shape ``(..., Z)``."""
+        return _reflect(z, self.vectors.unbind(-2))
+
+    def unreflect(self, z: Tensor) -> Tensor:
+        """H₁ … H_K z, the inverse of :meth:`reflect`."""
+        return _reflect(z, self.vectors.unbind(-2)[::-1])
+
+    @property
+    def mean(self) -> Tensor:
+        """H_K … H₁ μ, shape ``(..., Z)``."""
+        return self.reflect(self.loc)
+
+    @property
+    def scale_factor(self) -> Tensor:
+        """The rows σᵢ H_K … H₁ eᵢ, a factor A of the covariance: Σ = Aᵀ A; shape ``(..., Z, Z)``."""
+        return _reflect(torch.diag_embed(self.scale), self.vectors.unsqueeze(-3).unbind(-2))
+
+    @property
+    def covariance_matrix(self) -> Tensor:
+        """Σ, shape ``(..., Z, Z)``."""
+        factor = self.scale_factor
+        return factor.mT @ factor
+
+    @property
+    def variance(self) -> Tensor:
+        """Marginal variances, shape ``(..., Z)``."""
+        return self.scale_factor.square().sum(-2)
+
+    def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
+        """Reparameterised draws z = H_K … H₁ (μ + σ ε)."""
+        shape = self._extended_shape(torch.Size(sample_shape))
+        noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        return self.reflect(self.loc + self.scale * noise)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density in nats."""
+        if self._validate_args:
+            self._validate_sample(value)
+        white = (self.unreflect(value) - self.loc) / self.scale
+        return 0.5 * (self.event_shape[0] - white.square().sum(-1)) - self.entropy()
+
+    def entropy(self) -> Tensor:
+        """Differential entropy in nats, that of z₀."""
+        return self.scale.log().sum(-1) + 0.5 * self.event_shape[0] * (1 + math.log(2 * math.pi))
+
+
+def _reflect(z: Tensor, vectors: Sequence[Tensor]) -> Tensor:
+    for vector in vectors:
+        unit = torch.nn.functional.normalize(vector, dim=-1)
+        z = z - 2 * (unit * z).sum(-1, keepdim=True) * unit
+    return z
+
+
 def _independent_normal(p: torch.distributions.Independent) -> torch.distributions.Normal:
     base = p.base_dist
     if not isinstance(base, torch.distributions.Normal) or p.reinterpreted_batch_ndims != 1:
@@ -201,4 +302,18 @@ def _kl_multivariate_normal_independent(
 @register_kl(PrecisionNormal, torch.distributions.Independent)
 def _kl_precision_normal_independent(q: PrecisionNormal, p: torch.distributions.Independent) -> Tensor:
     """KL(N(μ, (L Lᵀ)⁻¹) ‖ independent normal) in nats."""
+    return _kl_to_independent_normal(q.entropy(), q.mean, q.variance, _independent_normal(p))
+
+
+@register_kl(torch.distributions.LowRankMultivariateNormal, torch.distributions.Independent)
+def _kl_low_rank_normal_independent(
+    q: torch.distributions.LowRankMultivariateNormal, p: torch.distributions.Independent
+) -> Tensor:
+    """KL(N(μ, diag d + F Fᵀ) ‖ independent normal) in nats."""
+    return _kl_to_independent_normal(q.entropy(), q.mean, q.variance, _independent_normal(p))
+
+
+@register_kl(ReflectedNormal, torch.distributions.Independent)
+def _kl_reflected_normal_independent(q: ReflectedNormal, p: torch.distributions.Independent) -> Tensor:
+    """KL(reflected normal ‖ independent normal) in nats."""
     return _kl_to_independent_normal(q.entropy(), q.mean, q.variance, _independent_normal(p))

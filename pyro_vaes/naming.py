@@ -35,9 +35,12 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
         if match is None:
             raise SyntaxError
         call = ast.parse(f"f{match[2] or '()'}", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or any(word.arg is None for word in call.keywords):
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
             raise SyntaxError
-        return match[1], {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg}
+        options = {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg}
+        if len(options) < len(call.keywords):  # one is repeated, or a mapping
+            raise SyntaxError
+        return match[1], options
     except (SyntaxError, ValueError) as error:
         raise InputError(f"{text!r} is no name with options: write it as laplace or laplace(updates=1)") from error
 
@@ -49,7 +52,14 @@ def split(text: str) -> list[str]:
         >>> split("mean-field, laplace(updates=1,step_size=1)")
         ['mean-field', 'laplace(updates=1,step_size=1)']
     """
-    return [item.strip() for item in re.split(r",(?![^(]*\))", text) if item.strip()]
+    depth, items = 0, [""]
+    for letter in text:
+        depth += (letter in "([") - (letter in ")]")
+        if letter == "," and depth == 0:
+            items.append("")
+        else:
+            items[-1] += letter
+    return [item.strip() for item in items if item.strip()]
 
 
 def folder(text: str) -> str:
@@ -71,7 +81,11 @@ def names(package: ModuleType, base: type) -> dict[str, type]:
         'MeanField'
     """
     exported = (getattr(package, name) for name in package.__all__)
-    return {kebab(each.__name__): each for each in exported if isinstance(each, type) and issubclass(each, base)}
+    return {
+        kebab(each.__name__): each
+        for each in exported
+        if isinstance(each, type) and issubclass(each, base) and each is not base
+    }
 
 
 def build(kind: str, package: ModuleType, base: type, text: str, *args: Any) -> Any:

@@ -32,7 +32,9 @@ class Options:
     train_size: int | None = None
     """train on the first so many images only."""
     likelihood: str | None = None
-    """gaussian or bernoulli, with options if any, such as gaussian(scale=0.25)."""
+    """gaussian, bernoulli, discretized-logistic or poisson, with options if any, such as gaussian(scale=0.25)."""
+    prior: str | None = None
+    """standard-normal, gaussian-mixture or vamp-prior, with options if any, such as gaussian-mixture(components=5)."""
     latent_dim: int | None = None
     """size of the latent."""
     hidden: str | None = None
@@ -63,15 +65,18 @@ class Options:
         changes: dict[str, Any] = {}
         for field in dataclasses.fields(base):
             if (value := getattr(self, field.name, None)) is not None:
-                changes[field.name] = integers("hidden", value) if field.name == "hidden" else value
+                changes[field.name] = integers("hidden", str(value)) if field.name == "hidden" else value
         return dataclasses.replace(base, **changes)
 
     def load(self, settings: Settings) -> Data:
-        """The data, the same in every run; under the Bernoulli likelihood binarised dynamically by default."""
+        """The data, the same in every run; unless told otherwise, prepared as the likelihood needs them."""
+        from pyro_vaes import likelihoods
         from pyro_vaes.data import load
+        from pyro_vaes.naming import build
 
-        binarize = self.binarize or ("dynamic" if settings.likelihood.startswith("bernoulli") else None)
-        return load(self.data, self.data_root, binarize, train_size=self.train_size)
+        likelihood = build("likelihood", likelihoods, likelihoods.Likelihood, settings.likelihood)
+        preparation = {**likelihood.preparation, **({"binarize": self.binarize} if self.binarize else {})}
+        return load(self.data, self.data_root, train_size=self.train_size, **preparation)
 
 
 def integers(name: str, text: str) -> tuple[int, ...]:

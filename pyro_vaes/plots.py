@@ -101,13 +101,14 @@ def _draw_posterior(axes: Axes, model: VAE, guide: Guide, datum: Tensor, points:
 
     def log_densities(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         sides = [torch.linspace(float(a), float(b), points) for a, b in zip(low, high, strict=True)]
-        z = torch.stack(torch.meshgrid(*sides, indexing="xy"), -1).reshape(-1, 1, 2).to(q.mean)
+        z = torch.stack(torch.meshgrid(*sides, indexing="xy"), -1).reshape(-1, 1, 2).to(datum)
         return z[:, 0], model.log_joint(datum.unsqueeze(0), z)[:, 0], q.log_prob(z)[:, 0]
 
     z, log_p, log_q = log_densities(torch.full((2,), -5.0), torch.full((2,), 5.0))
     near = z[(log_p > log_p.max() - 8) | (log_q > log_q.max() - 8)]
-    spread = 4 * q.variance[0].sqrt()
-    near = torch.cat([near, (q.mean[0] - spread)[None], (q.mean[0] + spread)[None]])
+    draws = q.sample((1000,))[:, 0]  # since a flow has no moments in closed form
+    centre, spread = draws.mean(0), 4 * draws.std(0)
+    near = torch.cat([near, (centre - spread)[None], (centre + spread)[None]])
     z, log_p, log_q = log_densities(near.amin(0), near.amax(0))
     grid = z.reshape(points, points, 2).cpu()
     for log_density, draw, style in (

@@ -18,6 +18,8 @@ from torch import nn
 from pyro_vaes.errors import InputError
 
 CONFIG, METRICS, CHECKPOINT = "config.yaml", "metrics.jsonl", "checkpoint.pt"
+DERIVED = ("evaluation.json", "samples.png")  # what the command line writes of the weights that are there
+KEYS = {"model", "guide", "last", "history", "best_epoch"}  # of a checkpoint
 
 
 class RunFolder:
@@ -49,7 +51,7 @@ class RunFolder:
                     f"{self.path} exists already: give another folder, or resume it (--resume), "
                     "or replace it (--overwrite)"
                 )
-            for name in (CONFIG, METRICS, CHECKPOINT):
+            for name in (CONFIG, METRICS, CHECKPOINT, *DERIVED):
                 (self.path / name).unlink(missing_ok=True)
         self.path.mkdir(parents=True, exist_ok=True)
 
@@ -89,11 +91,14 @@ class RunFolder:
         """
         path = self.path / CHECKPOINT
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)
         except FileNotFoundError as error:
             raise InputError(f"{self.path} holds no {CHECKPOINT}: give the folder of a run") from error
         except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
             raise InputError(f"{path} is damaged ({type(error).__name__}): train the run again") from error
+        if not isinstance(state, dict) or not state.keys() >= KEYS:
+            raise InputError(f"{path} is no checkpoint of fit: give the folder of a run")
+        return state
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Any], what: str) -> None:

@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pyro
+import torch
 from pyro import poutine
+from pyro.distributions.util import scale_and_mask
 from pyro.poutine import Trace
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
+from pyro_vaes.vae import unannounced
 
 
 def paired_traces(
@@ -35,8 +38,7 @@ def paired_traces(
         InputError: where a site does not lie inside the data plate, has dimensions that belong to its event, or
             one of the two lacks a latent.
     """
-    particles = pyro.plate("particles", num_particles, dim=-2) if num_particles > 1 else contextlib.nullcontext()
-    with particles:
+    with _particles(num_particles):
         guide_trace = poutine.trace(guide).get_trace(x, *args)
         model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(x, *args)
     for trace, owner in ((guide_trace, "guide"), (model_trace, "model")):
@@ -59,6 +61,43 @@ def paired_traces(
                     "dimensions of one datum to be its event, images by .to_event(3), vectors by .to_event(1)"
                 )
     return model_trace, guide_trace
+
+
+def held_log_q(guide: Callable[..., Any], x: Tensor, *args: Any, guide_trace: Trace) -> Tensor:
+    """Log q(z | x) at a trace's draws, whose gradient flows through the draws alone.
+
+    The guide is run once more with its parameters held, which serves every guide, also where its distribution has
+    networks inside or follows the model's parameters.
+
+    Args:
+        guide: the guide.
+        x: the batch.
+        *args: whatever else it takes.
+        guide_trace: its trace at x from :func:`paired_traces`.
+
+    Returns:
+        Log-densities in nats, ``(B,)`` or ``(S, B)``.
+    """
+    sites = sample_sites(guide_trace)
+    parameters = [p for p in guide.parameters() if p.requires_grad] if isinstance(guide, nn.Module) else []
+    draws = next(iter(sites.values()))["log_prob"]
+    try:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+        with torch.no_grad(), unannounced(), _particles(len(draws) if draws.dim() > 1 else 1):
+            held = sample_sites(poutine.trace(guide).get_trace(x, *args))
+        return total(
+            scale_and_mask(held[name]["fn"].log_prob(site["value"]), site["scale"], site["mask"])
+            for name, site in sites.items()
+        )
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+def _particles(number: int) -> Any:
+    """The plate of several draws a datum, left of the data's."""
+    return pyro.plate("particles", number, dim=-2) if number > 1 else contextlib.nullcontext()
 
 
 def sample_sites(trace: Trace) -> dict[str, dict[str, Any]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from tqdm.auto import tqdm
 
 from pyro_vaes.data import Data
 from pyro_vaes.errors import InputError, NonFiniteError
-from pyro_vaes.losses import ELBO, Loss
+from pyro_vaes.losses import Loss, default_loss
+from pyro_vaes.priors import Prior
 from pyro_vaes.runs import RunFolder, load_weights
 from pyro_vaes.step import EagerStep
 from pyro_vaes.vae import unannounced
@@ -70,7 +72,7 @@ def fit(
         model: a Pyro model that is a module, called with a batch.
         guide: its guide, a module too.
         data: what to train and validate on.
-        loss: the objective; by default ``ELBO()``.
+        loss: the objective; by default the one that the guide asks for, ``ELBO()`` for most.
         epochs: number of passes through the training data.
         batch_size: data a gradient step.
         lr: Adam's learning rate.
@@ -97,8 +99,10 @@ def fit(
         >>> [row["epoch"] for row in run.history], run.history[1]["valid_elbo"] > run.history[0]["valid_elbo"]
         ([1, 2], True)
     """
-    loss = loss or ELBO()
-    _check_settings(loss, epochs, batch_size, lr, step)
+    loss = loss or default_loss(guide)
+    check_seed(seed)
+    check_budget(epochs, batch_size, lr)
+    _check_means(loss, step)
     chosen = choose_device(device)
     settings = {
         "data": data.description,
@@ -113,7 +117,7 @@ def fit(
         training.prepare(initialize=not resume)
         if out is not None:
             training.open_folder(RunFolder(out), config or settings, overwrite, resume)
-        with unannounced(), pyro.validation_enabled(False):
+        with _isolated(), pyro.validation_enabled(False):
             training.run(epochs, progress)
     return training.result
 
@@ -136,16 +140,42 @@ def choose_device(device: str) -> torch.device:
         raise InputError(f"device {device!r} is not to be had here: give auto, cpu or cuda") from error
 
 
-def _check_settings(loss: Loss, epochs: int, batch_size: int, lr: float, step: str) -> None:
-    if not isinstance(loss, Loss):
-        raise InputError(f"loss is a {type(loss).__name__}: fit takes the losses of pyro_vaes.losses, such as ELBO()")
+def check_seed(seed: int) -> None:
+    """Refuse a seed that the generators do not take.
+
+    Raises:
+        InputError: where it is no whole number from 0 to 2³² - 1.
+    """
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise InputError(f"seed is {seed!r}: expected a whole number from 0 to 4294967295")
+
+
+def check_budget(epochs: int, batch_size: int, lr: float) -> None:
+    """Refuse settings with which no training is possible.
+
+    Raises:
+        InputError: for one that is out of range.
+    """
     for name, value in (("epochs", epochs), ("batch_size", batch_size)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise InputError(f"{name} is {value!r}: expected a whole number, 1 or more")
     if not (isinstance(lr, (int, float)) and 0 < lr < math.inf):
         raise InputError(f"lr is {lr!r}: expected a positive number, for example 1e-3")
+
+
+def _check_means(loss: Loss, step: str) -> None:
+    if not isinstance(loss, Loss):
+        raise InputError(f"loss is a {type(loss).__name__}: fit takes the losses of pyro_vaes.losses, such as ELBO()")
     if step not in ("auto", "eager"):
         raise InputError(f"step is {step!r}: expected 'auto' or 'eager'")
+
+
+@contextlib.contextmanager
+def _isolated() -> Iterator[None]:
+    """Within it the library's modules announce nothing; what a user's own do is forgotten at the end."""
+    store = pyro.get_param_store()
+    with unannounced(), store.scope(store.get_state()):
+        yield
 
 
 class _Training:
@@ -174,13 +204,16 @@ class _Training:
 
     def prepare(self, initialize: bool) -> None:
         """Look at the data, and run the first batch with all of Pyro's checks on."""
+        self.loss.step = 0
         likelihood = getattr(self.model, "likelihood", None)
         x = self.train.prepare(self.train.raw[:LOOK])
         if likelihood is not None:
             likelihood.check(x)
             if initialize:
                 likelihood.initialize(x)
-        with unannounced(), pyro.validation_enabled(True), torch.no_grad():
+        if initialize and isinstance(prior := getattr(self.model, "prior", None), Prior):
+            prior.initialize(x)
+        with _isolated(), pyro.validation_enabled(True), torch.no_grad():
             self.loss.objective(self.model, self.guide, x[: self.batch_size])
 
     def open_folder(self, folder: RunFolder, config: Mapping[str, Any], overwrite: bool, resume: bool) -> None:
@@ -192,7 +225,10 @@ class _Training:
             for name, module in self.modules.items():
                 load_weights(module, state[name], name)
                 load_weights(module, state["last"][name], name)
-            self.step.optimizer.load_state_dict(state["last"]["optimizer"])
+            try:
+                self.step.optimizer.load_state_dict(state["last"]["optimizer"])
+            except ValueError as error:
+                raise InputError(f"the checkpoint's optimizer trains other parameters: {error}") from error
             self.loss.step = state["last"]["step"]
             self.best = {name: state[name] for name in self.modules}
             self.result.history, self.result.best_epoch = state["history"], state["best_epoch"]

@@ -81,7 +81,7 @@ class VAE(nn.Module):
         self.decoder = decoder
         self.prior = prior
         self.likelihood = likelihood
-        self.latent_dim = prior().event_shape[0]
+        self.latent_dim = prior.latent_dim
         self.features_shape = self._probe().shape[1:]
         event_dim = len(self.features_shape)
         if likelihood.event_dim not in (None, event_dim):
@@ -145,16 +145,19 @@ class Guide(nn.Module):
         head: the linear layer from the encoder's features to the family's parameters.
         analytic_kl: whether losses take KL(q || p) in closed form where one is registered. A guide whose
             posterior follows the model's says no: there the noise of log q cancels that of log p(x, z).
+        loss: name of the loss in ``pyro_vaes.losses`` that trains this guide unless another is given.
     """
 
     vae: VAE
     analytic_kl: bool = True
+    loss: str = "ELBO"
 
     def __init__(self, vae: VAE, encoder: nn.Module, outputs: int) -> None:
         super().__init__()
         self.__dict__["vae"] = vae  # past nn.Module, which would register the model's parameters here too
         self.encoder = encoder
         self.head = nn.Linear(out_features(encoder), outputs)
+        vae.prior.attach(self)
 
     def posterior(self, x: Tensor) -> dist.TorchDistribution:
         """q(z | x), batch shape ``(..., B)`` and event shape ``(Z,)``."""

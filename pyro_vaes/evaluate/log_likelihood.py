@@ -48,8 +48,9 @@ class LogLikelihood:
 
     @property
     def unreliable(self) -> float:
-        """Share of the data whose k-hat is above 0.7."""
-        return (self.pareto_k > 0.7).double().mean().item()
+        """Share of the data whose k-hat is above 0.7; NaN where there are too few draws to tell."""
+        known = self.pareto_k[~self.pareto_k.isnan()]
+        return (known > 0.7).double().mean().item()
 
     def describe(self) -> str:
         """Estimator, number of samples and data in words."""

@@ -50,6 +50,8 @@ def chunks(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_
     if isinstance(model, nn.Module):
         x = x.to(next(model.parameters(), x).device)
     if (likelihood := getattr(model, "likelihood", None)) is not None:
+        if x.dtype == torch.uint8:
+            raise InputError("x is uint8: give pixels as a model sees them, such as data.test.x")
         likelihood.check(x)
     width = x[0].numel()
     data = max(1, CHUNK_VALUES // (width * num_samples))

@@ -43,7 +43,7 @@ def ppca(x_train: Tensor, x_test: Tensor, latent_dim: int) -> PPCA:
         latent_dim: number Z of factors.
 
     Raises:
-        InputError: where there are not more dimensions and data than factors.
+        InputError: where there are not more dimensions and data than factors, or these leave no noise.
 
     References:
         Probabilistic Principal Component Analysis (Tipping, Bishop, 1999).
@@ -62,4 +62,7 @@ def ppca(x_train: Tensor, x_test: Tensor, latent_dim: int) -> PPCA:
             f"{latent_dim} factors of {train.shape[0]} data of {train.shape[1]} dimensions: "
             f"expected at least 1 and fewer than {min(train.shape)}"
         )
-    return PPCA(torch.as_tensor(PCA(latent_dim, svd_solver="full").fit(train).score_samples(test)))
+    fitted = PCA(latent_dim, svd_solver="full").fit(train)
+    if fitted.noise_variance_ <= 1e-12 * fitted.explained_variance_.max():
+        raise InputError(f"{latent_dim} factors explain the data without a rest, where no density exists: take fewer")
+    return PPCA(torch.as_tensor(fitted.score_samples(test)))

@@ -26,5 +26,29 @@ def active_units(guide: Guide, x: Tensor, threshold: float = 0.01) -> int:
         0
     """
     device = next(guide.parameters()).device
-    means = torch.cat([guide.posterior(batch.to(device)).mean for batch in x.split(512)])
-    return int((means.var(0) > threshold).sum())
+    batches = [batch.to(device) for batch in x.split(512)]
+    # the covariance of two estimates of each mean, since the variance of one would hold the noise of its draws
+    first, second = (torch.cat([posterior_mean(guide, batch) for batch in batches]) for _ in range(2))
+    covariance = ((first - first.mean(0)) * (second - second.mean(0))).sum(0) / (len(x) - 1)
+    return int((covariance > threshold).sum())
+
+
+@torch.no_grad()
+def posterior_mean(guide: Guide, x: Tensor, num_samples: int = 50) -> Tensor:
+    """E_q[z | x], shape ``(..., B, Z)``: in closed form where the posterior has one, else the mean of draws.
+
+    Args:
+        guide: a guide with a ``posterior``.
+        x: the data, ``(..., B, *event_shape)``.
+        num_samples: number of draws where there is no closed form.
+
+    Example:
+        >>> import pyro_vaes as pv
+        >>> posterior_mean(pv.guides.InverseAutoregressiveFlow(vae, encoder), x).shape
+        torch.Size([4, 2])
+    """
+    q = guide.posterior(x)
+    try:
+        return q.mean
+    except NotImplementedError:
+        return q.sample((num_samples,)).mean(0)

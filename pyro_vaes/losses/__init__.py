@@ -2,5 +2,19 @@
 
 from pyro_vaes.losses.base import Loss
 from pyro_vaes.losses.elbo import ELBO, Warmup
+from pyro_vaes.losses.iwae import IWAE
+from pyro_vaes.losses.mixture_elbo import MixtureELBO, RecursiveMixtureELBO
 
-__all__ = ["ELBO", "Loss", "Warmup"]
+__all__ = ["ELBO", "IWAE", "Loss", "MixtureELBO", "RecursiveMixtureELBO", "Warmup", "default_loss"]
+
+
+def default_loss(guide: object) -> Loss:
+    """The loss that a guide asks for: ``ELBO()`` unless its attribute ``loss`` names another.
+
+    Example:
+        >>> import pyro_vaes as pv
+        >>> default_loss(pv.guides.RecursiveMixture(vae, encoder))
+        <pyro_vaes.losses.mixture_elbo.RecursiveMixtureELBO object at ...>
+    """
+    loss: Loss = globals()[getattr(guide, "loss", "ELBO")]()
+    return loss

@@ -12,7 +12,7 @@ from torch.distributions import kl_divergence
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.losses.base import Loss, Pair, Terms
-from pyro_vaes.traces import paired_traces, sample_sites, total
+from pyro_vaes.traces import held_log_q, paired_traces, sample_sites, total
 
 
 class ELBO(Loss):
@@ -25,6 +25,8 @@ class ELBO(Loss):
         num_particles: number S of draws a datum, all in one pass.
         beta: weight of the KL: a number, or a function of the step such as :class:`Warmup`. The terms that are
             reported never carry it.
+        sticking_the_landing: whether to drop the score of log q, whose mean is 0, from the guide's gradient: no noise
+            is left where q is the posterior. The KL is then never taken in closed form.
 
     Shapes:
         ``terms`` gives ``reconstruction`` and ``kl``, each ``(B,)``; a model of several latents adds ``kl_<site>``.
@@ -34,6 +36,7 @@ class ELBO(Loss):
 
     References:
         Auto-Encoding Variational Bayes (Kingma, Welling, 2014);
+        Sticking the Landing (Roeder, Wu, Duvenaud, 2017);
         beta-VAE (Higgins et al., 2017); Ladder Variational Autoencoders (Sonderby et al., 2016) for warm-up.
 
     Example:
@@ -41,20 +44,30 @@ class ELBO(Loss):
         {'reconstruction': torch.Size([4]), 'kl': torch.Size([4])}
     """
 
-    def __init__(self, num_particles: int = 1, beta: float | Callable[[int], float] = 1.0) -> None:
+    def __init__(
+        self,
+        num_particles: int = 1,
+        beta: float | Callable[[int], float] = 1.0,
+        sticking_the_landing: bool = False,
+    ) -> None:
         super().__init__(num_particles)
         self.beta = beta
+        self.sticking_the_landing = sticking_the_landing
 
     def objective(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> tuple[Tensor, Terms]:
         """Reconstruction - β · kl, and the two (and the KL of each latent, where there are several)."""
         model_trace, guide_trace = paired_traces(model, guide, x, *args, num_particles=self.num_particles)
         sites, latents = sample_sites(model_trace), sample_sites(guide_trace)
-        analytic = getattr(guide, "analytic_kl", True)
+        analytic = getattr(guide, "analytic_kl", True) and not self.sticking_the_landing
         kls = {name: self._mean(_kl(name, site, sites[name], analytic)) for name, site in latents.items()}
         reconstruction = self._mean(total(site["log_prob"] for site in sites.values() if site["is_observed"]))
         terms = {"reconstruction": reconstruction, "kl": total(kls.values())}
         if len(kls) > 1:
             terms |= {f"kl_{name}": value for name, value in kls.items()}
+        if self.sticking_the_landing:
+            held = self._mean(held_log_q(guide, x, *args, guide_trace=guide_trace))
+            sampled = self._mean(total(site["log_prob"] for site in latents.values()))
+            terms["kl"] = terms["kl"] - sampled + held
         beta = self.beta(self.step) if callable(self.beta) else self.beta
         return reconstruction - beta * terms["kl"], terms
 

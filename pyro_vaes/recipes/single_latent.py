@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyro_vaes.losses import ELBO
+from pyro_vaes.losses import default_loss
 from pyro_vaes.recipes.system import Settings, System, build_guide, build_vae
 
 
@@ -26,4 +26,5 @@ def laplace(event_shape: Sequence[int], settings: Settings | None = None) -> Sys
 def _with_guide(guide: str, event_shape: Sequence[int], settings: Settings | None) -> System:
     settings = settings or Settings()
     model = build_vae(event_shape, settings)
-    return System(model, build_guide(settings.guide or guide, model, event_shape, settings), ELBO())
+    chosen = build_guide(settings.guide or guide, model, event_shape, settings)
+    return System(model, chosen, default_loss(chosen))

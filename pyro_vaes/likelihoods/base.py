@@ -1,18 +1,16 @@
-"""Likelihoods p(x | features): modules that turn a decoder's output into a distribution over x."""
+"""What all likelihoods share."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyro_vaes.distributions import SharedScaleNormal
 from pyro_vaes.errors import InputError
-
-__all__ = ["Bernoulli", "Gaussian", "Likelihood"]
 
 
 class Likelihood(nn.Module):
@@ -26,10 +24,13 @@ class Likelihood(nn.Module):
             dimensions are taken for images ``(..., C, H, W)`` and others for vectors ``(..., D)``.
         quadratic: whether log p(x | features) is quadratic in the features with one curvature for all data, so
             that :meth:`fisher` is a constant and :meth:`score` affine.
+        preparation: the arguments of ``data.load`` that give data in the support; the command line loads with
+            them unless told otherwise.
     """
 
     event_dim: int | None = None
     quadratic: bool = False
+    preparation: ClassVar[Mapping[str, Any]] = {}
 
     def forward(self, features: Tensor) -> dist.TorchDistribution:
         """p(x | features), with the event shape of x."""
@@ -69,62 +70,29 @@ class Likelihood(nn.Module):
         return self.event_dim or (3 if dims >= 4 else 1)
 
 
-class Bernoulli(Likelihood):
-    """Binary data: p(x | f) = Π σ(f)ˣ (1 - σ(f))¹⁻ˣ, the features being logits.
-
-    Example:
-        >>> Bernoulli()(torch.zeros(2, 1, 8, 8)).log_prob(torch.ones(2, 1, 8, 8))
-        tensor([-44.3614, -44.3614])
-    """
-
-    def forward(self, features: Tensor) -> dist.TorchDistribution:
-        """Independent Bernoulli distributions with these logits."""
-        return self.to_event(dist.Bernoulli(logits=features))
-
-    def mean(self, features: Tensor) -> Tensor:
-        """σ(features)."""
-        return features.sigmoid()
-
-    def fisher(self, features: Tensor) -> Tensor:
-        """σ(f) (1 - σ(f))."""
-        probability = features.sigmoid()
-        return probability * (1 - probability)
-
-    def score(self, features: Tensor, x: Tensor) -> Tensor:
-        """X - σ(f)."""
-        return x - features.sigmoid()
-
-    def check(self, x: Tensor) -> None:
-        """Refuse values other than 0 and 1."""
-        other = x[(x != 0) & (x != 1)]
-        if other.numel():
-            raise InputError(
-                f"Bernoulli needs binary data, but x holds {other[0].item():.4g}: load the data with "
-                'binarize="dynamic", "static" or "threshold" (command line: --binarize dynamic), '
-                "or take the Gaussian likelihood"
-            )
-
-
-class Gaussian(Likelihood):
-    """Real data: p(x | f) = N(x; f, σ²), the features being the mean.
+class LocationScale(Likelihood):
+    """Base class of likelihoods whose features are a location, and whose scale is shared by the data.
 
     Args:
-        scale: σ. Without one it is set from the training data when training starts, to the root mean squared
-            deviation from the per-pixel mean (Variational Laplace Autoencoders; Park, Kim, Kim; 2019).
-        shape: shape of σ: ``()`` is one scalar, the event shape is one σ a pixel.
-        learn: whether σ is learnt.
+        scale: the scale. Without one it is set from the training data when training starts, so that the
+            standard deviation is the root mean squared deviation from the per-pixel mean.
+        shape: shape of the scale: ``()`` is one scalar, the event shape is one scale a pixel.
+        learn: whether the scale is learnt.
 
-    Example:
-        >>> Gaussian(scale=0.5, learn=False)(torch.zeros(2, 3)).log_prob(torch.zeros(2, 3))
-        tensor([-0.6774, -0.6774])
+    Attributes:
+        unit_deviation: standard deviation of the family at scale 1.
+
+    Raises:
+        InputError: for a scale that is not positive, or one that is neither given nor learnt.
     """
 
-    quadratic = True
+    unit_deviation: float = 1.0
 
     def __init__(self, scale: float | None = None, shape: Sequence[int] = (), learn: bool = True) -> None:
         super().__init__()
         if scale is None and not learn:
-            raise InputError("a Gaussian whose scale is not learnt needs one: Gaussian(scale=0.25, learn=False)")
+            name = type(self).__name__
+            raise InputError(f"a {name} whose scale is not learnt needs one: {name}(scale=0.25, learn=False)")
         if scale is not None and not 0 < scale < math.inf:
             raise InputError(f"scale is {scale}: expected a positive number, for example scale=0.25")
         self.from_data = scale is None
@@ -135,26 +103,10 @@ class Gaussian(Likelihood):
         else:
             self.register_buffer("log_scale", log_scale)
 
-    def forward(self, features: Tensor) -> dist.TorchDistribution:
-        """Independent normal distributions around the features."""
-        return SharedScaleNormal(features, self.log_scale.exp(), self._dims(features.dim()))
-
-    def mean(self, features: Tensor) -> Tensor:
-        """The features themselves."""
-        return features
-
-    def fisher(self, features: Tensor) -> Tensor:
-        """1 / σ²."""
-        return (-2 * self.log_scale).exp().expand_as(features)
-
-    def score(self, features: Tensor, x: Tensor) -> Tensor:
-        """(x - f) / σ²."""
-        return (x - features) * (-2 * self.log_scale).exp()
-
     def initialize(self, x: Tensor) -> None:
-        """Set σ from the data's squared deviation from the per-pixel mean."""
+        """Set the scale from the data's squared deviation from the per-pixel mean."""
         if self.from_data:
             deviation = (x - x.mean(0)).square().mean(0)
             variance = deviation if self.log_scale.dim() else deviation.mean()
             with torch.no_grad():
-                self.log_scale.copy_(0.5 * variance.clamp_min(1e-6).log())
+                self.log_scale.copy_(0.5 * variance.clamp_min(1e-6).log() - math.log(self.unit_deviation))

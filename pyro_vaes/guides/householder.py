@@ -1,0 +1,55 @@
+"""The Householder guide."""
+
+from __future__ import annotations
+
+import pyro.distributions as dist
+from torch import Tensor, nn
+
+from pyro_vaes.distributions import ReflectedNormal
+from pyro_vaes.guides.mean_field import positive
+from pyro_vaes.networks.shapes import checked_sizes
+from pyro_vaes.vae import VAE, Guide
+
+
+class Householder(Guide):
+    """Householder flow: a mean-field draw, reflected in ``flows`` hyperplanes that depend on x.
+
+    With Hₖ = I - 2 uₖ uₖᵀ and uₖ = vₖ(x) / ‖vₖ(x)‖::
+
+        z = H_K … H₁ z₀,      z₀ ~ N(μ(x), diag σ(x)²)
+
+    so q(z | x) is the normal whose covariance has σ² for eigenvalues and orthogonal eigenvectors that x turns; Z
+    reflections reach every orthogonal matrix. The flow keeps volume: log q(z | x) = log N(H₁ … H_K z; μ, σ²). A
+    reflection costs two products of vectors; no Z x Z matrix takes part in drawing or scoring. The head gives all vₖ
+    from the encoder's features; the paper chains linear layers, vₖ₊₁ from vₖ, which such a head contains.
+
+    Args:
+        vae: the model.
+        encoder: any module ``x -> (..., out_features)``.
+        flows: number K of reflections.
+
+    Shapes:
+        ``posterior(x)`` has batch shape ``(..., B)`` and event shape ``(Z,)``.
+
+    Raises:
+        InputError: where the number of flows is no positive whole number.
+
+    References:
+        Improving Variational Auto-Encoders using Householder Flow (Tomczak, Welling, 2016).
+
+    Example:
+        >>> q = Householder(vae, encoder, flows=3).posterior(x)
+        >>> q.vectors.shape, q.rsample().shape
+        (torch.Size([4, 3, 2]), torch.Size([4, 2]))
+    """
+
+    def __init__(self, vae: VAE, encoder: nn.Module, flows: int = 2) -> None:
+        checked_sizes(flows=(flows,))
+        super().__init__(vae, encoder, outputs=vae.latent_dim * (2 + flows))
+        self.flows = flows
+
+    def posterior(self, x: Tensor) -> dist.TorchDistribution:
+        """N(μ(x), diag σ(x)²) after the reflections."""
+        outputs = self.head(self.encoder(x)).unflatten(-1, (2 + self.flows, -1))
+        mean, raw_scale = outputs[..., :2, :].unbind(-2)
+        return ReflectedNormal(mean, positive(raw_scale), outputs[..., 2:, :])

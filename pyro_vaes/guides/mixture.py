@@ -1,0 +1,120 @@
+"""The mixture guide, trained end to end."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+
+import torch
+from torch import Tensor, nn
+
+from pyro_vaes.errors import InputError
+from pyro_vaes.guides.mean_field import MeanField, positive
+from pyro_vaes.mixtures import NormalMixture
+from pyro_vaes.vae import VAE, Guide
+
+PERTURBATION = 0.1  # of a parameter's spread: components that start equal would stay equal
+
+
+class Mixture(Guide):
+    """Amortised mixture of mean-field posteriors, q(z | x) = Σ αₘ(x) N(μₘ(x), diag σₘ(x)²).
+
+    Each component has an encoder of its own, a perturbed copy of the one given. The weights come from the recursion
+    Qₘ = (1 - εₘ(x)) Qₘ₋₁ + εₘ(x) qₘ, so that αₘ = εₘ Π_{j>m} (1 - εⱼ); they are equal at the start. This class is
+    the baseline ME: all parameters ascend the mixture's own bound.
+
+    Args:
+        vae: the model.
+        encoder: any module ``x -> (..., out_features)``, or a trained :class:`MeanField` guide to start every
+            component from.
+        components: number M of components.
+
+    Shapes:
+        ``posterior(x)`` has batch shape ``(..., B)`` and event shape ``(Z,)``.
+
+    Raises:
+        InputError: for fewer than one component, or more than fit the memory.
+
+    References:
+        Recursive Inference for Variational Autoencoders (Kim, Pavlovic, NeurIPS 2020), baseline ME.
+
+    Example:
+        >>> guide = Mixture(vae, encoder, components=3)
+        >>> guide.posterior(x).logits.exp()[0].detach()
+        tensor([0.3333, 0.3333, 0.3333])
+    """
+
+    loss = "MixtureELBO"
+
+    def __init__(self, vae: VAE, encoder: nn.Module | MeanField, components: int = 4) -> None:
+        if isinstance(components, bool) or not isinstance(components, int) or components < 1:
+            raise InputError(f"components is {components!r}: expected a number of mixture components, 1 or more")
+        start = encoder if isinstance(encoder, MeanField) else None
+        super().__init__(vae, copy.deepcopy(encoder if start is None else start.encoder), outputs=2 * vae.latent_dim)
+        if start is not None:
+            self.head = copy.deepcopy(start.head)
+        self.components = components
+        _check_memory(components, self)
+        self.encoders = nn.ModuleList(_perturbed(self.encoder) for _ in range(components - 1))
+        self.heads = nn.ModuleList(_perturbed(self.head) for _ in range(components - 1))
+        gates = [nn.Linear(self.head.in_features, 1) for _ in range(components - 1)]
+        for index, gate in enumerate(gates, start=1):
+            nn.init.zeros_(gate.weight)
+            nn.init.constant_(gate.bias, -math.log(index))
+        self.gates = nn.ModuleList(gates).to(self.head.weight)
+
+    def posterior(self, x: Tensor) -> NormalMixture:
+        """Σ αₘ(x) N(μₘ(x), diag σₘ(x)²)."""
+        locs, scales, gates = self.parts(x)
+        return NormalMixture(recursive_log_weights(gates), locs, scales)
+
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Means and scales ``(..., B, M, Z)``, and logits of εₘ, ``(..., B, M - 1)``.
+
+        The gates see their component's features without sending gradients into its encoder.
+        """
+        features = [encoder(x) for encoder in (self.encoder, *self.encoders)]
+        heads = (self.head, *self.heads)
+        outputs = torch.stack([head(each) for head, each in zip(heads, features, strict=True)], -2)
+        locs, raw_scales = outputs.chunk(2, -1)
+        gates = [gate(each.detach()) for gate, each in zip(self.gates, features[1:], strict=True)]
+        empty = locs[..., 0, :0]
+        return locs, positive(raw_scales), torch.cat(gates, -1) if gates else empty
+
+
+def recursive_log_weights(gates: Tensor) -> Tensor:
+    """Log αₘ = log εₘ + Σ_{j>m} log (1 - εⱼ), from the logits of ε: ``(..., M - 1)`` to ``(..., M)``.
+
+    Example:
+        >>> recursive_log_weights(torch.zeros(2)).exp()
+        tensor([0.2500, 0.2500, 0.5000])
+    """
+    ones = torch.zeros_like(gates[..., :1]) if gates.shape[-1] else gates.new_zeros((*gates.shape[:-1], 1))
+    grow = torch.cat([ones, nn.functional.logsigmoid(gates)], -1)
+    keep = nn.functional.logsigmoid(-gates).flip(-1).cumsum(-1).flip(-1)
+    return grow + torch.cat([keep, ones], -1)
+
+
+def _check_memory(components: int, one: nn.Module) -> None:
+    """Refuse more components than fit: each has weights, gradients and Adam's two averages."""
+    parameter = next(one.parameters())
+    needed = 4 * (components - 1) * sum(p.numel() * p.element_size() for p in one.parameters())
+    if parameter.is_cuda:
+        free = torch.cuda.mem_get_info(parameter.device)[0]
+    else:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > free:
+        fits = 1 + int((components - 1) * free / needed)
+        raise InputError(
+            f"{components} components need about {needed / 2**30:.1f} GiB to train, but {free / 2**30:.1f} GiB are "
+            f"free: give at most {fits}, or a smaller encoder"
+        )
+
+
+def _perturbed(module: nn.Module) -> nn.Module:
+    module = copy.deepcopy(module)
+    with torch.no_grad():
+        for value in module.parameters():
+            value.add_(PERTURBATION * value.std(correction=0) * torch.randn_like(value))
+    return module

@@ -1,0 +1,104 @@
+"""The semi-amortised guide."""
+
+from __future__ import annotations
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+from torch.distributions import kl_divergence
+
+from pyro_vaes.errors import InputError
+from pyro_vaes.guides.mean_field import positive
+from pyro_vaes.vae import VAE, Guide
+
+
+class SemiAmortized(Guide):
+    """Mean-field posterior that gradient steps on each datum's ELBO refine from the encoder's start.
+
+    With λ = (μ, raw scale) of one datum, ε a fresh draw, g the gradient clipped to the norm ``clip``::
+
+        v ← momentum v + g( log p(x | μ + σ ε) - KL(q_λ ‖ p(z)) ),      λ ← λ + lr v,      ``steps`` times
+
+    The steps ascend, and a datum's step does not depend on its batch; code released with a later comparison
+    descends, and divides by the batch size. The noise is fresh at each step: were one ε held, μ could
+    follow z - σ ε for any σ, and the steps would leave the posterior to raise the score of that one draw. So two calls
+    give two posteriors, each a valid q, whose bound and importance weights are unbiased as any other's. Without
+    ``stop_gradients`` gradients run through every step, into encoder and model (second derivatives); with it the steps
+    count as constants, and the encoder learns from the gradient at the refined λ.
+
+    Args:
+        vae: the model.
+        encoder: any module ``x -> (..., out_features)``.
+        steps: number of steps; 0 is ``MeanField``.
+        lr: length of a step. The default is the original's. Steps that are long for the curvature of the ELBO
+            do not settle: under a Gaussian likelihood on the embedded digits 1.0 ruins the posterior, 0.03 serves.
+        momentum: share of the last step that goes on, in [0, 1).
+        clip: largest norm of one datum's gradient.
+        stop_gradients: whether gradients stop at the steps (cheaper, an approximation).
+
+    Shapes:
+        ``posterior(x)`` has batch shape ``(..., B)`` and event shape ``(Z,)``.
+
+    Raises:
+        InputError: where an option is out of range.
+
+    References:
+        Semi-Amortized Variational Autoencoders (Kim, Wiseman, Miller, Sontag, Rush, ICML 2018).
+
+    Example:
+        >>> guide = SemiAmortized(vae, encoder, steps=5, lr=0.1)
+        >>> guide.posterior(x).rsample().shape
+        torch.Size([4, 2])
+    """
+
+    def __init__(
+        self,
+        vae: VAE,
+        encoder: nn.Module,
+        steps: int = 20,
+        lr: float = 1.0,
+        momentum: float = 0.5,
+        clip: float = 5.0,
+        stop_gradients: bool = False,
+    ) -> None:
+        super().__init__(vae, encoder, outputs=2 * vae.latent_dim)
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+            raise InputError(f"steps is {steps!r}: expected a whole number of gradient steps, 0 or more")
+        for name, value in (("lr", lr), ("clip", clip)):
+            if not value > 0:
+                raise InputError(f"{name} is {value!r}: expected a positive number")
+        if not 0 <= momentum < 1:
+            raise InputError(f"momentum is {momentum!r}: expected a number from 0 up to, not including, 1")
+        self.steps, self.lr, self.momentum, self.clip = steps, lr, momentum, clip
+        self.stop_gradients = stop_gradients
+
+    def posterior(self, x: Tensor) -> dist.TorchDistribution:
+        """N(μ, diag σ²) after the steps."""
+        parameters = self.head(self.encoder(x))
+        velocity = torch.zeros_like(parameters)
+        for _ in range(self.steps):
+            gradient = self._gradient(x, parameters)
+            norm = gradient.norm(dim=-1, keepdim=True)
+            velocity = self.momentum * velocity + gradient * (self.clip / norm.clamp_min(self.clip))
+            parameters = parameters + self.lr * velocity
+        return _mean_field(parameters)
+
+    def _gradient(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """Gradient of each datum's ELBO in its parameters, at a draw; also where gradients are off."""
+        record = torch.is_grad_enabled() and not self.stop_gradients
+        with torch.enable_grad():
+            if not (record and parameters.requires_grad):
+                parameters = parameters.detach().requires_grad_()
+            q, prior = _mean_field(parameters), self.vae.prior()
+            z = q.mean + q.stddev * torch.randn_like(q.mean)
+            reconstruction = self.vae.likelihood(self.vae.decoder(z)).log_prob(x)
+            try:
+                kl = kl_divergence(q, prior)
+            except NotImplementedError:
+                kl = q.log_prob(z) - prior.log_prob(z)
+            return torch.autograd.grad((reconstruction - kl).sum(), parameters, create_graph=record)[0]
+
+
+def _mean_field(parameters: Tensor) -> dist.TorchDistribution:
+    mean, raw_scale = parameters.chunk(2, -1)
+    return dist.Normal(mean, positive(raw_scale)).to_event(1)

@@ -1,0 +1,42 @@
+"""The Gaussian likelihood."""
+
+from __future__ import annotations
+
+import pyro.distributions as dist
+from torch import Tensor
+
+from pyro_vaes.distributions import SharedScaleNormal
+from pyro_vaes.likelihoods.base import LocationScale
+
+
+class Gaussian(LocationScale):
+    """Real data: p(x | f) = N(x; f, σ²), the features being the mean.
+
+    Args:
+        scale: σ. Without one it is set from the training data when training starts, to the root mean squared
+            deviation from the per-pixel mean (Variational Laplace Autoencoders; Park, Kim, Kim; 2019).
+        shape: shape of σ: ``()`` is one scalar, the event shape is one σ a pixel.
+        learn: whether σ is learnt.
+
+    Example:
+        >>> Gaussian(scale=0.5, learn=False)(torch.zeros(2, 3)).log_prob(torch.zeros(2, 3))
+        tensor([-0.6774, -0.6774])
+    """
+
+    quadratic = True
+
+    def forward(self, features: Tensor) -> dist.TorchDistribution:
+        """Independent normal distributions around the features."""
+        return SharedScaleNormal(features, self.log_scale.exp(), self._dims(features.dim()))
+
+    def mean(self, features: Tensor) -> Tensor:
+        """The features themselves."""
+        return features
+
+    def fisher(self, features: Tensor) -> Tensor:
+        """1 / σ²."""
+        return (-2 * self.log_scale).exp().expand_as(features)
+
+    def score(self, features: Tensor, x: Tensor) -> Tensor:
+        """(x - f) / σ²."""
+        return (x - features) * (-2 * self.log_scale).exp()

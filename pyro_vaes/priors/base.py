@@ -1,0 +1,68 @@
+"""What all priors share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from pyro_vaes.networks.shapes import checked_sizes
+
+if TYPE_CHECKING:
+    from pyro_vaes.vae import Guide
+
+SMALLEST_PRECISION = 1e-3  # along directions in which log p(z) has no curvature
+
+
+class Prior(nn.Module):
+    """Base class of priors p(z). A new one implements :meth:`forward` and nothing else.
+
+    Only guides that follow the curvature of log p(x, z), such as ``Laplace``, ask for :meth:`score` and
+    :meth:`precision`, which a prior may know in closed form.
+
+    Args:
+        latent_dim: size Z of the latent.
+
+    Raises:
+        InputError: where the size is no positive whole number.
+    """
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        checked_sizes(latent_dim=(latent_dim,))
+        self.latent_dim = latent_dim
+
+    def forward(self) -> dist.TorchDistribution:
+        """p(z), with batch shape ``()`` and event shape ``(Z,)``."""
+        raise NotImplementedError(f"{type(self).__name__} must implement forward()")
+
+    def score(self, z: Tensor) -> Tensor:
+        """∇ log p(z), shape of z; by automatic differentiation unless a prior knows better."""
+        return torch.func.grad(lambda value: self().log_prob(value).sum())(z)
+
+    def precision(self, z: Tensor) -> Tensor:
+        """A positive definite stand-in for H = -∇² log p(z), broadcastable to ``(..., Z, Z)``.
+
+        By default |H|, the Hessian with its eigenvalues replaced by their absolute values and none below
+        ``SMALLEST_PRECISION``; it is H itself wherever log p is concave, as under a normal prior. Gradients run
+        through H but not through the signs of its eigenvalues, where that of an eigendecomposition is singular.
+        """
+        identity = torch.eye(self.latent_dim, dtype=z.dtype, device=z.device)
+
+        def row(direction: Tensor) -> Tensor:
+            return -torch.func.jvp(self.score, (z,), (direction.expand_as(z),))[1]
+
+        hessian = torch.func.vmap(row, out_dims=z.dim() - 1)(identity)
+        with torch.no_grad():
+            values, vectors = torch.linalg.eigh(hessian)
+            sign = (vectors * values.sign().unsqueeze(-2)) @ vectors.mT
+            lift = (vectors * (SMALLEST_PRECISION - values.abs()).clamp_min(0).unsqueeze(-2)) @ vectors.mT
+        return 0.5 * (sign @ hessian + hessian @ sign) + lift
+
+    def attach(self, guide: Guide) -> None:
+        """Learn of the guide that is built on this prior's model; by default nothing."""
+
+    def initialize(self, x: Tensor) -> None:
+        """Set what is learnt from a look at the training data; by default nothing."""

@@ -1,0 +1,207 @@
+"""compare: the trials, their report, and what is refused before any training."""
+
+import csv
+import importlib
+import statistics
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from pyro_vaes.compare import compare
+from pyro_vaes.data import Data
+from pyro_vaes.errors import InputError
+from pyro_vaes.evaluate import ppca
+from pyro_vaes.recipes import Settings, build_seeded, vae
+from pyro_vaes.step import EagerStep
+from pyro_vaes.training import fit
+
+SMALL = Settings(latent_dim=2, hidden=(8,), epochs=2, batch_size=32)
+GUIDES = ["mean-field", "laplace(updates=1)"]
+QUIET = {"num_samples": 30, "device": "cpu", "progress": False}
+PER_TRIAL = 4  # gradient steps: 2 epochs of 2
+
+
+def pixels(n, *shape):
+    return np.random.default_rng(n).integers(0, 256, (n, *shape), dtype=np.uint8)
+
+
+DATA = Data.from_arrays(x_train=pixels(60, 4, 4), x_test=pixels(12, 4, 4), name="tiny")
+
+
+def table(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    out = tmp_path_factory.mktemp("report")
+    return out, compare(DATA, GUIDES, SMALL, [0, 3], out, **QUIET)
+
+
+def test_the_report_is_whole(report):
+    out, trials = report
+    assert [(trial.guide, trial.seed) for trial in trials] == [(guide, seed) for guide in GUIDES for seed in (0, 3)]
+    pictures = ["learning-curves.png", "posteriors.png", "reconstructions.png", "samples.png"]
+    assert sorted(path.name for path in out.glob("*.*")) == sorted(
+        [*pictures, "config.yaml", "report.csv", "report.md", "trials.csv"]
+    )
+    assert all((out / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
+    runs = [f"{name}-seed{seed}" for name in ("laplace-updates=1", "mean-field") for seed in (0, 3)]
+    assert sorted(path.name for path in (out / "runs").iterdir()) == runs
+    config = yaml.safe_load((out / "runs" / "laplace-updates=1-seed3" / "config.yaml").read_text())
+    assert (config["recipe"], config["guide"], config["seed"]) == ("vae", "laplace(updates=1)", 3)
+    text = (out / "report.md").read_text()
+    facts = [*pictures, *GUIDES, DATA.description, "30 samples each of 12 data", "seeds 0, 3", "2 epochs", "pPCA"]
+    assert not [fact for fact in facts if fact not in text]
+
+
+def test_the_rows_agree_with_the_trials(report):
+    out, trials = report
+    rows, summary = table(out / "trials.csv"), table(out / "report.csv")
+    assert [row["guide"] for row in summary] == [*GUIDES, "pPCA (exact)"]
+    assert list(rows[0]) == list(trials[0].row)
+    for row, trial in zip(rows, trials, strict=True):
+        assert float(row["log_likelihood"]) == pytest.approx(trial.row["log_likelihood"])
+        assert float(row["gap"]) == pytest.approx(float(row["log_likelihood"]) - float(row["elbo"]))
+        assert int(row["best_epoch"]) == trial.row["best_epoch"]
+    for line in summary[:2]:
+        own = [row for row in rows if row["guide"] == line["guide"]]
+        assert int(line["seeds"]) == len(own) == 2
+        for column in ("elbo", "log_likelihood", "log_likelihood_stderr", "gap", "step_ms", "parameters"):
+            assert float(line[column]) == pytest.approx(statistics.mean(float(row[column]) for row in own))
+        spread = abs(float(own[0]["log_likelihood"]) - float(own[1]["log_likelihood"])) / 2
+        assert float(line["log_likelihood_stderr_seeds"]) == pytest.approx(spread)
+    exact = ppca(DATA.train.x, DATA.test.x, 2)
+    assert float(summary[2]["log_likelihood"]) == pytest.approx(exact.mean)
+    assert summary[2]["elbo"] == ""
+
+
+def test_every_guide_starts_from_the_same_decoder():
+    settings = [Settings(guide=guide, hidden=(8,)) for guide in ("mean-field", "full-covariance", "laplace")]
+    torch.manual_seed(5)
+    first, *others = (build_seeded(vae, (1, 4, 4), each, seed=1).model.state_dict() for each in settings)
+    for other in others:
+        assert not [name for name in first if not torch.equal(first[name], other[name])]
+    another = build_seeded(vae, (1, 4, 4), settings[0], seed=2).model.state_dict()
+    assert [name for name in first if not torch.equal(first[name], another[name])]
+
+
+@pytest.mark.parametrize(
+    ("data", "settings", "pictures", "baseline"),
+    [
+        ({"x_train": pixels(40, 5)}, {"latent_dim": 3}, {"learning-curves"}, True),
+        ({"x_train": pixels(40, 5)}, {}, {"learning-curves", "posteriors"}, True),
+        ({"x_train": pixels(40, 5)}, {"latent_dim": 6}, {"learning-curves"}, False),
+        (
+            {"x_train": pixels(12, 4, 4), "x_test": pixels(9, 4, 4)},
+            {"latent_dim": 11},
+            {"learning-curves", "samples", "reconstructions"},
+            False,
+        ),
+        (
+            {"x_train": pixels(40, 3, 4, 5), "binarize": "threshold", "channels": "first"},
+            {"latent_dim": 3, "likelihood": "bernoulli"},
+            {"learning-curves", "samples", "reconstructions"},
+            False,
+        ),
+    ],
+    ids=["vectors", "vectors-2d", "more factors than pixels", "more factors than images", "bernoulli in colour"],
+)
+def test_the_report_fits_the_data(tmp_path, data, settings, pictures, baseline):
+    made = Data.from_arrays(**data)
+    compare(
+        made,
+        ["mean-field"],
+        Settings(**{"latent_dim": 2, "hidden": (8,), "epochs": 1, **settings}),
+        [0],
+        tmp_path,
+        **QUIET,
+    )
+    assert {path.stem for path in tmp_path.glob("*.png")} == pictures
+    assert ("pPCA" in (tmp_path / "report.md").read_text()) == baseline
+
+
+@pytest.mark.parametrize("where", ["training", "evaluation"])
+def test_ctrl_c_leaves_a_report_on_the_finished_trials(tmp_path, monkeypatch, where):
+    import pyro_vaes.compare as module
+
+    calls = {"training": PER_TRIAL, "evaluation": 1}[where]  # of the first trial; the next one is interrupted
+    owner, name = {"training": (EagerStep, "__call__"), "evaluation": (module, "log_likelihood")}[where]
+    original = getattr(owner, name)
+
+    def interrupts(*args):
+        nonlocal calls
+        calls -= 1
+        if calls < 0:
+            raise KeyboardInterrupt
+        return original(*args)
+
+    monkeypatch.setattr(owner, name, interrupts)
+    trials = compare(DATA, GUIDES, SMALL, [0, 1], tmp_path, **QUIET)
+    assert [(trial.guide, trial.seed) for trial in trials] == [("mean-field", 0)]
+    assert [row["guide"] for row in table(tmp_path / "report.csv")] == ["mean-field", "pPCA (exact)"]
+
+
+def test_an_existing_report_is_refused_or_replaced(report):
+    out, _ = report
+    with pytest.raises(InputError, match=r"exists already.*--overwrite"):
+        compare(DATA, GUIDES, SMALL, [0], out, **QUIET)
+    assert len(table(out / "trials.csv")) == 4
+
+
+def test_a_report_is_replaced(tmp_path):
+    for guides in (["mean-field"], ["full-covariance"]):
+        compare(DATA, guides, SMALL, [0], tmp_path, overwrite=True, **QUIET)
+    assert [row["guide"] for row in table(tmp_path / "trials.csv")] == ["full-covariance"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"guides": ["mean-field", "laplce"]}, "unknown guide 'laplce': did you mean 'laplace'"),
+        ({"guides": ["mean-field", "laplace(update=1)"]}, r"guide 'laplace\(update=1\)': .*'update'"),
+        ({"guides": ["mean-field", "laplace(updates=-1)"]}, "updates is -1"),
+        ({"guides": ["mean-field", "mean-field"]}, "none may repeat"),
+        ({"guides": []}, "at least one guide"),
+        ({"seeds": [1, 1]}, "none may repeat"),
+        ({"seeds": []}, "one seed"),
+        ({"seeds": [0, -1]}, "seed is -1"),
+        ({"settings": Settings(latent_dim=0)}, "latent_dim is 0"),
+        ({"settings": Settings(likelihood="bernoulli")}, "Bernoulli needs binary data"),
+        ({"settings": Settings(epochs=0)}, "epochs is 0"),
+        ({"num_samples": 0}, "num_samples is 0"),
+        ({"device": "gpu"}, "device 'gpu'"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_training(tmp_path, changes, words):
+    call = {"guides": GUIDES, "settings": SMALL, "seeds": [0], "out": tmp_path / "out", **QUIET, **changes}
+    with pytest.raises(InputError, match=words):
+        compare(DATA, **call)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_resume_keeps_finished_trials_and_gives_the_same_report(tmp_path, monkeypatch):
+    def measured(out, **options):
+        trials = compare(DATA, GUIDES, SMALL, (0, 1), out, num_samples=30, progress=False, **options)
+        timed = ("step_ms", "inference_ms")
+        return [{name: value for name, value in trial.row.items() if name not in timed} for trial in trials]
+
+    whole = measured(tmp_path / "whole")
+    calls = []
+    module = importlib.import_module("pyro_vaes.compare")
+
+    def interrupted(*args, **options):
+        calls.append(options["out"])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return fit(*args, **options)
+
+    monkeypatch.setattr(module, "fit", interrupted)
+    assert len(measured(tmp_path / "cut")) == 2
+    assert measured(tmp_path / "cut", resume=True) == whole
+    assert len(calls) == 5, "a finished trial was trained again"
+    with pytest.raises(InputError, match="num_samples 30, not 31"):
+        compare(DATA, GUIDES, SMALL, (0, 1), tmp_path / "cut", num_samples=31, progress=False, resume=True)
