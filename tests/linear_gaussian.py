@@ -15,9 +15,10 @@ class LinearGaussian:
     def __init__(self, latent_dim=3, event_shape=(1, 2, 4), scale=0.5, batch=5):
         decoder = MLPDecoder(latent_dim, event_shape, hidden=())
         self.vae = VAE(decoder, StandardNormal(latent_dim), Gaussian(scale, learn=False)).double()
-        self.latent_dim, self.scale = latent_dim, scale
+        self.latent_dim = latent_dim
+        self.scale = self.vae.likelihood.log_scale.exp()  # the model keeps its logarithm, rounded in float32
         with torch.no_grad():  # far from diagonal, so that a mean-field posterior pays
-            decoder[0].weight.normal_()
+            decoder[0].weight.normal_(generator=torch.Generator().manual_seed(2))
         self.weight, self.bias = decoder[0].weight.detach(), decoder[0].bias.detach()
         self.x = self.vae.sample(batch)
         self.encoder = nn.Flatten(start_dim=-len(event_shape))  # the exact posterior is linear in the pixels

@@ -266,9 +266,9 @@ def two_mode_gap(build, steps=1500):
 
 
 def test_recursive_mixture_covers_two_modes():
-    """Closes at least 90 % of mean-field's gap to log p(x), whose best is log 2."""
+    """Closes at least 90 % of mean-field's gap to log p(x), whose best is log 2; the bound is tuned to the barrier."""
     plain, _ = two_mode_gap(pv.guides.MeanField)
-    recursive, q = two_mode_gap(lambda vae, encoder: pv.guides.RecursiveMixture(vae, encoder, components=2))
+    recursive, q = two_mode_gap(lambda vae, encoder: pv.guides.RecursiveMixture(vae, encoder, components=2, bound=30.0))
     assert recursive < 0.1 * plain, f"gap {recursive:.3f} against mean-field's {plain:.3f}"
     assert (q.locs[:, 0, 0] * q.locs[:, 1, 0] < 0).all(), "both components sit on one mode"
     assert (q.logits.exp() > 0.2).all()

@@ -13,7 +13,8 @@ from pyro_vaes.vae import VAE, Guide
 class FullCovariance(Guide):
     """Amortised normal posterior with a full covariance, q(z | x) = N(μ(x), L(x) L(x)ᵀ).
 
-    The head gives μ and the Z(Z + 1)/2 entries of the lower triangular L, whose diagonal is made positive.
+    The head gives μ, scales σ and the strictly lower triangular T of L = diag(σ) (I + T): the shape of the posterior is
+    learnt relative to its scales, which shrink by orders of magnitude during training. T starts at 0, as mean-field.
 
     Args:
         vae: the model.
@@ -34,13 +35,17 @@ class FullCovariance(Guide):
     def __init__(self, vae: VAE, encoder: nn.Module) -> None:
         size = vae.latent_dim
         super().__init__(vae, encoder, outputs=size + size * (size + 1) // 2)
+        with torch.no_grad():
+            self.head.weight[2 * size :] = 0
+            self.head.bias[2 * size :] = 0
         self.below: Tensor
         self.register_buffer("below", torch.tril_indices(size, size, -1), persistent=False)
 
     def posterior(self, x: Tensor) -> dist.TorchDistribution:
         """N(μ(x), L(x) L(x)ᵀ)."""
         size = self.vae.latent_dim
-        mean, raw_diagonal, below = self.head(self.encoder(x)).split([size, size, self.below.shape[1]], -1)
-        factor = torch.diag_embed(positive(raw_diagonal))
-        factor[..., self.below[0], self.below[1]] = below
+        mean, raw_scale, below = self.head(self.encoder(x)).split([size, size, self.below.shape[1]], -1)
+        scale = positive(raw_scale)
+        factor = torch.diag_embed(scale)
+        factor[..., self.below[0], self.below[1]] = scale[..., self.below[0]] * below
         return dist.MultivariateNormal(mean, scale_tril=factor)

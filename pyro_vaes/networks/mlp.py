@@ -12,7 +12,15 @@ from pyro_vaes.networks.shapes import checked_sizes
 
 
 def _hidden_layers(sizes: Sequence[int], activation: Callable[[], nn.Module]) -> list[nn.Module]:
-    return [layer for pair in itertools.pairwise(sizes) for layer in (nn.Linear(*pair), activation())]
+    return [layer for pair in itertools.pairwise(sizes) for layer in (_linear(*pair), activation())]
+
+
+def _linear(fan_in: int, fan_out: int) -> nn.Linear:
+    """A linear layer with the initial weights of Variational Laplace Autoencoders (Park, Kim, Kim, 2019)."""
+    layer = nn.Linear(fan_in, fan_out)
+    nn.init.kaiming_uniform_(layer.weight, a=2 ** (1 / 3), mode="fan_out")
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 class MLPEncoder(nn.Sequential):
@@ -74,6 +82,6 @@ class MLPDecoder(nn.Sequential):
         sizes = (latent_dim, *hidden)
         super().__init__(
             *_hidden_layers(sizes, activation),
-            nn.Linear(sizes[-1], math.prod(event_shape)),
+            _linear(sizes[-1], math.prod(event_shape)),
             nn.Unflatten(-1, event_shape),
         )
