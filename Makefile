@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/installed
 
-.PHONY: demo test test-slow lint format doctest bench clean
+.PHONY: demo test lint format doctest bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/pyro-vaes compare --data digits --epochs 60 --seeds 2 --out report/demo --overwrite
@@ -13,10 +13,7 @@ demo: $(INSTALLED)
 	@echo "Open report/demo/report.md, and report/demo-2d/posteriors.png for the posteriors themselves."
 
 test: lint
-	$(BIN)/pytest -m "not slow"
-
-test-slow: $(INSTALLED)
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
