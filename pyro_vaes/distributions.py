@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Self
 
 import pyro.distributions as dist
 import torch
@@ -12,7 +13,42 @@ from torch.distributions import constraints
 from torch.distributions.kl import register_kl
 
 
-class PrecisionNormal(dist.TorchDistribution):
+class BatchedDistribution(dist.TorchDistribution):
+    """Base class of distributions whose parameters, those of ``arg_constraints``, all begin with the batch shape."""
+
+    def expand(self, batch_shape: Sequence[int], _instance: Self | None = None) -> Self:
+        """The same distribution, broadcast to another batch shape."""
+        new = self._get_checked_instance(type(self), _instance)
+        shape = torch.Size(batch_shape)
+        for name in self.arg_constraints:
+            value: Tensor = getattr(self, name)
+            setattr(new, name, value.expand(shape + value.shape[len(self.batch_shape) :]))
+        dist.TorchDistribution.__init__(new, shape, self.event_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+
+class FactoredNormal(BatchedDistribution):
+    """Base class of normal distributions that have a factor A of their covariance, Σ = Aᵀ A, as ``scale_factor``."""
+
+    @property
+    def scale_factor(self) -> Tensor:
+        """A, shape ``(..., Z, Z)``."""
+        raise NotImplementedError(f"{type(self).__name__} must implement scale_factor")
+
+    @property
+    def covariance_matrix(self) -> Tensor:
+        """Σ, shape ``(..., Z, Z)``."""
+        factor = self.scale_factor
+        return factor.mT @ factor
+
+    @property
+    def variance(self) -> Tensor:
+        """Marginal variances, shape ``(..., Z)``."""
+        return self.scale_factor.square().sum(-2)
+
+
+class PrecisionNormal(FactoredNormal):
     """Normal distribution given by the Cholesky factor of its precision, N(μ, (L Lᵀ)⁻¹).
 
     One factor serves everything and nothing is inverted: a sample is z = μ + L⁻ᵀ ε with ε ~ N(0, I), and
@@ -46,16 +82,6 @@ class PrecisionNormal(dist.TorchDistribution):
         self.precision_tril = precision_tril.expand(batch_shape + precision_tril.shape[-2:])
         super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
 
-    def expand(self, batch_shape: Sequence[int], _instance: PrecisionNormal | None = None) -> PrecisionNormal:
-        """The same distribution, broadcast to another batch shape."""
-        new = self._get_checked_instance(PrecisionNormal, _instance)
-        shape = torch.Size(batch_shape)
-        new.loc = self.loc.expand(shape + self.event_shape)
-        new.precision_tril = self.precision_tril.expand(shape + self.event_shape * 2)
-        super(PrecisionNormal, new).__init__(shape, self.event_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
-
     @property
     def mean(self) -> Tensor:
         """μ, shape ``(..., Z)``."""
@@ -71,17 +97,6 @@ class PrecisionNormal(dist.TorchDistribution):
         """L⁻¹, a factor of the covariance: Σ = (L⁻¹)ᵀ L⁻¹; shape ``(..., Z, Z)``."""
         identity = torch.eye(self.event_shape[0], dtype=self.loc.dtype, device=self.loc.device)
         return torch.linalg.solve_triangular(self.precision_tril, identity, upper=False)
-
-    @property
-    def covariance_matrix(self) -> Tensor:
-        """Σ = (L Lᵀ)⁻¹, shape ``(..., Z, Z)``."""
-        factor = self.scale_factor
-        return factor.mT @ factor
-
-    @property
-    def variance(self) -> Tensor:
-        """Marginal variances, shape ``(..., Z)``."""
-        return self.scale_factor.square().sum(-2)
 
     def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
         """Reparameterised draws z = μ + L⁻ᵀ ε."""
@@ -178,7 +193,7 @@ class SharedScaleNormal(dist.TorchDistribution):
         return -0.5 * (quadratic + size * math.log(2 * math.pi)) - log_scale
 
 
-class ReflectedNormal(dist.TorchDistribution):
+class ReflectedNormal(FactoredNormal):
     """Independent normals reflected in K hyperplanes through the origin, z = H_K … H₁ z₀ with z₀ ~ N(μ, diag σ²).
 
     Hₖ = I - 2 uₖ uₖᵀ with uₖ = vₖ / ‖vₖ‖. Reflections keep volume and undo themselves, so log q(z) is
@@ -214,17 +229,6 @@ class ReflectedNormal(dist.TorchDistribution):
         self.vectors = vectors.expand(batch_shape + vectors.shape[-2:])
         super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
 
-    def expand(self, batch_shape: Sequence[int], _instance: ReflectedNormal | None = None) -> ReflectedNormal:
-        """The same distribution, broadcast to another batch shape."""
-        new = self._get_checked_instance(ReflectedNormal, _instance)
-        shape = torch.Size(batch_shape)
-        new.loc = self.loc.expand(shape + self.event_shape)
-        new.scale = self.scale.expand(shape + self.event_shape)
-        new.vectors = self.vectors.expand(shape + self.vectors.shape[-2:])
-        super(ReflectedNormal, new).__init__(shape, self.event_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
-
     def reflect(self, z: Tensor) -> Tensor:
         """H_K … H₁ z, shape ``(..., Z)``."""
         return _reflect(z, self.vectors.unbind(-2))
@@ -242,17 +246,6 @@ class ReflectedNormal(dist.TorchDistribution):
     def scale_factor(self) -> Tensor:
         """The rows σᵢ H_K … H₁ eᵢ, a factor A of the covariance: Σ = Aᵀ A; shape ``(..., Z, Z)``."""
         return _reflect(torch.diag_embed(self.scale), self.vectors.unsqueeze(-3).unbind(-2))
-
-    @property
-    def covariance_matrix(self) -> Tensor:
-        """Σ, shape ``(..., Z, Z)``."""
-        factor = self.scale_factor
-        return factor.mT @ factor
-
-    @property
-    def variance(self) -> Tensor:
-        """Marginal variances, shape ``(..., Z)``."""
-        return self.scale_factor.square().sum(-2)
 
     def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
         """Reparameterised draws z = H_K … H₁ (μ + σ ε)."""
@@ -279,41 +272,17 @@ def _reflect(z: Tensor, vectors: Sequence[Tensor]) -> Tensor:
     return z
 
 
-def _independent_normal(p: torch.distributions.Independent) -> torch.distributions.Normal:
+@register_kl(torch.distributions.MultivariateNormal, torch.distributions.Independent)
+@register_kl(torch.distributions.LowRankMultivariateNormal, torch.distributions.Independent)
+@register_kl(FactoredNormal, torch.distributions.Independent)
+def _kl_normal_independent(q: torch.distributions.Distribution, p: torch.distributions.Independent) -> Tensor:
+    """KL(normal with a full covariance ‖ independent normal) in nats.
+
+    Without it ``TraceMeanField_ELBO`` silently samples.
+    """
     base = p.base_dist
     if not isinstance(base, torch.distributions.Normal) or p.reinterpreted_batch_ndims != 1:
         raise NotImplementedError
-    return base
-
-
-def _kl_to_independent_normal(entropy: Tensor, mean: Tensor, variance: Tensor, p: torch.distributions.Normal) -> Tensor:
-    log_density = ((mean - p.loc).square() + variance) / p.variance + 2 * p.scale.log() + math.log(2 * math.pi)
-    return 0.5 * log_density.sum(-1) - entropy
-
-
-@register_kl(torch.distributions.MultivariateNormal, torch.distributions.Independent)
-def _kl_multivariate_normal_independent(
-    q: torch.distributions.MultivariateNormal, p: torch.distributions.Independent
-) -> Tensor:
-    """KL(N(μ, Σ) ‖ independent normal) in nats; without it ``TraceMeanField_ELBO`` silently samples."""
-    return _kl_to_independent_normal(q.entropy(), q.mean, q.variance, _independent_normal(p))
-
-
-@register_kl(PrecisionNormal, torch.distributions.Independent)
-def _kl_precision_normal_independent(q: PrecisionNormal, p: torch.distributions.Independent) -> Tensor:
-    """KL(N(μ, (L Lᵀ)⁻¹) ‖ independent normal) in nats."""
-    return _kl_to_independent_normal(q.entropy(), q.mean, q.variance, _independent_normal(p))
-
-
-@register_kl(torch.distributions.LowRankMultivariateNormal, torch.distributions.Independent)
-def _kl_low_rank_normal_independent(
-    q: torch.distributions.LowRankMultivariateNormal, p: torch.distributions.Independent
-) -> Tensor:
-    """KL(N(μ, diag d + F Fᵀ) ‖ independent normal) in nats."""
-    return _kl_to_independent_normal(q.entropy(), q.mean, q.variance, _independent_normal(p))
-
-
-@register_kl(ReflectedNormal, torch.distributions.Independent)
-def _kl_reflected_normal_independent(q: ReflectedNormal, p: torch.distributions.Independent) -> Tensor:
-    """KL(reflected normal ‖ independent normal) in nats."""
-    return _kl_to_independent_normal(q.entropy(), q.mean, q.variance, _independent_normal(p))
+    deviation = (q.mean - base.loc).square() + q.variance
+    cross_entropy = 0.5 * (deviation / base.variance + 2 * base.scale.log() + math.log(2 * math.pi)).sum(-1)
+    return cross_entropy - q.entropy()

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyro_vaes.distributions import BatchedDistribution
 
-class NormalMixture(dist.TorchDistribution):
+
+class NormalMixture(BatchedDistribution):
     """Mixture Σ αₘ N(μₘ, diag σₘ²) with exact density and reparameterised draws.
 
     Draws are differentiated implicitly: with F the distribution function of z_d given z_<d, a draw moves so that F
@@ -47,17 +49,6 @@ class NormalMixture(dist.TorchDistribution):
         self.logits = logits.log_softmax(-1)
         self.locs, self.scales = locs, scales
         super().__init__(logits.shape[:-1], locs.shape[-1:], validate_args=validate_args)
-
-    def expand(self, batch_shape: Sequence[int], _instance: NormalMixture | None = None) -> NormalMixture:
-        """The same distribution, broadcast to another batch shape."""
-        new = self._get_checked_instance(NormalMixture, _instance)
-        shape = torch.Size(batch_shape)
-        for name in ("logits", "locs", "scales"):
-            value = getattr(self, name)
-            setattr(new, name, value.expand(shape + value.shape[len(self.batch_shape) :]))
-        super(NormalMixture, new).__init__(shape, self.event_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
 
     @property
     def _normals(self) -> tuple[Tensor, Tensor]:

@@ -99,12 +99,13 @@ class RecursiveMixtureELBO(MixtureELBO):
         vae, mixture = self._checked(model, guide)
         locs, scales, gates = mixture.parts(x)
         z = (locs + scales * torch.randn_like(locs)).movedim(-2, 0)
-        weights = recursive_log_weights(gates).detach().movedim(-1, 0).exp().clamp_min(1e-20)
+        log_alpha = recursive_log_weights(gates).detach()
+        weights = log_alpha.movedim(-1, 0).exp().clamp_min(1e-20)
 
         # One pass for two groups: densities weighted by α give the model its gradient; z is scaled by 1 / α on the
         # way back, so that every component gets the gradient of its own log p(x, z), weighted by 1.
         log_prior, log_likelihood = _log_densities(vae, x, _ScaleGradient.apply(z, 1 / weights.unsqueeze(-1)))
-        held = NormalMixture(recursive_log_weights(gates).detach(), locs.detach(), scales.detach())
+        held = NormalMixture(log_alpha, locs.detach(), scales.detach())
         log_components = held.component_log_prob(z)  # moves with the draws alone
         log_own = torch.stack([_own(locs, scales, z, m) for m in range(mixture.components)])
         draws = Draws(gates, log_prior.detach(), log_likelihood.detach(), log_components.detach())
