@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import platform
 import statistics
-from pathlib import Path
 from typing import Any
 
 import pyro
 import torch
 
 from benchmarks import laplace
-
-RESULTS = Path(__file__).parent / "results"
+from benchmarks.timing import RESULTS
 
 
 def main() -> None:

@@ -1,9 +1,12 @@
-"""Timing of rivals in turn."""
+"""Timing of rivals in turn, and where results are kept."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
 
 
 def in_turn(rivals: dict[str, Callable[[], object]], repeats: int, warmup: int = 2) -> dict[str, list[float]]:

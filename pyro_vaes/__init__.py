@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pyro_vaes import data, evaluate, guides, likelihoods, losses, networks, plots, priors, recipes
+    from pyro_vaes import data, evaluate, guides, likelihoods, losses, networks, plots, priors, recipes, testing
     from pyro_vaes.errors import InputError
     from pyro_vaes.training import Run, fit
     from pyro_vaes.vae import VAE, Guide
@@ -33,6 +33,7 @@ __all__ = [
     "plots",
     "priors",
     "recipes",
+    "testing",
 ]
 
 

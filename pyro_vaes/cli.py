@@ -101,6 +101,7 @@ def compare(
     options: Options = OPTIONS,
     seeds: str = "2",
     num_samples: int = 1000,
+    test_size: int | None = None,
     out: str = "report",
     resume: Switch = False,
 ) -> None:
@@ -111,6 +112,7 @@ def compare(
         options: shared flags.
         seeds: number of seeds, or the seeds themselves, comma-separated.
         num_samples: importance samples an image.
+        test_size: measure on the first so many test images only.
         out: folder of the report.
         resume: go on with the comparison that is there.
     """
@@ -132,6 +134,7 @@ def compare(
         chosen,
         out,
         num_samples=num_samples,
+        test_size=test_size,
         device=options.device,
         overwrite=options.overwrite,
         resume=resume,
@@ -301,12 +304,12 @@ def _trained(run: str, device: str) -> tuple[Data, System]:
     except KeyError as error:
         raise InputError(f"{folder.path}/config.yaml lacks {error}: give a run that pyro-vaes wrote") from None
     settings = dataclasses.replace(options.settings(_recipe_settings(recipe, False)), guide=config.get("guide"))
-    weights = folder.read_checkpoint()
+    state = folder.read_checkpoint()
     data = options.load(settings)
     system = build_seeded(_recipes()[recipe], data.event_shape, settings, seed)
     for name in ("model", "guide"):
         module = getattr(system, name)
-        load_weights(module, weights[name], name)
+        load_weights(module, state, name)
         module.to(choose_device(device))
     return data, system
 

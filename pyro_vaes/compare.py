@@ -55,6 +55,7 @@ def compare(
     seeds: Sequence[int],
     out: str | os.PathLike[str],
     num_samples: int = 1000,
+    test_size: int | None = None,
     device: str = "auto",
     overwrite: bool = False,
     resume: bool = False,
@@ -70,6 +71,7 @@ def compare(
         seeds: a trial each.
         out: folder of the report; its folder ``runs`` gets a run folder a trial.
         num_samples: importance samples a test datum.
+        test_size: measure on the first so many test data only.
         device: as in ``fit``.
         overwrite: whether to replace the report that ``out`` holds.
         resume: whether to go on with the comparison that ``out`` holds: finished trials are kept, an interrupted one
@@ -85,9 +87,10 @@ def compare(
     """
     out = Path(out)
     whole = {"guides": ",".join(guides), **(config or {}), "seeds": ",".join(map(str, seeds)) + ","}
-    whole |= {"num_samples": num_samples, "out": str(out)}
-    _check(data, guides, settings, seeds, device, num_samples)
+    whole |= {"num_samples": num_samples, **({"test_size": test_size} if test_size else {}), "out": str(out)}
+    _check(data, guides, settings, seeds, device, num_samples, test_size)
     _claim(RunFolder(out), whole, overwrite, resume)
+    x_test = data.test.x[:test_size]
     trials: list[Trial] = []
     try:
         for guide, seed in ((guide, seed) for guide in guides for seed in seeds):
@@ -118,14 +121,14 @@ def compare(
             )
             if run.interrupted:
                 break
-            row = _measure(guide, seed, system, run, data, num_samples)
+            row = _measure(guide, seed, system, run, x_test, num_samples)
             (path / TRIAL).write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
             trials.append(Trial(guide, seed, system, run.history, row))
     except KeyboardInterrupt:  # Ctrl-C while measuring: the trials before are whole
         pass
     finally:
         if trials:
-            write_report(trials, data, settings, out, num_samples)
+            write_report(trials, data, x_test, settings, out, num_samples)
     return trials
 
 
@@ -136,6 +139,7 @@ def _check(
     seeds: Sequence[int],
     device: str,
     num_samples: int,
+    test_size: int | None,
 ) -> None:
     if not guides or not seeds:
         raise InputError("nothing to compare: give at least one guide and one seed")
@@ -143,6 +147,8 @@ def _check(
         raise InputError(f"guides {', '.join(guides)} with seeds {', '.join(map(str, seeds))}: none may repeat")
     if num_samples < 1:
         raise InputError(f"num_samples is {num_samples}: expected a whole number, 1 or more")
+    if test_size is not None and not 1 < test_size <= len(data.test):
+        raise InputError(f"test_size is {test_size}: expected 2 to {len(data.test)}, the test data that there are")
     choose_device(device)
     check_budget(settings.epochs, settings.batch_size, settings.lr)
     for seed in seeds:
@@ -177,13 +183,12 @@ def _claim(folder: RunFolder, config: Mapping[str, Any], overwrite: bool, resume
 def _finished(guide: str, seed: int, system: System, path: Path) -> Trial:
     """A trial that an earlier call finished."""
     state = RunFolder(path).read_checkpoint()
-    load_weights(system.model, state["model"], "model")
-    load_weights(system.guide, state["guide"], "guide")
+    load_weights(system.model, state, "model")
+    load_weights(system.guide, state, "guide")
     return Trial(guide, seed, system, state["history"], json.loads((path / TRIAL).read_text(encoding="utf-8")))
 
 
-def _measure(guide: str, seed: int, system: System, run: Run, data: Data, num_samples: int) -> dict[str, Any]:
-    x = data.test.x
+def _measure(guide: str, seed: int, system: System, run: Run, x: Tensor, num_samples: int) -> dict[str, Any]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         estimate = log_likelihood(system.model, system.guide, x, num_samples)

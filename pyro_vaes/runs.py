@@ -101,17 +101,33 @@ class RunFolder:
         return state
 
 
-def load_weights(module: nn.Module, weights: Mapping[str, Any], what: str) -> None:
-    """Load a state dict, with a message that names the first difference.
+def load_weights(module: nn.Module, state: Mapping[str, Any], part: str, last: bool = False) -> None:
+    """Load one part of a checkpoint, with a message that names both sides where they differ.
+
+    Args:
+        module: what to load into.
+        state: the checkpoint.
+        part: ``"model"`` or ``"guide"``.
+        last: whether to take the weights of the last epoch in place of the best.
 
     Raises:
         InputError: where names or shapes differ.
     """
-    try:
-        module.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split("\n\t")[1:2]) or str(error)
-        raise InputError(f"the checkpoint's {what} is not this {type(module).__name__}: {reason}") from error
+    weights, own = (state["last"] if last else state)[part], module.state_dict()
+    reasons = [f"it lacks {name}" for name in own if name not in weights]
+    reasons += [f"it has {name} too" for name in weights if name not in own]
+    reasons += [
+        f"its {name} has the shape {tuple(weights[name].shape)}, here it is {tuple(value.shape)}"
+        for name, value in own.items()
+        if name in weights and weights[name].shape != value.shape
+    ]
+    if reasons:
+        trained, here = state.get("classes", {}).get(part, part), type(module).__name__
+        raise InputError(
+            f"the checkpoint's {part} is a {trained} that does not fit this {here}: {reasons[0]}. "
+            "Give the settings that it was trained with, which its config.yaml has"
+        )
+    module.load_state_dict(weights)
 
 
 def _write_whole(path: Path, content: bytes) -> None:

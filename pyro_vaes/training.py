@@ -223,8 +223,7 @@ class _Training:
         if resume:
             state = folder.read_checkpoint()
             for name, module in self.modules.items():
-                load_weights(module, state[name], name)
-                load_weights(module, state["last"][name], name)
+                load_weights(module, state, name, last=True)
             try:
                 self.step.optimizer.load_state_dict(state["last"]["optimizer"])
             except ValueError as error:
@@ -342,6 +341,7 @@ class _Training:
         last = {**self._weights(), "optimizer": self.step.optimizer.state_dict(), "step": self.loss.step}
         state = {
             **self.best,
+            "classes": {name: type(module).__name__ for name, module in self.modules.items()},
             "last": last,
             "history": self.result.history,
             "best_epoch": self.result.best_epoch,

@@ -343,7 +343,10 @@ def test_a_run_whose_files_are_damaged_is_refused(here, capsys):
     refused(["evaluate", "run"], capsys, r"checkpoint\.pt is damaged")
     checkpoint.write_bytes(whole)
     for change, words in [
-        ({"hidden": 9}, "checkpoint's model is not this VAE: .*decoder"),
+        (
+            {"hidden": 9},
+            "checkpoint's model is a VAE that does not fit this VAE: its decoder.* the shape",
+        ),
         ({"recipe": "vea"}, "unknown recipe 'vea'"),
         ({"data": "gone.npz"}, "no file 'gone.npz'"),
     ]:

@@ -74,9 +74,23 @@ def test_the_rows_agree_with_the_trials(report):
             assert float(line[column]) == pytest.approx(statistics.mean(float(row[column]) for row in own))
         spread = abs(float(own[0]["log_likelihood"]) - float(own[1]["log_likelihood"])) / 2
         assert float(line["log_likelihood_stderr_seeds"]) == pytest.approx(spread)
+    assert (summary[0]["difference"], rows[2]["seed"]) == ("", "0")
+    differences = [float(rows[2 + i]["log_likelihood"]) - float(rows[i]["log_likelihood"]) for i in range(2)]
+    assert float(summary[1]["difference"]) == pytest.approx(statistics.mean(differences))
+    assert float(summary[1]["difference_stderr"]) == pytest.approx(abs(differences[0] - differences[1]) / 2)
     exact = ppca(DATA.train.x, DATA.test.x, 2)
     assert float(summary[2]["log_likelihood"]) == pytest.approx(exact.mean)
     assert summary[2]["elbo"] == ""
+
+
+def test_a_part_of_the_test_split(tmp_path):
+    out = tmp_path / "part"
+    trials = compare(DATA, GUIDES[:1], SMALL, [0], out, test_size=5, **QUIET)
+    assert "30 samples each of the first 5 of 12 data" in (out / "report.md").read_text()
+    again = compare(DATA, GUIDES[:1], SMALL, [0], out, test_size=5, resume=True, **QUIET)
+    assert again[0].row == trials[0].row
+    with pytest.raises(InputError, match="compares with test_size 5, not 6"):
+        compare(DATA, GUIDES[:1], SMALL, [0], out, test_size=6, resume=True, **QUIET)
 
 
 def test_every_guide_starts_from_the_same_decoder():

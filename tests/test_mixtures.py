@@ -6,15 +6,16 @@ import pyro
 import pytest
 import torch
 from pyro.infer import SVI, Trace_ELBO
-from torch import nn
 
 import pyro_vaes as pv
+from benchmarks import two_modes
 from pyro_vaes.guides.mixture import recursive_log_weights
 from pyro_vaes.losses.mixture_elbo import RecursiveMixtureELBO
 from pyro_vaes.mixtures import NormalMixture
 
 BOOSTED = [pv.guides.RecursiveMixture, pv.guides.BoostedMixture]
 MIXTURES = [pv.guides.Mixture, *BOOSTED]
+RECURSIVE = "RecursiveMixture(2, bound=30)"
 
 
 def pair(guide, components=3, seed=0, **options):
@@ -234,41 +235,13 @@ def test_bad_options_are_refused(options, message):
         pair(pv.guides.RecursiveMixture, **options)
 
 
-class Square(nn.Module):
-    """Decoder z², whose posterior has two modes."""
-
-    def forward(self, z):
-        return z.square()
-
-
-def two_mode_gap(build, steps=1500):
-    """Gap of a trained guide to log p(x) on a grid, and its posterior at one datum."""
-    torch.manual_seed(0)
-    vae = pv.VAE(Square(), pv.priors.StandardNormal(1), pv.likelihoods.Gaussian(scale=0.3, learn=False))
-    guide = build(vae, nn.Sequential(nn.Linear(1, 32), nn.Tanh()))
-    guide.encoder.out_features = 32
-    x = torch.linspace(0.8, 2.5, 16).unsqueeze(-1)
-    loss = pv.losses.default_loss(guide)
-    optimizer = torch.optim.Adam(guide.parameters(), lr=5e-3)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        loss.differentiable_loss(vae, guide, x.repeat(4, 1)).backward()
-        optimizer.step()
-    with torch.no_grad():
-        z = torch.linspace(-5, 5, 4001).reshape(-1, 1, 1)
-        log_p = vae.log_joint(x, z)
-        step = 10 / 4000
-        evidence = log_p.logsumexp(0) + math.log(step)
-        q = guide.posterior(x)
-        log_q = q.log_prob(z.expand(-1, len(x), -1))
-        elbo = (log_q.exp() * (log_p - log_q)).sum(0) * step
-    return (evidence - elbo).mean().item(), guide.posterior(x)
-
-
-def test_recursive_mixture_covers_two_modes():
+def test_recursive_mixture_covers_two_modes(record_property):
     """Closes at least 90 % of mean-field's gap to log p(x), whose best is log 2; the bound is tuned to the barrier."""
-    plain, _ = two_mode_gap(pv.guides.MeanField)
-    recursive, q = two_mode_gap(lambda vae, encoder: pv.guides.RecursiveMixture(vae, encoder, components=2, bound=30.0))
+    gaps = {name: two_modes.trained(two_modes.GUIDES[name]) for name in ("MeanField", "Mixture(2)", RECURSIVE)}
+    for name, (gap, *_) in gaps.items():
+        record_property(name, gap)
+    (plain, *_), (recursive, guide, x) = gaps["MeanField"], gaps[RECURSIVE]
     assert recursive < 0.1 * plain, f"gap {recursive:.3f} against mean-field's {plain:.3f}"
+    q = guide.posterior(x)
     assert (q.locs[:, 0, 0] * q.locs[:, 1, 0] < 0).all(), "both components sit on one mode"
     assert (q.logits.exp() > 0.2).all()

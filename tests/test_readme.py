@@ -9,7 +9,7 @@ README = Path(__file__).parent.parent / "README.md"
 def test_python_blocks(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert len(blocks) >= 2
+    assert len(blocks) >= 3
     namespace = {}
     for block in blocks:
         exec(compile(block.replace("epochs=20", "epochs=2").replace("=1000", "=50"), "README.md", "exec"), namespace)

@@ -294,8 +294,8 @@ def test_resume_refuses_what_is_no_run(tmp_path):
 @pytest.mark.parametrize(
     ("other", "difference"),
     [
-        ({"guide": "FullCovariance"}, r"guide is not this FullCovariance: .*head\.weight"),
-        ({"hidden": 9}, r"model is not this VAE: .*decoder"),
+        ({"guide": "FullCovariance"}, r"guide is a MeanField that does not fit this FullCovariance: .*head\.weight"),
+        ({"hidden": 9}, r"model is a VAE that does not fit this VAE: its decoder.*shape"),
         ({"likelihood": Gaussian(0.5, learn=False)}, r"optimizer"),
     ],
 )

@@ -1,0 +1,102 @@
+"""Every guide on four sets of images, two sets at a time with one thread each; resumes where it was interrupted.
+
+``python -m benchmarks.guides DATA WORK``: DATA holds MNIST and FashionMNIST in torchvision's layout and
+``omniglot-small.npz``; WORK gets the runs. The reports go to ``benchmarks/results/guides``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from benchmarks.timing import RESULTS
+
+GUIDES = (
+    "mean-field,full-covariance,low-rank,laplace(updates=1),semi-amortized(steps=8),householder,"
+    "inverse-autoregressive-flow,mixture,boosted-mixture,recursive-mixture(components=1),"
+    "recursive-mixture(components=2),recursive-mixture(components=3),recursive-mixture,recursive-mixture(components=5)"
+)
+SETS = {
+    "mnist-gaussian": "--data mnist --train-size 10000 --test-size 2000 --likelihood gaussian --epochs 20",
+    "mnist-bernoulli": "--data mnist --train-size 10000 --test-size 2000 --likelihood bernoulli --epochs 20",
+    "fashion-mnist-gaussian": "--data fashion-mnist --train-size 5000 --test-size 2000 --epochs 30",
+    "omniglot-small-bernoulli": "--data DATA/omniglot-small.npz --likelihood bernoulli --epochs 30",
+}
+AT_ONCE = 2
+
+
+def main() -> None:
+    """Compare, copy the reports, write the summary."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("work", type=Path)
+    arguments = parser.parse_args()
+    data, work = arguments.data.resolve(), arguments.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(lambda name: _compare(name, data, work), SETS))
+    for name in SETS:
+        _copy(work / name, RESULTS / "guides" / name, str(data))
+    _summarise(RESULTS / "guides")
+    print(f"{(time.perf_counter() - start) / 60:.0f} minutes in this call")
+
+
+def _compare(name: str, data: Path, work: Path) -> None:
+    out = work / name
+    command = [sys.executable, "-m", "pyro_vaes", "compare", "--guides", GUIDES, "--data-root", str(data)]
+    command += [word.replace("DATA", str(data)) for word in SETS[name].split()]
+    command += ["--num-samples", "500", "--device", "cpu", "--out", str(out), *(["--resume"] if out.exists() else [])]
+    with (work / f"{name}.log").open("a") as log:
+        subprocess.run(command, check=True, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def _copy(report: Path, to: Path, data: str) -> None:
+    to.mkdir(parents=True, exist_ok=True)
+    for path in report.iterdir():
+        if path.suffix in {".csv", ".md", ".png"}:
+            shutil.copy(path, to)
+    config = (report / "config.yaml").read_text().replace(data, "DATA").replace(str(report), report.name)
+    (to / "config.yaml").write_text(config)
+
+
+def _summarise(folder: Path) -> None:
+    """One table over all sets: log p(x) above mean-field, with its standard error, and the time of an inference."""
+    tables = {name: {row["guide"]: row for row in _rows(folder / name / "report.csv")} for name in SETS}
+    lines = ["# Every guide: test log p(x) above mean-field, nats, ± standard error over 2 seeds", ""]
+    lines += [f"| guide | {' | '.join(SETS)} | ms an inference of 128 |", "| --- " + "| ---: " * (len(SETS) + 1) + "|"]
+    for guide in next(iter(tables.values())):
+        cells = [_cell(tables[name].get(guide, {})) for name in SETS]
+        times = [tables[name][guide]["inference_ms"] for name in SETS if guide in tables[name]]
+        fastest = f"{min(map(float, times)):.2f}" if all(times) else ""
+        lines.append(f"| {guide} | {' | '.join(cells)} | {fastest} |")
+    lines += [
+        "",
+        "Mean-field's row is its log p(x); the time is the least of the sets'. Each set's report has the rest.",
+    ]
+    lines += ["Each set's report has the rest. Run again: `python -m benchmarks.guides DATA WORK`.", ""]
+    (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _cell(row: dict[str, str]) -> str:
+    if not row:
+        return ""
+    if not row["difference"]:
+        return f"{float(row['log_likelihood']):.2f}"
+    return f"{float(row['difference']):+.2f} ± {float(row['difference_stderr']):.2f}"
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""The contract as checks that run on a part of your own: name its class, get a dozen tests.
+
+In a test file of yours, or in a notebook::
+
+    from pyro_vaes.testing import check_prior
+
+    def test_my_prior():
+        check_prior(MyPrior)
+
+The library's own priors, likelihoods, guides and losses pass the same checks.
+"""
+
+from pyro_vaes.testing.guides import GUIDE_CHECKS, check_guide
+from pyro_vaes.testing.likelihoods import LIKELIHOOD_CHECKS, check_likelihood
+from pyro_vaes.testing.losses import LOSS_CHECKS, check_loss
+from pyro_vaes.testing.pairs import LATENT_DIM, Check, Pair, pair
+from pyro_vaes.testing.priors import PRIOR_CHECKS, check_prior
+
+__all__ = [
+    "GUIDE_CHECKS",
+    "LATENT_DIM",
+    "LIKELIHOOD_CHECKS",
+    "LOSS_CHECKS",
+    "PRIOR_CHECKS",
+    "Check",
+    "Pair",
+    "check_guide",
+    "check_likelihood",
+    "check_loss",
+    "check_prior",
+    "pair",
+]

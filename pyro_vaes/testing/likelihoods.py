@@ -1,0 +1,118 @@
+"""Checks of likelihoods."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.distributions import Independent, Normal, constraints
+
+from pyro_vaes.guides import Laplace, MeanField
+from pyro_vaes.likelihoods import Likelihood
+from pyro_vaes.testing.pairs import Check, MakeLikelihood, MakePair, agree, pair, run_checks
+from pyro_vaes.testing.priors import PAIR_CHECKS
+
+DRAWS = 20_000
+
+
+def likelihood_shapes(make: MakePair) -> None:
+    """The event is one datum, whatever the leading dimensions; mean, and where there is one fisher, fit it."""
+    likelihood, features = _case(make)
+    wide = features.expand(3, 2, *features.shape[1:])
+    p, shape = likelihood(wide), tuple(features.shape[1:])
+    assert (tuple(p.batch_shape), tuple(p.event_shape)) == ((3, 2), shape), (
+        f"for features {tuple(wide.shape)} the likelihood has batch shape {tuple(p.batch_shape)} and event shape "
+        f"{tuple(p.event_shape)}, expected (3, 2) and {shape}: return self.to_event(distribution)"
+    )
+    for value in (likelihood.mean(wide), p.sample(), likelihood.score(wide, p.sample())):
+        assert value.shape == wide.shape
+    likelihood.check(p.sample())
+
+
+@torch.no_grad()
+def likelihood_draws_have_its_density(make: MakePair) -> None:
+    """The sampler draws from the density; the density of a real-valued x is normalised."""
+    likelihood, features = _case(make)
+    p = likelihood(features)
+    other = likelihood(0.8 * features)
+    if constraints.is_dependent(p.support) or p.support.base_constraint is constraints.real:
+        draws = p.sample((5000,))
+        other = Independent(Normal(draws.mean(0), 0.8 * draws.std(0)), len(p.event_shape))
+    agree(p, other, DRAWS)
+
+
+@torch.no_grad()
+def likelihood_mean_is_that_of_draws(make: MakePair) -> None:
+    """``mean(features)`` is the mean of draws, within 5 standard errors."""
+    likelihood, features = _case(make)
+    draws = likelihood(features).sample((DRAWS,))
+    error = (draws.mean(0) - likelihood.mean(features)).abs() / (draws.std(0) / DRAWS**0.5).clamp_min(1e-6)
+    assert (error < 5).all(), f"mean(features) is {error.max():.1f} standard errors from the mean of draws"
+
+
+def likelihood_score_is_the_gradient(make: MakePair) -> None:
+    """``score`` is the gradient of log p(x | features) in the features."""
+    likelihood, features = _case(make)
+    x = likelihood(features).sample()
+    torch.testing.assert_close(
+        likelihood.score(features, x), Likelihood.score(likelihood, features, x), rtol=1e-4, atol=1e-4
+    )
+
+
+def likelihood_fisher_is_the_expected_curvature(make: MakePair) -> None:
+    """``fisher``, where there is one, is E[-d² log p(x | features)], equally E[score²], within 5 standard errors."""
+    likelihood, features = _case(make)
+    if not has_fisher(likelihood):
+        return
+    with torch.no_grad():
+        draws = likelihood(features).sample((DRAWS,))
+        squares = likelihood.score(features.expand_as(draws), draws).square()
+        error = (squares.mean(0) - likelihood.fisher(features)).abs() / (squares.std(0) / DRAWS**0.5).clamp_min(1e-6)
+    assert (error < 5).all(), (
+        f"fisher(features) is {error.max():.1f} standard errors from the mean squared score: it must be the diagonal "
+        "of the expected -∇² log p(x | features)"
+    )
+
+
+def has_fisher(likelihood: Likelihood) -> bool:
+    """Whether a likelihood serves guides that follow the curvature."""
+    return type(likelihood).fisher is not Likelihood.fisher
+
+
+def _case(make: MakePair) -> tuple[Likelihood, Tensor]:
+    model, _, x, _ = make()
+    torch.manual_seed(0)
+    return model.likelihood, torch.randn(2, *x.shape[1:])
+
+
+LIKELIHOOD_CHECKS: tuple[Check, ...] = (
+    likelihood_shapes,
+    likelihood_draws_have_its_density,
+    likelihood_mean_is_that_of_draws,
+    likelihood_score_is_the_gradient,
+    likelihood_fisher_is_the_expected_curvature,
+)
+
+
+def check_likelihood(likelihood: MakeLikelihood) -> None:
+    """Check a likelihood of your own, by itself and under ``MeanField`` and, where it has ``fisher``, ``Laplace``.
+
+    Its features must have the shape of a datum, and its pixels must be independent given them.
+
+    Args:
+        likelihood: its class, or a function of nothing that makes one.
+
+    Raises:
+        AssertionError: says which checks fail, and how.
+
+    Example:
+        >>> from pyro_vaes.likelihoods import Poisson
+        >>> check_likelihood(Poisson)
+    """
+    name = getattr(likelihood, "__name__", repr(likelihood))
+    guides = (MeanField, Laplace) if has_fisher(likelihood()) else (MeanField,)
+    makes = [
+        lambda guide=guide, shape=shape: pair(guide, likelihood, shape=shape)
+        for guide in guides
+        for shape in ((5,), (1, 2, 3))
+    ]
+    run_checks(name, (*LIKELIHOOD_CHECKS, *PAIR_CHECKS), makes)

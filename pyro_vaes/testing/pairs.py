@@ -1,0 +1,137 @@
+"""A small model, guide and batch made of given parts, and how checks run on it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+from unittest import mock
+
+import pyro
+import torch
+from torch import Tensor, nn
+
+from pyro_vaes.guides import MeanField
+from pyro_vaes.likelihoods import Bernoulli, Likelihood
+from pyro_vaes.losses import Loss, default_loss
+from pyro_vaes.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from pyro_vaes.priors import Prior, StandardNormal
+from pyro_vaes.vae import VAE, Guide
+
+LATENT_DIM, BATCH = 3, 4
+SEED = 0
+NETWORKS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
+    "mlp": (
+        lambda shape: MLPDecoder(LATENT_DIM, shape, hidden=(16,)),
+        lambda shape: MLPEncoder(shape, hidden=(16,)),
+    ),
+    "conv": (
+        lambda shape: ConvDecoder(LATENT_DIM, shape, channels=(8, 8), hidden=16),
+        lambda shape: ConvEncoder(shape, channels=(8, 8), hidden=16),
+    ),
+}
+
+MakeGuide = Callable[[VAE, nn.Module], Guide]
+MakeLikelihood = Callable[[], Likelihood]
+MakeLoss = Callable[[], Loss]
+MakePrior = Callable[[int], Prior]
+
+
+class Pair(NamedTuple):
+    """A model, its guide, a batch that the model accepts, and the loss that trains them."""
+
+    model: VAE
+    guide: Guide
+    x: Tensor
+    loss: Loss
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """All that is to be trained, by name; a guide whose search is detached leaves its encoder as it is."""
+        detached = getattr(self.guide, "detach", False)
+        own = () if detached else self.guide.named_parameters(prefix="guide")
+        named = (*self.model.named_parameters(prefix="model"), *own)
+        return {name: parameter for name, parameter in named if parameter.requires_grad}
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """The values of the parameters now."""
+        return {name: parameter.detach().clone() for name, parameter in self.parameters().items()}
+
+    def moved(self, before: dict[str, Tensor]) -> set[str]:
+        """Names of the parameters that differ from a snapshot."""
+        return {name for name, parameter in self.parameters().items() if not torch.equal(parameter, before[name])}
+
+
+MakePair = Callable[[], Pair]
+Check = Callable[[MakePair], None]
+
+
+def pair(
+    guide: MakeGuide = MeanField,
+    likelihood: MakeLikelihood = Bernoulli,
+    prior: MakePrior = StandardNormal,
+    shape: Sequence[int] = (1, 8, 8),
+    network: str = "mlp",
+    loss: MakeLoss | None = None,
+) -> Pair:
+    """A small pair made of given parts, on a batch that its model drew.
+
+    Args:
+        guide: a guide's class, or a function of model and encoder.
+        likelihood: a likelihood's class, or a function of nothing.
+        prior: a prior's class, or a function of the latent size.
+        shape: shape of one datum.
+        network: ``"mlp"`` or ``"conv"``.
+        loss: a loss's class, or a function of nothing; the guide's own unless given.
+
+    Example:
+        >>> from pyro_vaes.guides import LowRank
+        >>> pair(LowRank).guide.posterior(torch.zeros(2, 1, 8, 8)).event_shape
+        torch.Size([3])
+    """
+    decoder, encoder = NETWORKS[network]
+    model = VAE(decoder(shape), prior(LATENT_DIM), likelihood())
+    chosen = guide(model, encoder(shape))
+    return Pair(model, chosen, model.sample(BATCH), loss() if loss else default_loss(chosen))
+
+
+def run_checks(name: str, checks: Sequence[Check], makes: Sequence[MakePair]) -> None:
+    """Run every check on every pair, with fixed seeds; no global state changes.
+
+    Raises:
+        AssertionError: says which checks fail, and how.
+    """
+    failures = {}
+    for check in checks:
+        for make in makes:
+            try:
+                with _isolated():
+                    check(make)
+            except Exception as error:  # of the user's part, whatever it is
+                failures[check.__name__] = f"{type(error).__name__}: {error}"
+                break
+    if failures:
+        told = "\n".join(f"- {check}: {message}" for check, message in failures.items())
+        raise AssertionError(f"{name} breaks its contract in {len(failures)} of {len(checks)} checks:\n{told}")
+
+
+@contextlib.contextmanager
+def _isolated() -> Iterator[None]:
+    store = pyro.get_param_store()
+    with torch.random.fork_rng([]), store.scope():
+        torch.manual_seed(SEED)
+        yield
+
+
+def no_inner_noise() -> contextlib.AbstractContextManager[object]:
+    """Within it the draws that a guide makes on its way to a posterior are 0, so that two calls give the same one."""
+    return mock.patch.object(torch, "randn_like", torch.zeros_like)
+
+
+def agree(p: pyro.distributions.TorchDistribution, other: pyro.distributions.TorchDistribution, draws: int) -> None:
+    """Sampler and density of p agree: E_p[r / p] = 1, within 5 standard errors, for a normalised r inside p."""
+    z = p.sample((draws,))
+    ratio = (other.log_prob(z) - p.log_prob(z)).exp()
+    error = (ratio.mean(0) - 1).abs() / (ratio.std(0) / draws**0.5)
+    assert (error < 5).all(), (
+        f"sampler and log_prob disagree: E[r / p] is {ratio.mean(0).max():.4g} for a normalised density r, expected 1"
+    )

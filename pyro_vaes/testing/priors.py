@@ -1,0 +1,83 @@
+"""Checks of priors."""
+
+from __future__ import annotations
+
+import torch
+from pyro.distributions import MultivariateNormal
+
+from pyro_vaes.guides import Laplace, MeanField
+from pyro_vaes.priors import Prior
+from pyro_vaes.testing.guides import (
+    copies_are_independent,
+    float64_and_a_batch_of_one,
+    gradients_are_finite,
+    shapes,
+    sites_and_plate,
+    state_dict_round_trip,
+    training_lowers_the_loss,
+    trains_in_stock_svi,
+)
+from pyro_vaes.testing.pairs import Check, MakePair, MakePrior, agree, pair, run_checks
+
+
+def prior_shapes(make: MakePair) -> None:
+    """Batch shape () and event shape (Z,), also of draws and their densities."""
+    prior = make().model.prior
+    p, size = prior(), prior.latent_dim
+    assert (tuple(p.batch_shape), tuple(p.event_shape)) == ((), (size,)), (
+        f"the prior has batch shape {tuple(p.batch_shape)} and event shape {tuple(p.event_shape)}, expected () and "
+        f"({size},): declare the latents to be one event with .to_event(1)"
+    )
+    z = p.sample((5, 2))
+    assert (tuple(z.shape), tuple(p.log_prob(z).shape)) == ((5, 2, size), (5, 2))
+
+
+@torch.no_grad()
+def prior_draws_have_its_density(make: MakePair) -> None:
+    """The sampler draws from the density, and the density is normalised."""
+    p = make().model.prior()
+    draws = p.sample((5000,))
+    inside = MultivariateNormal(draws.mean(0), 0.5 * draws.T.cov())
+    agree(p, inside, draws=20_000)
+
+
+def prior_score_and_precision(make: MakePair) -> None:
+    """The score is the gradient of log p, the precision is positive definite: what ``Laplace`` needs."""
+    prior = make().model.prior
+    z = torch.randn(2, 5, prior.latent_dim)
+    torch.testing.assert_close(prior.score(z), Prior.score(prior, z))
+    smallest = torch.linalg.eigvalsh(prior.precision(z)).min()
+    assert smallest > 0, f"precision(z) has an eigenvalue {smallest:.3g}: it must be positive definite"
+
+
+PRIOR_CHECKS: tuple[Check, ...] = (prior_shapes, prior_draws_have_its_density, prior_score_and_precision)
+
+# what a pair must do whatever its prior
+PAIR_CHECKS: tuple[Check, ...] = (
+    shapes,
+    sites_and_plate,
+    gradients_are_finite,
+    trains_in_stock_svi,
+    training_lowers_the_loss,
+    copies_are_independent,
+    state_dict_round_trip,
+    float64_and_a_batch_of_one,
+)
+
+
+def check_prior(prior: MakePrior) -> None:
+    """Check a prior of your own, by itself and under the guides ``MeanField`` and ``Laplace``.
+
+    Args:
+        prior: its class, or a function that makes one of a latent size.
+
+    Raises:
+        AssertionError: says which checks fail, and how.
+
+    Example:
+        >>> from pyro_vaes.priors import GaussianMixture
+        >>> check_prior(GaussianMixture)
+    """
+    name = getattr(prior, "__name__", repr(prior))
+    makes = [lambda guide=guide: pair(guide, prior=prior) for guide in (MeanField, Laplace)]
+    run_checks(name, (*PRIOR_CHECKS, *PAIR_CHECKS), makes)
