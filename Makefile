@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/installed
 
-.PHONY: demo test lint format doctest bench clean
+.PHONY: demo test slow lint format doctest bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/pyro-vaes compare --data digits --epochs 60 --seeds 2 --out report/demo --overwrite
@@ -14,6 +14,9 @@ demo: $(INSTALLED)
 
 test: lint
 	$(BIN)/pytest
+
+slow: $(INSTALLED)
+	$(BIN)/pytest -m slow
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

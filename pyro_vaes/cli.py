@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import cyclopts
 import yaml
@@ -102,6 +102,7 @@ def compare(
     seeds: str = "2",
     num_samples: int = 1000,
     test_size: int | None = None,
+    diagnose: int = 20,
     out: str = "report",
     resume: Switch = False,
 ) -> None:
@@ -113,6 +114,7 @@ def compare(
         seeds: number of seeds, or the seeds themselves, comma-separated.
         num_samples: importance samples an image.
         test_size: measure on the first so many test images only.
+        diagnose: end with a diagnosis of every guide's first seed on so many test images; 0 for none.
         out: folder of the report.
         resume: go on with the comparison that is there.
     """
@@ -135,6 +137,7 @@ def compare(
         out,
         num_samples=num_samples,
         test_size=test_size,
+        images=diagnose,
         device=options.device,
         overwrite=options.overwrite,
         resume=resume,
@@ -161,7 +164,7 @@ def evaluate(run: str, *, num_samples: int = 1000, seed: int = 0, device: str = 
 
     from pyro_vaes.evaluate import active_units, log_likelihood
 
-    data, system = _trained(run, device)
+    data, system, *_ = _trained(run, device)
     torch.manual_seed(seed)
     estimate = log_likelihood(*system[:2], data.test.x, num_samples)
     figures = {
@@ -183,6 +186,51 @@ def evaluate(run: str, *, num_samples: int = 1000, seed: int = 0, device: str = 
 
 
 @app.command
+def diagnose(
+    run: str,
+    *,
+    against: list[str] | None = None,
+    out: str | None = None,
+    images: int = 50,
+    num_samples: int = 1000,
+    annealed: Switch = False,
+    reference: int = 0,
+    seed: int = 0,
+    device: str = "auto",
+) -> None:
+    """Report how good the posteriors of runs are; writes diagnosis.html and diagnosis.json.
+
+    Args:
+        run: the run folder.
+        against: further runs on the same data, beside it on the page.
+        out: folder to write to, the run folder by default.
+        images: number of test images.
+        num_samples: importance samples an image.
+        annealed: estimate log p(x) by annealed importance sampling too, some minutes a run.
+        reference: number of images whose posterior is sampled by NUTS too, tens of seconds each.
+        seed: fixes the draws.
+        device: auto, cpu, cuda or another torch device.
+    """
+    from pyro_vaes.diagnose import PAGE, Subject
+    from pyro_vaes.diagnose import diagnose as write_diagnosis
+
+    trained = {path: _trained(path, device) for path in (run, *(against or ()))}
+    data = trained[run].data
+    for path, each in trained.items():
+        if each.data.description != data.description:
+            raise InputError(
+                f"{path} was trained on {each.data.description}, but {run} on {data.description}: "
+                "give runs on the same data"
+            )
+    subjects = [
+        Subject(Path(path).resolve().name, *each.system[:2], each.history, each.note) for path, each in trained.items()
+    ]
+    folder = Path(out) if out else Path(run)
+    write_diagnosis(subjects, data, folder, images, num_samples, annealed=annealed, reference=reference, seed=seed)
+    print(folder / PAGE)
+
+
+@app.command
 def sample(run: str, *, n: int = 64, out: str | None = None, seed: int = 0, device: str = "auto") -> None:
     """Draw images from the model of a run; writes a PNG of their means E[x | z].
 
@@ -199,7 +247,7 @@ def sample(run: str, *, n: int = 64, out: str | None = None, seed: int = 0, devi
 
     if n < 1:
         raise InputError(f"n is {n}: expected the number of images, 1 or more")
-    _, system = _trained(run, device)
+    system = _trained(run, device).system
     torch.manual_seed(seed)
     with torch.no_grad():
         images = system.model.decode(system.model.prior().sample((n,)))
@@ -289,7 +337,14 @@ def _recipe_settings(recipe: str, published: bool) -> Settings:
     return package.PUBLISHED[recipe]
 
 
-def _trained(run: str, device: str) -> tuple[Data, System]:
+class _Trained(NamedTuple):
+    data: Data
+    system: System
+    history: list[dict[str, float]]
+    note: str  # what a reader of its figures has to know
+
+
+def _trained(run: str, device: str) -> _Trained:
     """The data and the trained system of a run folder."""
     from pyro_vaes.recipes import build_seeded
     from pyro_vaes.runs import RunFolder, load_weights
@@ -311,7 +366,15 @@ def _trained(run: str, device: str) -> tuple[Data, System]:
         module = getattr(system, name)
         load_weights(module, state, name)
         module.to(choose_device(device))
-    return data, system
+    return _Trained(data, system, state["history"], _note(state, settings.epochs))
+
+
+def _note(state: dict[str, Any], epochs: int) -> str:
+    """What became of a training that did not reach its last epoch."""
+    done = len(state["history"])
+    if done >= epochs:
+        return ""
+    return f"training was interrupted after epoch {done} of {epochs}; these are the best weights until then"
 
 
 if __name__ == "__main__":

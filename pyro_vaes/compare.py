@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,14 +14,14 @@ import torch
 from torch import Tensor
 
 from pyro_vaes.data import Data
-from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate import active_units, log_likelihood
+from pyro_vaes.diagnose import Subject, diagnose
+from pyro_vaes.errors import InputError, check_whole
+from pyro_vaes.evaluate import active_units, inference_ms, log_likelihood
 from pyro_vaes.naming import folder
 from pyro_vaes.recipes import Settings, System, build_seeded, vae
 from pyro_vaes.report import write_report
 from pyro_vaes.runs import CHECKPOINT, RunFolder, load_weights
 from pyro_vaes.training import Run, check_budget, check_seed, choose_device, fit
-from pyro_vaes.vae import Guide
 
 TRIAL = "trial.json"
 BATCH = 128  # images whose inference is timed
@@ -56,6 +55,7 @@ def compare(
     out: str | os.PathLike[str],
     num_samples: int = 1000,
     test_size: int | None = None,
+    images: int = 20,
     device: str = "auto",
     overwrite: bool = False,
     resume: bool = False,
@@ -72,6 +72,7 @@ def compare(
         out: folder of the report; its folder ``runs`` gets a run folder a trial.
         num_samples: importance samples a test datum.
         test_size: measure on the first so many test data only.
+        images: end with a diagnosis of every guide's first seed on so many test data, or all; 0 for none.
         device: as in ``fit``.
         overwrite: whether to replace the report that ``out`` holds.
         resume: whether to go on with the comparison that ``out`` holds: finished trials are kept, an interrupted one
@@ -87,8 +88,9 @@ def compare(
     """
     out = Path(out)
     whole = {"guides": ",".join(guides), **(config or {}), "seeds": ",".join(map(str, seeds)) + ","}
-    whole |= {"num_samples": num_samples, **({"test_size": test_size} if test_size else {}), "out": str(out)}
-    _check(data, guides, settings, seeds, device, num_samples, test_size)
+    whole |= {"num_samples": num_samples, **({"test_size": test_size} if test_size else {}), "diagnose": images}
+    whole |= {"out": str(out)}
+    _check(data, guides, settings, seeds, device, num_samples, test_size, images)
     _claim(RunFolder(out), whole, overwrite, resume)
     x_test = data.test.x[:test_size]
     trials: list[Trial] = []
@@ -125,11 +127,25 @@ def compare(
             (path / TRIAL).write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
             trials.append(Trial(guide, seed, system, run.history, row))
     except KeyboardInterrupt:  # Ctrl-C while measuring: the trials before are whole
-        pass
+        return trials
     finally:
         if trials:
             write_report(trials, data, x_test, settings, out, num_samples)
+    if images > 1 and len(trials) == len(guides) * len(seeds):
+        _diagnose(trials, data, out, min(images, len(data.test)), progress)
     return trials
+
+
+def _diagnose(trials: Sequence[Trial], data: Data, out: Path, images: int, progress: bool) -> None:
+    """The diagnosis of every guide's first seed; the report stands without it."""
+    first = {trial.guide: trial for trial in reversed(trials)}
+    subjects = [Subject(name, *trial.system[:2], trial.history) for name, trial in reversed(first.items())]
+    try:
+        diagnose(subjects, data, out, images, progress=progress)
+    except InputError as error:
+        print(f"no diagnosis: {error}")
+    except KeyboardInterrupt:
+        pass
 
 
 def _check(
@@ -140,15 +156,16 @@ def _check(
     device: str,
     num_samples: int,
     test_size: int | None,
+    images: int,
 ) -> None:
     if not guides or not seeds:
         raise InputError("nothing to compare: give at least one guide and one seed")
     if len(set(guides)) < len(guides) or len(set(seeds)) < len(seeds):
         raise InputError(f"guides {', '.join(guides)} with seeds {', '.join(map(str, seeds))}: none may repeat")
-    if num_samples < 1:
-        raise InputError(f"num_samples is {num_samples}: expected a whole number, 1 or more")
+    check_whole("num_samples", num_samples)
     if test_size is not None and not 1 < test_size <= len(data.test):
         raise InputError(f"test_size is {test_size}: expected 2 to {len(data.test)}, the test data that there are")
+    check_whole("diagnose", images, least=0)
     choose_device(device)
     check_budget(settings.epochs, settings.batch_size, settings.lr)
     for seed in seeds:
@@ -203,19 +220,7 @@ def _measure(guide: str, seed: int, system: System, run: Run, x: Tensor, num_sam
         "unreliable": estimate.unreliable,
         "active_units": units,
         "step_ms": statistics.median(row["step_ms"] for row in run.history),
-        "inference_ms": _inference_ms(system.guide, x[:BATCH]),
+        "inference_ms": inference_ms(system.guide, x[:BATCH]),
         "parameters": sum(p.numel() for module in system[:2] for p in module.parameters()),
         "best_epoch": run.best_epoch,
     }
-
-
-@torch.no_grad()
-def _inference_ms(guide: Guide, x: Tensor, repeats: int = 5) -> float:
-    """Milliseconds to infer the posteriors of a batch and draw from each: the median."""
-    x = x.to(next(guide.parameters()).device)
-    times = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        guide.posterior(x).sample().sum().item()  # .item() waits for the device
-        times.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times[1:])

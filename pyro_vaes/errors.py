@@ -28,3 +28,16 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f" did you mean {' or '.join(map(repr, near))}?" if near else ""
     return InputError(f"unknown {kind} {name!r}:{hint} Known: {', '.join(known)}")
+
+
+def check_whole(name: str, value: object, least: int = 1) -> None:
+    """Refuse what is no whole number, or a smaller one.
+
+    Raises:
+        InputError: names the option, its value and what was expected.
+
+    Example:
+        >>> check_whole("epochs", 20)
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f"{name} is {value!r}: expected a whole number, {least} or more")

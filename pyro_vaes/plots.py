@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from matplotlib.axes import Axes
@@ -11,6 +12,9 @@ from torch import Tensor
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.vae import VAE, Guide
+
+if TYPE_CHECKING:
+    from pyro_vaes.evaluate import Calibration, InferenceGaps
 
 
 def learning_curves(histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]) -> Figure:
@@ -69,6 +73,100 @@ def as_pictures(images: Tensor) -> list[Tensor]:
     if images.dim() != 4 or images.shape[1] not in (1, 3):
         raise InputError(f"data of shape {tuple(images.shape[1:])} cannot be drawn: images are (1, H, W) or (3, H, W)")
     return [image.movedim(0, -1).clamp(0, 1).squeeze(-1) for image in images.detach().cpu()]
+
+
+def gap_bars(gaps: Mapping[str, InferenceGaps]) -> Figure:
+    """Approximation and amortisation gap of each guide in nats, stacked, means over images with standard errors.
+
+    Args:
+        gaps: what ``inference_gaps`` gave, by guide.
+    """
+    figure = Figure(figsize=(8, 0.5 * len(gaps) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    summaries = [each.summary() for each in gaps.values()]
+    left = [0.0] * len(gaps)
+    for name in ("approximation", "amortisation"):
+        means, errors = zip(*(summary[name] for summary in summaries), strict=True)
+        axes.barh([*gaps], means, left=left, xerr=errors, label=name, capsize=2)
+        left = [start + mean for start, mean in zip(left, means, strict=True)]
+    axes.set(xlabel="log p(x) - ELBO (nats)")
+    axes.invert_yaxis()
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+def pareto_histogram(gaps: Mapping[str, InferenceGaps]) -> Figure:
+    """How many images have which k-hat, a panel a guide; above 0.7, right of the line, weights are not to be trusted.
+
+    Args:
+        gaps: what ``inference_gaps`` gave, by guide.
+    """
+    figure, panels = _panels(len(gaps))
+    for axes, (name, each) in zip(panels, gaps.items(), strict=False):
+        axes.hist(each.pareto_k[each.pareto_k.isfinite()].clamp(-0.5, 2).numpy(), bins=25, range=(-0.5, 2))
+        axes.axvline(0.7, color="C3")
+        axes.set_title(name, fontsize=9)
+        axes.set_xlabel("k-hat")
+    return figure
+
+
+def rank_histograms(calibrations: Mapping[str, Calibration]) -> Figure:
+    """Ranks of simulated latents, a line a dimension, a panel a guide; flat, inside the band, where the guide is exact.
+
+    Args:
+        calibrations: what ``calibration`` gave, by guide.
+    """
+    figure, panels = _panels(len(calibrations))
+    bins = 20
+    for axes, (name, each) in zip(panels, calibrations.items(), strict=False):
+        cells = each.ranks * bins // (each.num_samples + 1)
+        counts = torch.stack([torch.bincount(column, minlength=bins) for column in cells.T])
+        expected = len(each.ranks) / bins
+        axes.axhspan(expected - 3 * expected**0.5, expected + 3 * expected**0.5, color="0.9")
+        axes.plot(torch.linspace(0, 1, bins), counts.T, color="C0", alpha=0.4, linewidth=1)
+        axes.set(ylim=(0, max(2 * expected, 1.05 * counts.max().item())), xlabel="rank / L")
+        axes.set_title(name, fontsize=9)
+    return figure
+
+
+def corrected_posteriors(x: Tensor, rebuilt: Tensor, draws: Tensor, corrected: Tensor) -> Figure:
+    """Each datum, its reconstruction, and draws of its posterior (red) beside those that its weights correct (grey).
+
+    Shown are the two dimensions whose means the weights move most, in the guide's standard deviations.
+
+    Args:
+        x: data ``(N, *event_shape)``.
+        rebuilt: their reconstructions.
+        draws: of the guide, ``(S, N, Z)``.
+        corrected: draws from these by their importance weights.
+    """
+    pictures = [x, rebuilt] if x.dim() == 4 and x.shape[1] in (1, 3) else []
+    figure = Figure(figsize=(1.3 * len(x), 1.5 * (len(pictures) + 1)), layout="constrained")
+    table = figure.subplots(len(pictures) + 1, len(x), squeeze=False)
+    for line, images in zip(table, pictures, strict=False):
+        for axes, image in zip(line, as_pictures(images), strict=True):
+            axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            axes.set_axis_off()
+    moved = (corrected.mean(0) - draws.mean(0)).abs() / draws.std(0).clamp_min(1e-12)
+    for index, axes in enumerate(table[-1]):
+        shown = moved[index].topk(min(2, draws.shape[-1])).indices
+        for each, style in ((corrected, {"color": "0.4", "s": 8}), (draws, {"color": "C3", "s": 2, "alpha": 0.4})):
+            first, last = each[:, index, shown[0]], each[:, index, shown[-1]]
+            axes.scatter(first, last, linewidths=0, **style)
+        axes.tick_params(labelsize=5)
+        axes.set_title(" ".join(f"z{d}" for d in shown.tolist()), fontsize=7)
+    return figure
+
+
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    """A figure of small panels, four a row."""
+    columns = min(count, 4)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(2.6 * columns, 2.0 * rows), layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for unused in panels[count:]:
+        unused.set_axis_off()
+    return figure, panels
 
 
 @torch.no_grad()

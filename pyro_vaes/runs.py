@@ -18,7 +18,12 @@ from torch import nn
 from pyro_vaes.errors import InputError
 
 CONFIG, METRICS, CHECKPOINT = "config.yaml", "metrics.jsonl", "checkpoint.pt"
-DERIVED = ("evaluation.json", "samples.png")  # what the command line writes of the weights that are there
+DERIVED = (
+    "diagnosis.html",
+    "diagnosis.json",
+    "evaluation.json",
+    "samples.png",
+)  # what the command line writes of the weights that are there
 KEYS = {"model", "guide", "last", "history", "best_epoch"}  # of a checkpoint
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,12 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from pyro_vaes.data import Data
-from pyro_vaes.errors import InputError, NonFiniteError
+from pyro_vaes.errors import InputError, NonFiniteError, check_whole
 from pyro_vaes.losses import Loss, default_loss
 from pyro_vaes.priors import Prior
 from pyro_vaes.runs import RunFolder, load_weights
 from pyro_vaes.step import EagerStep
-from pyro_vaes.vae import unannounced
+from pyro_vaes.vae import unchanged_store
 
 CHECK_EVERY = 50  # steps between two looks at whether the loss is finite, each of which waits for the device
 LOOK = 10_000  # training images that a likelihood is initialised from
@@ -117,7 +116,7 @@ def fit(
         training.prepare(initialize=not resume)
         if out is not None:
             training.open_folder(RunFolder(out), config or settings, overwrite, resume)
-        with _isolated(), pyro.validation_enabled(False):
+        with unchanged_store(), pyro.validation_enabled(False):
             training.run(epochs, progress)
     return training.result
 
@@ -157,8 +156,7 @@ def check_budget(epochs: int, batch_size: int, lr: float) -> None:
         InputError: for one that is out of range.
     """
     for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"{name} is {value!r}: expected a whole number, 1 or more")
+        check_whole(name, value)
     if not (isinstance(lr, (int, float)) and 0 < lr < math.inf):
         raise InputError(f"lr is {lr!r}: expected a positive number, for example 1e-3")
 
@@ -168,14 +166,6 @@ def _check_means(loss: Loss, step: str) -> None:
         raise InputError(f"loss is a {type(loss).__name__}: fit takes the losses of pyro_vaes.losses, such as ELBO()")
     if step not in ("auto", "eager"):
         raise InputError(f"step is {step!r}: expected 'auto' or 'eager'")
-
-
-@contextlib.contextmanager
-def _isolated() -> Iterator[None]:
-    """Within it the library's modules announce nothing; what a user's own do is forgotten at the end."""
-    store = pyro.get_param_store()
-    with unannounced(), store.scope(store.get_state()):
-        yield
 
 
 class _Training:
@@ -213,7 +203,7 @@ class _Training:
                 likelihood.initialize(x)
         if initialize and isinstance(prior := getattr(self.model, "prior", None), Prior):
             prior.initialize(x)
-        with _isolated(), pyro.validation_enabled(True), torch.no_grad():
+        with unchanged_store(), pyro.validation_enabled(True), torch.no_grad():
             self.loss.objective(self.model, self.guide, x[: self.batch_size])
 
     def open_folder(self, folder: RunFolder, config: Mapping[str, Any], overwrite: bool, resume: bool) -> None:

@@ -49,6 +49,14 @@ def unannounced() -> Iterator[None]:
         _local.unannounced = before
 
 
+@contextlib.contextmanager
+def unchanged_store() -> Iterator[None]:
+    """Within it models and guides read Pyro's parameter store; what they write there is forgotten at the end."""
+    store = pyro.get_param_store()
+    with unannounced(), store.scope(store.get_state()):
+        yield
+
+
 class VAE(nn.Module):
     """The model p(x, z) = p(z) p(x | decoder(z)); calling it with a batch x is the Pyro model.
 
@@ -162,6 +170,10 @@ class Guide(nn.Module):
     def posterior(self, x: Tensor) -> dist.TorchDistribution:
         """q(z | x), batch shape ``(..., B)`` and event shape ``(Z,)``."""
         raise NotImplementedError(f"{type(self).__name__} must implement posterior(x)")
+
+    def amortised(self) -> list[nn.Module]:
+        """The layers whose outputs are the parameters of one datum's q(z | x); set free, they reach every member."""
+        return [self.head]
 
     def forward(self, x: Tensor) -> Tensor:
         """The Pyro guide: site ``z`` in the plate ``data``; returns z."""

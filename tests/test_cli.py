@@ -64,7 +64,7 @@ assert not heavy, heavy
 """
 
 
-@pytest.mark.parametrize("command", ["", "train", "compare", "evaluate", "sample", "recipes", "datasets"])
+@pytest.mark.parametrize("command", ["", "train", "compare", "evaluate", "diagnose", "sample", "recipes", "datasets"])
 def test_help_answers_without_loading_torch(command):
     result = python(HELP, *command.split(), "--help")
     assert result.returncode == 0, result.stderr
@@ -185,7 +185,21 @@ def test_published_settings_are_those_of_the_paper(here):
 def test_compare_and_its_runs(here, capsys):
     guides = "mean-field,laplace(updates=1,step_size=1.0)"
     assert (
-        run("compare", "--guides", guides, "--data", "tiny.npz", *SMALL, "--seeds", "4,5", "--num-samples", "25") == 0
+        run(
+            "compare",
+            "--guides",
+            guides,
+            "--data",
+            "tiny.npz",
+            *SMALL,
+            "--seeds",
+            "4,5",
+            "--num-samples",
+            "25",
+            "--diagnose",
+            "0",
+        )
+        == 0
     )
     printed = capsys.readouterr().out
     assert "| laplace(updates=1,step_size=1.0) |" in printed
@@ -200,6 +214,24 @@ def test_compare_and_its_runs(here, capsys):
     trials = (here / "report" / "trials.csv").read_text().splitlines()
     estimate = json.loads((folders[2] / "evaluation.json").read_text())
     assert estimate["log_likelihood"] == pytest.approx(float(trials[1].split(",")[3]), abs=1)
+
+
+def test_diagnose_an_interrupted_run_against_another(here, capsys):
+    assert run("train", "vae", "--data", "tiny.npz", *SMALL, "--out", "whole") == 0
+    assert run("train", "laplace", "--data", "tiny.npz", *SMALL, "--out", "cut") == 0
+    config = yaml.safe_load((here / "cut" / "config.yaml").read_text())
+    (here / "cut" / "config.yaml").write_text(yaml.safe_dump({**config, "epochs": 9}))
+    small = ["--images", "3", "--num-samples", "30"]
+    assert run("diagnose", "cut", "--against", "whole", *small) == 0
+    assert capsys.readouterr().out.strip().endswith("cut/diagnosis.html")
+    figures = json.loads((here / "cut" / "diagnosis.json").read_text())
+    assert [(row["name"], bool(row["note"])) for row in figures["guides"]] == [("cut", True), ("whole", False)]
+    note = "training was interrupted after epoch 1 of 9"
+    assert note in figures["guides"][0]["note"]
+    assert note in (here / "cut" / "diagnosis.html").read_text()
+    np.savez(here / "other.npz", x_train=np.zeros((40, 4, 4), np.uint8), x_test=np.zeros((9, 4, 4), np.uint8))
+    assert run("train", "vae", "--data", "other.npz", *SMALL, "--out", "other") == 0
+    refused(["diagnose", "whole", "--against", "other"], capsys, "give runs on the same data")
 
 
 @pytest.mark.parametrize(("seeds", "expected"), [("2", [0, 1]), ("7,", [7]), ("3,1", [3, 1])])

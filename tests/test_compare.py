@@ -19,7 +19,7 @@ from pyro_vaes.training import fit
 
 SMALL = Settings(latent_dim=2, hidden=(8,), epochs=2, batch_size=32)
 GUIDES = ["mean-field", "laplace(updates=1)"]
-QUIET = {"num_samples": 30, "device": "cpu", "progress": False}
+QUIET = {"num_samples": 30, "images": 0, "device": "cpu", "progress": False}
 PER_TRIAL = 4  # gradient steps: 2 epochs of 2
 
 
@@ -199,7 +199,7 @@ def test_what_cannot_be_compared_is_refused_before_training(tmp_path, changes, w
 
 def test_resume_keeps_finished_trials_and_gives_the_same_report(tmp_path, monkeypatch):
     def measured(out, **options):
-        trials = compare(DATA, GUIDES, SMALL, (0, 1), out, num_samples=30, progress=False, **options)
+        trials = compare(DATA, GUIDES, SMALL, (0, 1), out, num_samples=30, images=0, progress=False, **options)
         timed = ("step_ms", "inference_ms")
         return [{name: value for name, value in trial.row.items() if name not in timed} for trial in trials]
 
@@ -218,4 +218,4 @@ def test_resume_keeps_finished_trials_and_gives_the_same_report(tmp_path, monkey
     assert measured(tmp_path / "cut", resume=True) == whole
     assert len(calls) == 5, "a finished trial was trained again"
     with pytest.raises(InputError, match="num_samples 30, not 31"):
-        compare(DATA, GUIDES, SMALL, (0, 1), tmp_path / "cut", num_samples=31, progress=False, resume=True)
+        compare(DATA, GUIDES, SMALL, (0, 1), tmp_path / "cut", num_samples=31, images=0, progress=False, resume=True)

@@ -88,19 +88,20 @@ def test_figures_of_an_estimate():
 
 
 def test_too_few_draws_are_not_called_reliable(linear):
-    estimate = log_likelihood(linear.vae, mean_field(linear), linear.x, 19)
+    estimate = log_likelihood(linear.vae, mean_field(linear), linear.x, 24)
     assert estimate.pareto_k.isnan().all()
     assert estimate.unreliable != estimate.unreliable  # NaN: unknown, not 0 %
-    assert not log_likelihood(linear.vae, mean_field(linear), linear.x, 20).pareto_k.isnan().any()
+    assert not log_likelihood(linear.vae, mean_field(linear), linear.x, 50).pareto_k.isnan().any()
 
 
 @pytest.mark.parametrize("k", [0.2, 0.9])
 def test_pareto_k_finds_the_tail(k):
     weights = k * torch.empty(4000, 3).exponential_()  # w = exp(k E) is Pareto with shape 1 / k
     khat = pareto_k(weights)
-    assert (khat - k).abs().max() < 0.25  # about 4 standard errors, (1 + k) / sqrt(190 tail draws) each
+    assert (khat - k).abs().max() < 4 * (1 + k) / 190**0.5  # standard errors of a fit to 190 tail draws
     if hasattr(arviz, "psislw"):  # its 0.x line
-        assert khat.tolist() == pytest.approx([float(arviz.psislw(column.numpy())[1]) for column in weights.T])
+        theirs = [float(arviz.psislw(column.numpy())[1]) for column in weights.T]
+        assert khat.tolist() == pytest.approx(theirs, rel=1e-4)
 
 
 def test_a_users_own_functions_use_the_values_of_the_store():
@@ -163,8 +164,8 @@ def test_active_units_counts_the_means_that_move(linear, active):
 @pytest.mark.parametrize(
     ("x", "samples", "words"),
     [
-        (torch.ones(3, 4), 0, "0 samples of 3 data"),
-        (torch.ones(0, 4), 5, "5 samples of 0 data"),
+        (torch.ones(3, 4), 0, "num_samples is 0"),
+        (torch.ones(0, 4), 5, "x holds no data"),
         (torch.full((3, 4), 0.5), 5, "Bernoulli needs binary data, but x holds 0.5"),
         (torch.ones(3, 4, dtype=torch.uint8), 5, "x is uint8"),
     ],

@@ -1,17 +1,58 @@
 """How good a model and its guide are."""
 
-from pyro_vaes.evaluate.log_likelihood import LogLikelihood, log_likelihood, pareto_k
+from pyro_vaes.evaluate.annealing import (
+    AnnealedLikelihood,
+    Sandwich,
+    annealed_importance_sampling,
+    bidirectional_monte_carlo,
+)
+from pyro_vaes.evaluate.arviz_export import to_arviz
+from pyro_vaes.evaluate.calibration import Calibration, calibration
+from pyro_vaes.evaluate.clustering import Clustering, clustering
+from pyro_vaes.evaluate.cost import inference_ms
+from pyro_vaes.evaluate.gaps import InferenceGaps, inference_gaps
+from pyro_vaes.evaluate.latents import active_units, posterior_mean
+from pyro_vaes.evaluate.log_likelihood import LogLikelihood, log_likelihood
 from pyro_vaes.evaluate.log_weights import log_weights
+from pyro_vaes.evaluate.mutual_information import MutualInformation, mutual_information
 from pyro_vaes.evaluate.ppca import PPCA, ppca
-from pyro_vaes.evaluate.representation import active_units, posterior_mean
+from pyro_vaes.evaluate.probes import Representation, representation
+from pyro_vaes.evaluate.psis import pareto_k, smoothed_weights
+from pyro_vaes.evaluate.reference import (
+    ReferenceComparison,
+    ReferencePosterior,
+    compare_with_reference,
+    reference_posterior,
+)
 
 __all__ = [
     "PPCA",
+    "AnnealedLikelihood",
+    "Calibration",
+    "Clustering",
+    "InferenceGaps",
     "LogLikelihood",
+    "MutualInformation",
+    "ReferenceComparison",
+    "ReferencePosterior",
+    "Representation",
+    "Sandwich",
     "active_units",
+    "annealed_importance_sampling",
+    "bidirectional_monte_carlo",
+    "calibration",
+    "clustering",
+    "compare_with_reference",
+    "inference_gaps",
+    "inference_ms",
     "log_likelihood",
     "log_weights",
+    "mutual_information",
     "pareto_k",
     "posterior_mean",
     "ppca",
+    "reference_posterior",
+    "representation",
+    "smoothed_weights",
+    "to_arviz",
 ]

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pyro_vaes.evaluate.log_weights import chunks
+from pyro_vaes.evaluate.psis import pareto_k
 
 
 @dataclass(frozen=True)
@@ -85,28 +85,3 @@ def log_likelihood(
         elbo.append(weights.mean(0))
         khat.append(pareto_k(weights))
     return LogLikelihood(torch.cat(per_datum).cpu(), torch.cat(elbo).cpu(), torch.cat(khat), num_samples)
-
-
-def pareto_k(weights: Tensor) -> Tensor:
-    """Pareto k-hat of log weights ``(S, N)``, by arviz: shape ``(N,)``, NaN below 20 draws.
-
-    Example:
-        >>> bool(pareto_k(torch.zeros(3, 2)).isnan().all())
-        True
-    """
-    if len(weights) < 20:
-        return torch.full(weights.shape[1:], torch.nan, dtype=torch.float64)
-    values = weights.T.cpu().numpy()
-    with np.errstate(all="ignore"):
-        return torch.as_tensor(np.asarray(_psislw()(values)[1], dtype=np.float64).copy())
-
-
-def _psislw() -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Arviz's Pareto-smoothed importance sampling, from where its 1.x or its 0.x line has it."""
-    try:
-        from arviz_stats.base import array_stats
-    except ImportError:
-        from arviz import psislw
-
-        return psislw
-    return array_stats.psislw

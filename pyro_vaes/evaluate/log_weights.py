@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import pyro
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pyro_vaes.errors import InputError
+from pyro_vaes.errors import check_whole
+from pyro_vaes.evaluate.inputs import as_input, isolated
 from pyro_vaes.traces import paired_traces, sample_sites, total
-from pyro_vaes.vae import unannounced
 
 CHUNK_VALUES = 2**21  # numbers that one pass over samples of x may hold: 8 MiB in float32, which caches like
 
@@ -45,14 +44,8 @@ def chunks(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_
     Raises:
         InputError: for a number of samples below 1, no data, or data that the likelihood refuses.
     """
-    if num_samples < 1 or not len(x):
-        raise InputError(f"{num_samples} samples of {len(x)} data: expected at least one of each")
-    if isinstance(model, nn.Module):
-        x = x.to(next(model.parameters(), x).device)
-    if (likelihood := getattr(model, "likelihood", None)) is not None:
-        if x.dtype == torch.uint8:
-            raise InputError("x is uint8: give pixels as a model sees them, such as data.test.x")
-        likelihood.check(x)
+    check_whole("num_samples", num_samples)
+    x = as_input(model, x)
     width = x[0].numel()
     data = max(1, CHUNK_VALUES // (width * num_samples))
     samples = min(num_samples, max(1, CHUNK_VALUES // (width * data)))
@@ -63,7 +56,7 @@ def chunks(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_
 
 @torch.no_grad()
 def _log_weights(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int) -> Tensor:
-    with unannounced(), pyro.validation_enabled(False):
+    with isolated():
         model_trace, guide_trace = paired_traces(model, guide, x, num_particles=num_samples)
     log_p = total(site["log_prob"] for site in sample_sites(model_trace).values())
     log_q = total(site["log_prob"] for site in sample_sites(guide_trace).values())

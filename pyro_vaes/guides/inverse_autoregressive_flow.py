@@ -71,6 +71,10 @@ class InverseAutoregressiveFlow(Guide):
         steps = [network(features) for network in self.flows]
         return dist.TransformedDistribution(dist.Normal(mean, positive(raw_scale)).to_event(1), steps)
 
+    def amortised(self) -> list[nn.Module]:
+        """The layers whose outputs are the parameters of one datum's q(z | x): of the start and of each step."""
+        return [self.head, *(network.get_submodule("context") for network in self.flows)]
+
 
 class _MaskedNetwork(nn.Module):
     """Gives a step at a context. Coordinate i of its (m, s) sees only the coordinates of z before i."""

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from pyro_vaes.distributions import PrecisionNormal
-from pyro_vaes.errors import InputError
+from pyro_vaes.errors import InputError, check_whole
 from pyro_vaes.networks.linearize import Linearization, linear_head, linearize
 from pyro_vaes.vae import VAE, Guide
 
@@ -65,8 +65,7 @@ class Laplace(Guide):
         detach: bool = False,
     ) -> None:
         super().__init__(vae, encoder, outputs=vae.latent_dim)
-        if isinstance(updates, bool) or not isinstance(updates, int) or updates < 0:
-            raise InputError(f"updates is {updates!r}: expected a whole number of Newton steps, 0 or more")
+        check_whole("updates", updates, least=0)
         if not step_size > 0:
             raise InputError(f"step_size is {step_size!r}: expected a positive number, 1 being a full Newton step")
         try:

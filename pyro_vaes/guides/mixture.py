@@ -9,7 +9,7 @@ import os
 import torch
 from torch import Tensor, nn
 
-from pyro_vaes.errors import InputError
+from pyro_vaes.errors import InputError, check_whole
 from pyro_vaes.guides.mean_field import MeanField, positive
 from pyro_vaes.mixtures import NormalMixture
 from pyro_vaes.vae import VAE, Guide
@@ -48,8 +48,7 @@ class Mixture(Guide):
     loss = "MixtureELBO"
 
     def __init__(self, vae: VAE, encoder: nn.Module | MeanField, components: int = 4) -> None:
-        if isinstance(components, bool) or not isinstance(components, int) or components < 1:
-            raise InputError(f"components is {components!r}: expected a number of mixture components, 1 or more")
+        check_whole("components", components)
         start = encoder if isinstance(encoder, MeanField) else None
         super().__init__(vae, copy.deepcopy(encoder if start is None else start.encoder), outputs=2 * vae.latent_dim)
         if start is not None:
@@ -68,6 +67,10 @@ class Mixture(Guide):
         """Σ αₘ(x) N(μₘ(x), diag σₘ(x)²)."""
         locs, scales, gates = self.parts(x)
         return NormalMixture(recursive_log_weights(gates), locs, scales)
+
+    def amortised(self) -> list[nn.Module]:
+        """The layers whose outputs are the parameters of one datum's q(z | x): every component's, and the gates."""
+        return [self.head, *self.heads, *self.gates]
 
     def parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Means and scales ``(..., B, M, Z)``, and logits of εₘ, ``(..., B, M - 1)``.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
-from pyro_vaes.errors import InputError
+from pyro_vaes.errors import InputError, check_whole
 from pyro_vaes.guides.mean_field import positive
 from pyro_vaes.vae import VAE, Guide
 
@@ -62,8 +62,7 @@ class SemiAmortized(Guide):
         stop_gradients: bool = False,
     ) -> None:
         super().__init__(vae, encoder, outputs=2 * vae.latent_dim)
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
-            raise InputError(f"steps is {steps!r}: expected a whole number of gradient steps, 0 or more")
+        check_whole("steps", steps, least=0)
         for name, value in (("lr", lr), ("clip", clip)):
             if not value > 0:
                 raise InputError(f"{name} is {value!r}: expected a positive number")

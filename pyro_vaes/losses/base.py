@@ -9,7 +9,7 @@ import torch
 from pyro import infer
 from torch import Tensor
 
-from pyro_vaes.errors import InputError
+from pyro_vaes.errors import check_whole
 from pyro_vaes.traces import paired_traces
 
 Pair = Callable[..., Any]
@@ -30,8 +30,7 @@ class Loss(infer.ELBO):
     """
 
     def __init__(self, num_particles: int = 1) -> None:
-        if isinstance(num_particles, bool) or not isinstance(num_particles, int) or num_particles < 1:
-            raise InputError(f"num_particles is {num_particles!r}: expected a number of draws, 1 or more")
+        check_whole("num_particles", num_particles)
         super().__init__(num_particles=num_particles, vectorize_particles=True, max_plate_nesting=1)
         self.step = 0
 

@@ -1,0 +1,162 @@
+"""Simulation-based calibration of a guide under its own model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from pyro_vaes.errors import InputError, check_whole
+from pyro_vaes.evaluate.inputs import isolated, seeded
+from pyro_vaes.evaluate.reference import continuous, guide_draws, joined
+from pyro_vaes.traces import sample_sites
+
+LEVELS = (0.5, 0.8, 0.95)
+ORDERS = 4  # of the polynomials: location, spread, skewness, tails
+CHUNK_DATA = 512
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Ranks of simulated latents among draws of the guide; uniform on 0 ... L where q is the posterior.
+
+    Attributes:
+        ranks: number of draws below the latent that made the datum, shape ``(N, Z)``.
+        num_samples: number L of draws a datum.
+    """
+
+    ranks: Tensor
+    num_samples: int
+
+    @property
+    def p_values(self) -> Tensor:
+        """Of the ranks of each dimension being uniform, shape ``(Z,)``."""
+        return _smooth_test(self.ranks, self.num_samples)
+
+    @property
+    def adjusted(self) -> Tensor:
+        """The p-values corrected by Holm for the number of dimensions, shape ``(Z,)``."""
+        ordered, order = self.p_values.sort()
+        tests_left = torch.arange(len(ordered), 0, -1, device=ordered.device)
+        return torch.empty_like(ordered).scatter(0, order, (tests_left * ordered).cummax(0).values.clamp(max=1))
+
+    def calibrated(self, level: float = 0.01) -> bool:
+        """Whether no dimension is rejected, where an exact guide is in at most a share ``level`` of runs."""
+        return bool((self.adjusted >= level).all())
+
+    @property
+    def coverage(self) -> dict[float, Tensor]:
+        """Share of the data whose latent lies in the guide's central 50, 80 and 95 % intervals, ``(Z,)`` each."""
+        return {level: _inside(self.ranks, self.num_samples, level).mean(0) for level in LEVELS}
+
+    @property
+    def mean_coverage(self) -> dict[float, float]:
+        """Coverage, averaged over dimensions."""
+        return {level: share.mean().item() for level, share in self.coverage.items()}
+
+    @property
+    def coverage_stderr(self) -> dict[float, float]:
+        """Standard error of a dimension's coverage if the guide is exact: of N binary outcomes."""
+        return {level: math.sqrt(level * (1 - level) / len(self.ranks)) for level in LEVELS}
+
+    def describe(self) -> str:
+        """The test, number of samples and data in words."""
+        return (
+            f"ranks among {self.num_samples} draws for each of {len(self.ranks)} data from the model, smooth test of "
+            "uniformity, Holm's correction"
+        )
+
+
+@torch.no_grad()
+def calibration(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    num_datasets: int = 1000,
+    num_samples: int = 199,
+    like: Tensor | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> Calibration:
+    """Simulation-based calibration: the rank of z* among L draws of q(z | x), with z* ~ p(z) and x ~ p(x | z*).
+
+    The model runs with its observation sampled. Each dimension is tested by Neyman's smooth test, N Σ_k (mean φ_k)²
+    against χ² of 4 degrees, with the orthonormal polynomials φ₁ … φ₄ on the possible ranks: they see a shift, a wrong
+    spread, skewness and wrong tails. It says how good the guide is where the model puts data, which need not be where
+    the user's data lie.
+
+    Args:
+        model: a Pyro model whose sites lie inside ``pyro.plate("data", B)``, one of them observed.
+        guide: its guide.
+        num_datasets: number N of simulated data.
+        num_samples: number L of draws a datum.
+        like: data of the user, for a model that asks more of x than its length; their values are not used.
+        seed: seed of the simulation.
+        progress: whether to show a bar.
+
+    Raises:
+        InputError: for discrete latents, not exactly one observed site, or numbers too small for the test.
+
+    References:
+        Validating Bayesian Inference Algorithms with Simulation-Based Calibration (Talts, Betancourt, Simpson,
+        Vehtari, Gelman, 2018);
+        "Smooth Test" for Goodness of Fit (Neyman, 1937);
+        A Simple Sequentially Rejective Multiple Test Procedure (Holm, 1979).
+
+    Example:
+        >>> result = calibration(vae, guide, num_datasets=200)
+        >>> result.ranks.shape, result.calibrated()
+        (torch.Size([200, 2]), False)
+    """
+    for name, value, least in (("num_datasets", num_datasets, 100), ("num_samples", num_samples, 9)):
+        check_whole(name, value, least)
+    placeholder = _placeholder(model, like)
+    counts = [min(CHUNK_DATA, num_datasets - start) for start in range(0, num_datasets, CHUNK_DATA)]
+    with isolated(), seeded(seed, placeholder.device):
+        ranks = [
+            _ranks(model, guide, placeholder.expand(count, *placeholder.shape[1:]), num_samples)
+            for count in tqdm(counts, desc="calibration", disable=not progress)
+        ]
+    return Calibration(torch.cat(ranks).cpu(), num_samples)
+
+
+def _placeholder(model: Callable[..., Any], like: Tensor | None) -> Tensor:
+    """What the model is given in place of data: one datum, or a number where the model wants only their number."""
+    reference = next(model.parameters(), torch.zeros(0)) if isinstance(model, nn.Module) else torch.zeros(0)
+    return reference.new_zeros(1) if like is None else like[:1].to(reference.device)
+
+
+def _ranks(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int) -> Tensor:
+    """Ranks of latents drawn with as many new data as x holds, ``(B, Z)``."""
+    sites = sample_sites(poutine.trace(poutine.uncondition(model)).get_trace(x))
+    observed = [name for name, site in sites.items() if site["infer"].get("was_observed")]
+    if len(observed) != 1:
+        raise InputError(
+            f"the model observes {observed}, expected exactly one site: "
+            "condition it on the others (pyro.poutine.condition) or fold them into one"
+        )
+    simulated = sites.pop(observed[0])["value"]
+    latents = continuous(sites, len(x))
+    sizes = {name: value.shape[-1] for name, value in latents.items()}
+    return (guide_draws(guide, simulated, num_samples, sizes) < joined(latents, sizes)).sum(0)
+
+
+def _smooth_test(ranks: Tensor, num_samples: int) -> Tensor:
+    """P-values of Neyman's test that ranks ``(N, Z)`` are uniform on 0 ... L, shape ``(Z,)``."""
+    grid = torch.linspace(-1, 1, num_samples + 1, dtype=torch.float64, device=ranks.device)
+    powers = grid.unsqueeze(-1) ** torch.arange(ORDERS + 1, device=ranks.device)
+    polynomials = torch.linalg.qr(powers).Q[:, 1:] * math.sqrt(num_samples + 1)
+    statistic = len(ranks) * polynomials[ranks].mean(0).square().sum(-1)
+    return torch.special.gammaincc(torch.full_like(statistic, ORDERS / 2), statistic / 2)
+
+
+def _inside(ranks: Tensor, num_samples: int, level: float) -> Tensor:
+    """Share of each rank's cell, [r, r + 1] / (L + 1), inside the central interval: exact for every L."""
+    low, high = (num_samples + 1) * (1 - level) / 2, (num_samples + 1) * (1 + level) / 2
+    cells = ranks.double()
+    return ((cells + 1).clamp(max=high) - cells.clamp(min=low)).clamp(min=0)

@@ -1,0 +1,111 @@
+"""How well clusters agree with labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pyro_vaes.errors import InputError
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """Agreement of clusters with labels on test data; each is at most 1.
+
+    Attributes:
+        hungarian: accuracy of the best one-to-one mapping of clusters to labels, which is chosen on the test data
+            themselves, as is the custom. Clusters beyond the number of labels count as wrong.
+        majority: accuracy of giving each cluster the commonest label of its training data. A cluster without
+            training data counts as wrong.
+        nmi: normalised mutual information, by the arithmetic mean of the entropies.
+        ari: adjusted Rand index, 0 by chance.
+    """
+
+    hungarian: float
+    majority: float
+    nmi: float
+    ari: float
+
+
+def clustering(y_train: object, clusters_train: object, y_test: object, clusters_test: object) -> Clustering:
+    """Scores of clusters against labels.
+
+    Args:
+        y_train: labels of the training data, on which only the majority mapping is fitted.
+        clusters_train: their clusters.
+        y_test: labels of the test data.
+        clusters_test: their clusters.
+
+    Shapes:
+        each ``(N,)``, integers, as tensor, array or list.
+
+    Raises:
+        InputError: where labels and clusters are not one integer a datum.
+
+    References:
+        Unsupervised Deep Embedding for Clustering Analysis (Xie, Girshick, Farhadi, 2016) for the Hungarian accuracy.
+
+    Example:
+        >>> clustering([0, 0, 1, 1], [7, 7, 3, 3], [0, 1, 1, 0], [7, 3, 3, 7])
+        Clustering(hungarian=1.0, majority=1.0, nmi=1.0, ari=1.0)
+    """
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+    y_train, clusters_train = _paired(y_train, clusters_train, "train")
+    y_test, clusters_test = _paired(y_test, clusters_test, "test")
+    return Clustering(
+        hungarian=_hungarian(y_test, clusters_test),
+        majority=majority_accuracy(y_train, clusters_train, y_test, clusters_test),
+        nmi=float(normalized_mutual_info_score(y_test, clusters_test)),
+        ari=float(adjusted_rand_score(y_test, clusters_test)),
+    )
+
+
+def majority_accuracy(
+    y_train: np.ndarray, clusters_train: np.ndarray, y_test: np.ndarray, clusters_test: np.ndarray
+) -> float:
+    """Accuracy on test data of each cluster's commonest training label, the least of them where several are.
+
+    Example:
+        >>> majority_accuracy(np.array([4, 4, 9]), np.array([0, 0, 0]), np.array([4, 9]), np.array([0, 0]))
+        0.5
+    """
+    clusters, labels, counts = _contingency(y_train, clusters_train)
+    label_of = dict(zip(clusters, labels[counts.argmax(1)], strict=True))
+    return float(
+        np.mean([label_of.get(cluster) == label for cluster, label in zip(clusters_test, y_test, strict=True)])
+    )
+
+
+def _hungarian(labels: np.ndarray, clusters: np.ndarray) -> float:
+    from scipy.optimize import linear_sum_assignment
+
+    counts = _contingency(labels, clusters)[2]
+    return float(counts[linear_sum_assignment(counts, maximize=True)].sum() / len(labels))
+
+
+def _contingency(labels: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The clusters, the labels, and how often each meets each, ``(clusters, labels)``."""
+    known_labels, columns = np.unique(labels, return_inverse=True)
+    known_clusters, rows = np.unique(clusters, return_inverse=True)
+    counts = np.zeros((len(known_clusters), len(known_labels)), dtype=np.int64)
+    np.add.at(counts, (rows, columns), 1)
+    return known_clusters, known_labels, counts
+
+
+def _paired(labels: Any, clusters: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Both as arrays, refused where they are not one integer a datum."""
+    named = {f"y_{split}": labels, f"clusters_{split}": clusters}
+    arrays = {name: np.asarray(value.cpu() if hasattr(value, "cpu") else value) for name, value in named.items()}
+    for name, array in arrays.items():
+        if array.ndim != 1 or not len(array) or array.dtype.kind not in "iub":
+            raise InputError(
+                f"{name} is {array.dtype} of shape {array.shape}: expected one integer a datum, shape (N,); "
+                "of probabilities take the argmax"
+            )
+    first, second = arrays.values()
+    if len(first) != len(second):
+        raise InputError(f"there are {len(first)} y_{split} and {len(second)} clusters_{split}: give one a datum")
+    return first, second

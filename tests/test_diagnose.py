@@ -1,0 +1,139 @@
+"""The diagnosis: its figures, its flags, and a page that stands by itself."""
+
+import html
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+import pyro_vaes as pv
+from pyro_vaes.compare import compare
+from pyro_vaes.data import Data
+from pyro_vaes.diagnose import FIGURES, PAGE, Subject, diagnose
+from pyro_vaes.errors import InputError
+from pyro_vaes.page import COLUMNS, IMAGE, MORE, REFERENCE
+from pyro_vaes.recipes import Settings, build_seeded, vae
+
+SMALL = Settings(latent_dim=2, hidden=(8,), epochs=2, batch_size=32)
+FAST = {"images": 5, "num_samples": 60, "num_steps": 5, "progress": False}
+GUIDES = ["mean-field", "recursive-mixture(components=2)", "inverse-autoregressive-flow(hidden=(8,))"]
+
+
+def pixels(n, *shape):
+    return np.random.default_rng(n).integers(0, 256, (n, *shape), dtype=np.uint8)
+
+
+DATA = Data.from_arrays(x_train=pixels(60, 4, 4), x_test=pixels(12, 4, 4), name="tiny <data>")
+
+
+def subject(guide="mean-field", name=None, **options):
+    system = build_seeded(vae, DATA.event_shape, Settings(**{**vars(SMALL), "guide": guide}), seed=0)
+    return Subject(name or guide, system.model, system.guide, **options)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    out = tmp_path_factory.mktemp("diagnosis")
+    torch.manual_seed(0)
+    subjects = [subject(guide) for guide in GUIDES]
+    subjects[1] = subject(GUIDES[1], history=[{"step_ms": 2.5}], note="training was <interrupted>")
+    findings = diagnose(subjects, DATA, out, **FAST)
+    return json.loads((out / FIGURES).read_text()), (out / PAGE).read_text(), findings
+
+
+def test_the_figures_add_up(report):
+    figures, _, findings = report
+    assert [row["name"] for row in figures["guides"]] == GUIDES
+    for row, finding in zip(figures["guides"], findings, strict=True):
+        gap = row["log_likelihood"]["mean"] - row["elbo"]["mean"]
+        assert row["gap"]["mean"] == pytest.approx(gap)
+        assert row["approximation"]["mean"] + row["amortisation"]["mean"] == pytest.approx(gap)
+        gaps = [image["gap"] for image in row["worst"]]
+        assert gaps == sorted(gaps, reverse=True)
+        assert gaps[0] == pytest.approx(finding.gaps.gap.max().item())
+        assert 0 <= row["calibration"]["coverage"]["50%"] <= 1
+        assert row["reference"] is None
+    assert [row["step_ms"] for row in figures["guides"]] == [None, 2.5, None]
+
+
+def test_every_figure_of_the_page_is_one_of_the_json(report):
+    figures, page, _ = report
+    cells = [html.unescape(re.sub("<[^>]*>", "", cell)) for cell in re.findall("<td>(.*?)</td>", page)]
+    expected = []
+    for columns in (COLUMNS, MORE):
+        for row in figures["guides"]:
+            expected += [row["name"], *(show(row) for show in columns.values())]
+    for row in figures["guides"]:
+        for image in row["worst"]:
+            expected += [str(image["image"]), *(show(image) for show in IMAGE.values())]
+    assert cells == expected
+
+
+def test_the_page_stands_alone(report):
+    _, page, _ = report
+    assert "<script" not in page
+    assert not re.search(r"(src|href)=\"(?!data:)", page)
+    assert "http" not in re.sub(r"data:image/png;base64,[^\"]*", "", page)
+    assert page.count("data:image/png;base64,") == 3 + len(GUIDES)
+    assert "tiny &lt;data&gt;" in page
+    assert "training was &lt;interrupted&gt;" in page
+
+
+def test_weights_that_cannot_be_trusted_are_flagged_wherever_they_are_leant_on():
+    row = {name: {"mean": 1.0, "stderr": 0.1} for name in ("log_likelihood", "elbo", "gap", "approximation")}
+    row |= {"amortisation": {"mean": 1.0, "stderr": 0.1}}
+    for unreliable, flags in ((0.34, 3), (0.0, 0), (None, 0)):
+        shown = [show({**row, "unreliable": unreliable}) for show in COLUMNS.values()]
+        assert sum("⚠" in text for text in shown) == flags
+        assert sum("34.0 %" in text for text in shown) == (4 if flags else 0)
+    image = dict.fromkeys(("log_likelihood", "elbo", "gap", "approximation", "amortisation"), 1.0)
+    for k, flags in ((0.71, 3), (0.69, 0), (None, 3)):
+        assert sum("⚠" in show({**image, "pareto_k": k}) for show in IMAGE.values()) == flags
+
+
+@pytest.mark.slow
+def test_nuts_ranks_guides_as_the_gaps_do(tmp_path):
+    """On trained digits models: R-hat below 1.01, and the guide with the smaller gap is the nearer to the posterior."""
+    data, subjects = pv.data.load("digits"), []
+    settings = Settings(latent_dim=4, hidden=(64,), epochs=40)
+    for guide in ("mean-field", "laplace"):
+        system = build_seeded(vae, data.event_shape, Settings(**{**vars(settings), "guide": guide}), seed=0)
+        pv.fit(system.model, system.guide, data, system.loss, epochs=settings.epochs, progress=False)
+        subjects.append(Subject(guide, system.model, system.guide))
+    diagnose(subjects, data, tmp_path, images=50, num_steps=150, reference=8, progress=False)
+    rows, page = json.loads((tmp_path / FIGURES).read_text())["guides"], (tmp_path / PAGE).read_text()
+    assert all(row["reference"]["r_hat"] < 1.01 for row in rows)
+    shown = [show(row) for row in rows for show in REFERENCE.values()]
+    assert all(f"<td>{text}</td>" in page for text in shown)
+    gaps, distances = ([row["gap"]["mean"] for row in rows], [row["reference"]["distance"] for row in rows])
+    assert (gaps[0] > gaps[1]) == (distances[0] > distances[1]), f"gaps {gaps}, distances {distances}"
+
+
+def test_the_random_state_stays(tmp_path):
+    before = torch.get_rng_state()
+    diagnose([subject()], DATA, tmp_path, **FAST)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_comparison_ends_with_it(tmp_path):
+    quiet = {"num_samples": 30, "device": "cpu", "progress": False}
+    compare(DATA, GUIDES[:2], SMALL, [0, 3], tmp_path, images=3, **quiet)
+    assert [row["name"] for row in json.loads((tmp_path / FIGURES).read_text())["guides"]] == GUIDES[:2]
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "words"),
+    [
+        ([], {}, "subjects are none"),
+        (["a", "a"], {}, "a name of its own"),
+        (["a"], {"images": 13}, "images is 13.*expected 2 to 12"),
+        (["a"], {"reference": 6}, "no more references than images"),
+        (["a"], {"reference": -1}, "reference is -1"),
+    ],
+)
+def test_what_cannot_be_diagnosed_is_refused(tmp_path, names, options, words):
+    with pytest.raises(InputError, match=words):
+        diagnose([subject(name=name) for name in names], DATA, tmp_path / "out", **{**FAST, **options})
+    assert not (tmp_path / "out").exists()
