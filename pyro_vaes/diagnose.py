@@ -69,6 +69,7 @@ class Finding:
         subject: the pair.
         gaps: the inference gaps of the images.
         calibrated: its calibration on data from its own model.
+        reference: its comparison with NUTS on the first images, if asked for.
         worst: indices of the images with the largest gaps, among those looked at.
         draws: of the guide for these images, and as its importance weights correct them, each ``(S, N, Z)``.
         numbers: all figures.
@@ -77,6 +78,7 @@ class Finding:
     subject: Subject
     gaps: InferenceGaps
     calibrated: Calibration
+    reference: ReferenceComparison | None
     worst: list[int]
     draws: tuple[Tensor, Tensor]
     numbers: dict[str, Any] = field(default_factory=dict)
@@ -189,7 +191,7 @@ def _finding(
         "step_ms": statistics.median(row["step_ms"] for row in subject.history) if subject.history else None,
         "parameters": sum(p.numel() for module in (model, guide) for p in module.parameters()),
     }
-    return Finding(subject, gaps, simulated, worst, _draws(model, guide, x[worst]), numbers)
+    return Finding(subject, gaps, simulated, compared, worst, _draws(model, guide, x[worst]), numbers)
 
 
 def _draws(model: VAE, guide: Guide, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -118,6 +118,10 @@ def write_page(path: Path, report: dict[str, Any], findings: Sequence[Finding], 
     if report["reference"]:
         parts += [f"<h2>Against NUTS, {report['reference']} images</h2>", _NUTS, _table(report["guides"], REFERENCE)]
     for finding in findings:
+        if finding.reference is not None:
+            parts += [f"<h3>{html.escape(finding.subject.name)}</h3>"]
+            parts += [_picture(plots.reference_posteriors(finding.reference), "posteriors of guide and NUTS")]
+    for finding in findings:
         parts += [f"<h2>{html.escape(finding.subject.name)}: the images with the largest gaps</h2>"]
         parts += [_picture(_worst(finding, x), "worst images")]
         parts += [_table(finding.numbers["worst"], IMAGE, name="image")]

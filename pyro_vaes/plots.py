@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,7 +15,7 @@ from pyro_vaes.errors import InputError
 from pyro_vaes.vae import VAE, Guide
 
 if TYPE_CHECKING:
-    from pyro_vaes.evaluate import Calibration, InferenceGaps
+    from pyro_vaes.evaluate import Calibration, InferenceGaps, ReferenceComparison
 
 
 def learning_curves(histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]) -> Figure:
@@ -156,6 +157,53 @@ def corrected_posteriors(x: Tensor, rebuilt: Tensor, draws: Tensor, corrected: T
         axes.tick_params(labelsize=5)
         axes.set_title(" ".join(f"z{d}" for d in shown.tolist()), fontsize=7)
     return figure
+
+
+def reference_posteriors(compared: ReferenceComparison) -> Figure:
+    """Each datum's posterior by a guide (red) and by its reference (grey): two marginals, and contours of the two.
+
+    Contours enclose 50 and 95 % of the mass. Shown are the two dimensions whose means differ most.
+
+    Args:
+        compared: what ``compare_with_reference`` gave.
+    """
+    away = (compared.guide_mean - compared.reference_mean).abs() / compared.reference_scale.clamp_min(1e-12)
+    count, size = away.shape
+    figure = Figure(figsize=(7.5, 2 * count), layout="constrained")
+    table = figure.subplots(count, 3, squeeze=False)
+    for index, line in enumerate(table):
+        dims = away[index].topk(min(2, size)).indices.tolist()
+        for draws, color in ((compared.reference_draws, "0.4"), (compared.guide_draws, "C3")):
+            chosen = draws[::2, index][:, [dims[0], dims[-1]]].T.double().numpy()
+            for axes, values, dim in zip(line, chosen, dims, strict=False):
+                axes.plot(*_density(values), color=color)
+                axes.set_title(f"z{dim}", fontsize=8)
+            if size > 1:
+                _contours(line[2], chosen, color)
+        for axes in line:
+            axes.tick_params(labelsize=6)
+        line[1].set_visible(size > 1)
+        line[2].set_visible(size > 1)
+    return figure
+
+
+def _density(values: np.ndarray, points: int = 100) -> tuple[np.ndarray, np.ndarray]:
+    """A smooth density of draws, on a grid."""
+    from scipy.stats import gaussian_kde
+
+    grid = np.linspace(values.min(), values.max(), points)
+    return grid, gaussian_kde(values)(grid)
+
+
+def _contours(axes: Axes, draws: np.ndarray, color: str, points: int = 60) -> None:
+    """Contours of a smooth density of draws ``(2, S)``."""
+    from scipy.stats import gaussian_kde
+
+    sides = [np.linspace(side.min(), side.max(), points) for side in draws]
+    grid = np.stack(np.meshgrid(*sides))
+    mass = torch.from_numpy(gaussian_kde(draws)(grid.reshape(2, -1)))
+    mass = mass / mass.sum()
+    axes.contour(*grid, mass.reshape(points, points), levels=_levels(mass), colors=color, linewidths=1)
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:

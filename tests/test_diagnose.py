@@ -3,6 +3,8 @@
 import html
 import json
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -79,6 +81,17 @@ def test_the_page_stands_alone(report):
     assert page.count("data:image/png;base64,") == 3 + len(GUIDES)
     assert "tiny &lt;data&gt;" in page
     assert "training was &lt;interrupted&gt;" in page
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs the browser chromium")
+def test_the_page_renders_in_a_browser(report, tmp_path):
+    (tmp_path / PAGE).write_text(report[1])
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--log-level=0", "--dump-dom"]
+    flags.append("--host-resolver-rules=MAP * ~NOTFOUND")
+    done = subprocess.run(["chromium", *flags, f"file://{tmp_path / PAGE}"], capture_output=True, text=True, check=True)
+    assert done.stdout.count("<img") == 3 + len(GUIDES)
+    assert "CONSOLE" not in done.stderr
+    assert "net::ERR" not in done.stderr
 
 
 def test_weights_that_cannot_be_trusted_are_flagged_wherever_they_are_leant_on():

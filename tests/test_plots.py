@@ -8,6 +8,7 @@ from linear_gaussian import LinearGaussian
 
 from pyro_vaes import plots
 from pyro_vaes.errors import InputError
+from pyro_vaes.evaluate import ReferenceComparison
 from pyro_vaes.guides import Laplace, MeanField
 
 
@@ -71,3 +72,12 @@ def test_posteriors_need_two_dimensions():
     linear = LinearGaussian(latent_dim=3)
     with pytest.raises(InputError, match=r"3 dimensions: contours need 2 \(--latent-dim 2\)"):
         plots.posteriors({"a": (linear.vae, MeanField(linear.vae, linear.encoder).double())}, linear.x)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_reference_posteriors_have_a_row_a_datum(size):
+    draws = torch.randn(200, 2, size)
+    figure = plots.reference_posteriors(ReferenceComparison(draws, draws + 1, torch.zeros(2), torch.zeros(2)))
+    assert len(figure.axes) == 6
+    assert [len(axes.lines) for axes in figure.axes][::3] == [2, 2]
+    drawn(figure)
