@@ -10,7 +10,7 @@ from typing import Any
 import pyro
 import torch
 
-from benchmarks import laplace
+from benchmarks import inference, laplace
 from benchmarks.timing import RESULTS
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     }
     print(", ".join(f"{key} {value}" for key, value in where.items()))
     RESULTS.mkdir(exist_ok=True)
-    for benchmark in (laplace,):
+    for benchmark in (inference, laplace):
         rows = [_row(case, seconds) for case, seconds in benchmark.run()]
         name = benchmark.__name__.rpartition(".")[2]
         (RESULTS / f"{name}.json").write_text(json.dumps({"where": where, "rows": rows}, indent=2) + "\n")
@@ -54,7 +54,7 @@ def _table(title: str, rows: list[dict[str, Any]]) -> str:
         for name, ratio in row["ratio"].items():
             low, high = ratio["quartiles"]
             lines.append(
-                f"| {row['case']} | {name} | {ours:.0f} | {row['ms'][name]:.0f} | "
+                f"| {row['case']} | {name} | {ours:.1f} | {row['ms'][name]:.1f} | "
                 f"{ratio['median']:.2f} ({low:.2f} to {high:.2f}, {ratio['turns']} turns) |"
             )
     return "\n".join([*lines, ""])

@@ -143,6 +143,15 @@ def sequential_gradients(vae, guide, x, seed):
         gates = guide.parts(x)[2].sigmoid()
         return [gates[:, m] if m == attached else gates[:, m].detach() for m in range(components - 1)]
 
+    def log_joint(index, held):
+        """log p(x | z) at a draw, and the mean of log p(z), which has no noise."""
+        base, z = q(index, False)
+        locs, scales = base.mean, base.stddev
+        if held:
+            z, locs, scales = z.detach(), locs.detach(), scales.detach()
+        expected = -0.5 * (locs.square() + scales.square() + math.log(2 * math.pi)).sum(-1)
+        return vae.likelihood(vae.decoder(z)).log_prob(x) + expected
+
     def weights(epsilons):
         result = [torch.ones(len(x), dtype=torch.float64)]
         for e in epsilons:
@@ -153,7 +162,7 @@ def sequential_gradients(vae, guide, x, seed):
         total = 0
         for w, index in zip(weights(epsilons[:upto]), range(upto + 1), strict=True):
             z = q(index, True)[1].detach()
-            total = total + w * (vae.log_joint(x, z) - log_mixture(z, upto, epsilons))
+            total = total + w * (log_joint(index, True) - log_mixture(z, upto, epsilons))
         return total.sum()
 
     model = list(vae.parameters())
@@ -162,10 +171,10 @@ def sequential_gradients(vae, guide, x, seed):
     for m in range(components):
         own = [*encoders[m].parameters(), *heads[m].parameters()]
         density, z = q(m, False)
-        elbo = vae.log_joint(x, z) - density.log_prob(z)
+        elbo = log_joint(m, False) - density.log_prob(z)
         if m and isinstance(guide, pv.guides.BoostedMixture):
             before = log_mixture(z, m - 1, epsilons())
-            elbo = vae.log_joint(x, z) - before - guide.entropy * density.log_prob(z)
+            elbo = log_joint(m, False) - before - guide.entropy * density.log_prob(z)
         elif m:
             divergence = density.log_prob(z) - log_mixture(z, m - 1, epsilons())
             elbo = elbo + divergence.clamp_max(guide.bound)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import pyro.distributions as dist
 import torch
 from torch import Tensor
+from torch.distributions import kl_divergence
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.guides import Mixture, RecursiveMixture
@@ -19,7 +21,7 @@ class Draws(NamedTuple):
     """One draw z_m of every component and its densities: first dimension the draw, batch next."""
 
     gates: Tensor  # logits of ε, (B, M - 1)
-    log_prior: Tensor  # log p(z_m), (M, B)
+    log_prior: Tensor  # log p(z_m), or its mean under q_m, (M, B)
     log_likelihood: Tensor  # log p(x | z_m), (M, B)
     log_components: Tensor  # log q_j(z_m | x), (M, B, M)
 
@@ -55,7 +57,7 @@ class MixtureELBO(Loss):
         vae, mixture = self._checked(model, guide)
         locs, scales, gates = mixture.parts(x)
         z = (locs + scales * torch.randn_like(locs)).movedim(-2, 0)
-        log_prior, log_likelihood = _log_densities(vae, x, z)
+        log_prior, log_likelihood = _log_densities(vae, x, locs, scales, z)
         log_components = NormalMixture(recursive_log_weights(gates), locs, scales).component_log_prob(z)
         terms = _terms(Draws(gates, log_prior, log_likelihood, log_components))
         return terms["reconstruction"] - terms["kl"], terms
@@ -102,9 +104,11 @@ class RecursiveMixtureELBO(MixtureELBO):
         log_alpha = recursive_log_weights(gates).detach()
         weights = log_alpha.movedim(-1, 0).exp().clamp_min(1e-20)
 
-        # One pass for two groups: densities weighted by α give the model its gradient; z is scaled by 1 / α on the
-        # way back, so that every component gets the gradient of its own log p(x, z), weighted by 1.
-        log_prior, log_likelihood = _log_densities(vae, x, _ScaleGradient.apply(z, 1 / weights.unsqueeze(-1)))
+        # One pass for two groups: densities weighted by α give the model its gradient; what comes from a component is
+        # scaled by 1 / α on the way back, so that it gets the gradient of its own log p(x, z), weighted by 1.
+        scale = 1 / weights.unsqueeze(-1)
+        own = (_ScaleGradient.apply(each, scale.movedim(0, -2)) for each in (locs, scales))
+        log_prior, log_likelihood = _log_densities(vae, x, *own, _ScaleGradient.apply(z, scale))
         held = NormalMixture(log_alpha, locs.detach(), scales.detach())
         log_components = held.component_log_prob(z)  # moves with the draws alone
         log_own = torch.stack([_own(locs, scales, z, m) for m in range(mixture.components)])
@@ -135,9 +139,18 @@ class _ScaleGradient(torch.autograd.Function):
         return grad * ctx.saved_tensors[0], None
 
 
-def _log_densities(model: VAE, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Log p(z) and log p(x | z) of draws ``(M, B, Z)``, each ``(M, B)``."""
-    return model.prior().log_prob(z), model.likelihood(model.decoder(z)).log_prob(x)
+def _log_densities(model: VAE, x: Tensor, locs: Tensor, scales: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Log p(z) and log p(x | z) of draws ``(M, B, Z)``, each ``(M, B)``.
+
+    The first is E_qₘ[log p(z)] where it has a closed form, which has no noise: -KL(qₘ ‖ p) - H(qₘ).
+    """
+    prior = model.prior()
+    log_likelihood = model.likelihood(model.decoder(z)).log_prob(x)
+    q = dist.Normal(locs.movedim(-2, 0), scales.movedim(-2, 0)).to_event(1)
+    try:
+        return -kl_divergence(q, prior) - q.entropy(), log_likelihood
+    except NotImplementedError:
+        return prior.log_prob(z), log_likelihood
 
 
 def _own(locs: Tensor, scales: Tensor, z: Tensor, m: int) -> Tensor:
