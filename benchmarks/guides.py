@@ -23,9 +23,10 @@ GUIDES = (
     "inverse-autoregressive-flow,mixture,boosted-mixture,recursive-mixture"
 )
 ORDERS = ",".join(f"recursive-mixture(components={components})" for components in (1, 2, 3, 5))
+MNIST = f"--guides {GUIDES},{ORDERS} --data mnist --train-size 10000 --test-size 2000 --epochs 20"
 SETS = {
-    "mnist-gaussian": f"--guides {GUIDES},{ORDERS} --data mnist --train-size 10000 --test-size 2000 --likelihood gaussian --epochs 20",
-    "mnist-bernoulli": f"--guides {GUIDES},{ORDERS} --data mnist --train-size 10000 --test-size 2000 --likelihood bernoulli --epochs 20",
+    "mnist-gaussian": f"{MNIST} --likelihood gaussian",
+    "mnist-bernoulli": f"{MNIST} --likelihood bernoulli",
     "fashion-mnist-gaussian": f"--guides {GUIDES} --data fashion-mnist --train-size 5000 --test-size 2000 --epochs 30",
     "omniglot-small-bernoulli": f"--guides {GUIDES} --data DATA/omniglot-small.npz --likelihood bernoulli --epochs 30",
 }
@@ -53,17 +54,8 @@ def _compare(name: str, data: Path, work: Path) -> None:
     out = work / name
     command = [sys.executable, "-m", "pyro_vaes", "compare", "--data-root", str(data)]
     command += [word.replace("DATA", str(data)) for word in SETS[name].split()]
-    command += [
-        "--num-samples",
-        "500",
-        "--diagnose",
-        "0",
-        "--device",
-        "cpu",
-        "--out",
-        str(out),
-        *(["--resume"] if out.exists() else []),
-    ]
+    command += ["--num-samples", "500", "--diagnose", "0", "--device", "cpu"]
+    command += ["--out", str(out), *(["--resume"] if out.exists() else [])]
     with (work / f"{name}.log").open("a") as log:
         subprocess.run(command, check=True, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
