@@ -23,10 +23,10 @@ GUIDES = (
     "inverse-autoregressive-flow,mixture,boosted-mixture,recursive-mixture"
 )
 ORDERS = ",".join(f"recursive-mixture(components={components})" for components in (1, 2, 3, 5))
-MNIST = f"--guides {GUIDES},{ORDERS} --data mnist --train-size 10000 --test-size 2000 --epochs 20"
+MNIST = "--data mnist --train-size 10000 --test-size 2000 --epochs 20"
 SETS = {
-    "mnist-gaussian": f"{MNIST} --likelihood gaussian",
-    "mnist-bernoulli": f"{MNIST} --likelihood bernoulli",
+    "mnist-gaussian": f"--guides {GUIDES},{ORDERS} {MNIST} --likelihood gaussian",
+    "mnist-bernoulli": f"--guides {GUIDES} {MNIST} --likelihood bernoulli",
     "fashion-mnist-gaussian": f"--guides {GUIDES} --data fashion-mnist --train-size 5000 --test-size 2000 --epochs 30",
     "omniglot-small-bernoulli": f"--guides {GUIDES} --data DATA/omniglot-small.npz --likelihood bernoulli --epochs 30",
 }

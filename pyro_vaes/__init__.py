@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pyro_vaes import data, evaluate, guides, likelihoods, losses, networks, plots, priors, recipes, testing
+    from pyro_vaes import data, evaluate, guides, likelihoods, losses, models, networks, plots, priors, recipes, testing
     from pyro_vaes.errors import InputError
     from pyro_vaes.training import Run, fit
     from pyro_vaes.vae import VAE, Guide
@@ -29,6 +29,7 @@ __all__ = [
     "guides",
     "likelihoods",
     "losses",
+    "models",
     "networks",
     "plots",
     "priors",

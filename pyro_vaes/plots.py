@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -272,3 +272,107 @@ def _levels(mass: Tensor) -> list[float]:
     total = ordered.cumsum(0)
     outer, inner = (float(ordered[int((total < share).sum().clamp_max(len(mass) - 1))]) for share in (0.95, 0.5))
     return [outer, max(inner, outer * (1 + 1e-6) + 1e-300)]
+
+
+@torch.no_grad()
+def traversals(
+    decode: Callable[..., Tensor], fixed: Sequence[Tensor], draws: Sequence[Tensor], points: int = 8
+) -> Figure:
+    """A panel a level: the pictures of a model while that level moves and the others stay fixed.
+
+    A level moves over the quantiles of its draws, (i + 1/2) / ``points``, along two of its dimensions, the first from
+    left to right and the second from bottom to top: the two that change the picture most, by its mean square, from
+    their first to their last quantile.
+
+    Args:
+        decode: the model's ``decode``, of as many latents as there are levels.
+        fixed: each level's value while another moves, the lowest level first.
+        draws: what each level moves through: draws of its prior, or codes of data.
+        points: pictures a side.
+
+    Shapes:
+        ``fixed[l] (Z_l,)``, ``draws[l] (N, Z_l)``.
+
+    Raises:
+        InputError: where the two differ in number or size, or the model's data are no images.
+
+    References:
+        Learning Hierarchical Features from Deep Generative Models (Zhao, Song, Ermon, 2017), figures 5 and 6.
+    """
+    sizes = [[each.shape[-1] for each in latents] for latents in (fixed, draws)]
+    if sizes[0] != sizes[1]:
+        raise InputError(f"levels have the sizes {sizes[0]} in fixed and {sizes[1]} in draws: give both for each level")
+    figure = Figure(figsize=(3 * len(fixed), 3.2), layout="constrained")
+    names = [f"z{level}" for level in range(1, len(fixed) + 1)] if len(fixed) > 1 else ["z"]
+    for level, (axes, name) in enumerate(zip(figure.subplots(1, len(fixed), squeeze=False).flat, names, strict=True)):
+        shares = (torch.arange(points, dtype=draws[level].dtype, device=draws[level].device) + 0.5) / points
+        _draw_traversal(axes, decode, fixed, level, draws[level].quantile(shares, 0))
+        axes.set_title(name)
+    return figure
+
+
+def _draw_traversal(
+    axes: Axes, decode: Callable[..., Tensor], fixed: Sequence[Tensor], level: int, quantiles: Tensor
+) -> None:
+    """One level's grid, along two dimensions at most of its quantiles ``(points, Z_l)``."""
+
+    def pictures(moved: Tensor) -> Tensor:
+        return decode(*(moved if i == level else z.expand(len(moved), -1) for i, z in enumerate(fixed)))
+
+    own = torch.eye(quantiles.shape[1], dtype=torch.bool, device=quantiles.device)
+    low, high = (pictures(torch.where(own, end, fixed[level])) for end in (quantiles[0], quantiles[-1]))
+    change = (high - low).flatten(1).square().mean(1)
+    dimensions = change.topk(min(2, len(change))).indices.sort().values
+    across, *up = quantiles[:, dimensions].unbind(-1)
+    grid = torch.cartesian_prod(up[0].flip(0), across).flip(-1) if up else across.unsqueeze(-1)
+    moved = fixed[level].repeat(len(grid), 1)
+    moved[:, dimensions] = grid
+    axes.imshow(_tiled(pictures(moved), len(across)), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    for dimension, label in zip(dimensions.tolist(), ("xlabel", "ylabel"), strict=False):
+        axes.set(**{label: f"dimension {dimension}"})
+
+
+@torch.no_grad()
+def clusters(
+    decode: Callable[..., Tensor],
+    latents: Sequence[Tensor],
+    level: int,
+    draws: Sequence[Tensor],
+    names: Sequence[str] = (),
+) -> Figure:
+    """A row a cluster of one level: its samples, with the other levels alike within each column.
+
+    A row shows what its cluster stands for, a column what the other levels do. Of a level with the prior
+    ``GaussianMixture``, ``prior().component_distribution.sample((n,)).movedim(1, 0)`` gives the draws.
+
+    Args:
+        decode: the model's ``decode``, of as many latents as there are levels.
+        latents: N draws of every level, the lowest first; those of ``level`` itself are not used.
+        level: place in ``latents`` of the level that is clustered, 0 the lowest.
+        draws: N draws of this level for each cluster.
+        names: a name a row; the clusters' numbers if left out.
+
+    Shapes:
+        ``latents[l] (N, Z_l)``, ``draws (K, N, Z_level)``.
+
+    Raises:
+        InputError: where there is no such level, or the model's data are no images.
+    """
+    if not 0 <= level < len(latents):
+        raise InputError(f"level is {level}: expected 0 to {len(latents) - 1}, the levels that latents holds")
+    rows = [decode(*latents[:level], each, *latents[level + 1 :]) for each in draws]
+    columns, height = len(rows[0]), rows[0].shape[-2]
+    figure = Figure(figsize=(0.5 * columns + 0.8, 0.5 * len(rows) + 0.3), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(_tiled(torch.cat(rows), columns), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_xticks([])
+    labels = names or [str(row) for row in range(len(rows))]
+    axes.set_yticks([(row + 0.5) * height - 0.5 for row in range(len(rows))], labels)
+    return figure
+
+
+def _tiled(images: Tensor, columns: int) -> Tensor:
+    """Images side by side as one picture, row after row."""
+    pictures = torch.stack(as_pictures(images)).unflatten(0, (-1, columns))  # (rows, columns, H, W) or (..., 3)
+    return pictures.transpose(1, 2).flatten(2, 3).flatten(0, 1)

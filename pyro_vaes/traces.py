@@ -11,6 +11,7 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
+from pyro.distributions import TorchDistribution
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine import Trace
 from torch import Tensor, nn
@@ -20,7 +21,12 @@ from pyro_vaes.vae import unannounced
 
 
 def paired_traces(
-    model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, *args: Any, num_particles: int = 1
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    x: Tensor,
+    *args: Any,
+    num_particles: int = 1,
+    enumerate_discrete: bool = False,
 ) -> tuple[Trace, Trace]:
     """Trace of the guide at x, and of the model with the guide's latents.
 
@@ -30,32 +36,39 @@ def paired_traces(
         x: the batch, ``(B, *event_shape)``.
         *args: whatever else both take.
         num_particles: number S of draws, in a plate of their own; 1 adds no dimension.
+        enumerate_discrete: whether the guide's sites with ``infer={"enumerate": "parallel"}`` take all their values,
+            each in a dimension of its own left of the plates, instead of a drawn one.
 
     Returns:
-        The model's and the guide's trace, log-densities computed, of shape ``(B,)`` or ``(S, B)`` a site.
+        The model's and the guide's trace, log-densities computed, of shape ``(B,)`` or ``(S, B)`` a site, with the
+        enumerated dimensions on their left.
 
     Raises:
         InputError: where a site does not lie inside the data plate, has dimensions that belong to its event, or
             one of the two lacks a latent.
     """
+    sizes = (num_particles, len(x)) if num_particles > 1 else (len(x),)
+    drawn = poutine.enum(guide, first_available_dim=-1 - len(sizes)) if enumerate_discrete else guide
     with _particles(num_particles):
-        guide_trace = poutine.trace(guide).get_trace(x, *args)
+        guide_trace = poutine.trace(drawn).get_trace(x, *args)
         model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(x, *args)
-    for trace, owner in ((guide_trace, "guide"), (model_trace, "model")):
-        for name, site in sample_sites(trace).items():
+    given, wanted = sample_sites(guide_trace), sample_sites(model_trace)
+    for sites, owner in ((given, "guide"), (wanted, "model")):
+        for name, site in sites.items():
             frames = [frame for frame in site["cond_indep_stack"] if frame.dim == -1]
             if not frames or frames[0].size != len(x):
                 raise InputError(
                     f"the {owner}'s site {name!r} does not lie inside a plate over the {len(x)} data: "
                     'put it inside `with pyro.plate("data", len(x))`, with images declared by .to_event(3)'
                 )
-    _check_latents(sample_sites(model_trace), sample_sites(guide_trace))
+    _check_latents(wanted, given)
     model_trace.compute_log_prob()
     guide_trace.compute_log_prob()
-    sizes = (num_particles, len(x)) if num_particles > 1 else (len(x),)
-    for trace, owner in ((guide_trace, "guide"), (model_trace, "model")):
-        for name, site in sample_sites(trace).items():
-            if (shape := tuple(site["log_prob"].shape)) != sizes:
+    given, wanted = sample_sites(guide_trace), sample_sites(model_trace)
+    values = _enumerated_shape(given, len(sizes))
+    for sites, owner in ((given, "guide"), (wanted, "model")):
+        for name, site in sites.items():
+            if not _fits(shape := tuple(site["log_prob"].shape), values, sizes):
                 raise InputError(
                     f"the {owner}'s site {name!r} has log-densities of shape {shape}, expected {sizes}: declare the "
                     "dimensions of one datum to be its event, images by .to_event(3), vectors by .to_event(1)"
@@ -66,8 +79,8 @@ def paired_traces(
 def held_log_q(guide: Callable[..., Any], x: Tensor, *args: Any, guide_trace: Trace) -> Tensor:
     """Log q(z | x) at a trace's draws, whose gradient flows through the draws alone.
 
-    The guide is run once more with its parameters held, which serves every guide, also where its distribution has
-    networks inside or follows the model's parameters.
+    The guide is run once more at those draws with its parameters held, which serves every guide, also where its
+    distribution has networks inside, follows the model's parameters, or, of a latent, depends on the ones before.
 
     Args:
         guide: the guide.
@@ -76,16 +89,18 @@ def held_log_q(guide: Callable[..., Any], x: Tensor, *args: Any, guide_trace: Tr
         guide_trace: its trace at x from :func:`paired_traces`.
 
     Returns:
-        Log-densities in nats, ``(B,)`` or ``(S, B)``.
+        Log-densities in nats, ``(B,)`` or ``(S, B)``, with the enumerated dimensions on their left.
     """
     sites = sample_sites(guide_trace)
-    parameters = [p for p in guide.parameters() if p.requires_grad] if isinstance(guide, nn.Module) else []
-    draws = next(iter(sites.values()))["log_prob"]
+    modules = [module for module in (guide, getattr(guide, "vae", None)) if isinstance(module, nn.Module)]
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+    particles = [frame.size for frame in next(iter(sites.values()))["cond_indep_stack"] if frame.name == "particles"]
+    several = len(sites) > 1  # where the distribution of one latent may move with the draw of another
     try:
         for parameter in parameters:
             parameter.requires_grad_(False)
-        with torch.no_grad(), unannounced(), _particles(len(draws) if draws.dim() > 1 else 1):
-            held = sample_sites(poutine.trace(guide).get_trace(x, *args))
+        with torch.set_grad_enabled(several), unannounced(), _particles(*particles or [1]):
+            held = sample_sites(poutine.trace(poutine.replay(guide, trace=guide_trace)).get_trace(x, *args))
         return total(
             scale_and_mask(held[name]["fn"].log_prob(site["value"]), site["scale"], site["mask"])
             for name, site in sites.items()
@@ -98,6 +113,47 @@ def held_log_q(guide: Callable[..., Any], x: Tensor, *args: Any, guide_trace: Tr
 def _particles(number: int) -> Any:
     """The plate of several draws a datum, left of the data's."""
     return pyro.plate("particles", number, dim=-2) if number > 1 else contextlib.nullcontext()
+
+
+def expectation(latents: dict[str, dict[str, Any]], num_particles: int) -> Callable[[Tensor], Tensor]:
+    """E_q of a site's values, ``(B,)``: the sum over enumerated latents, weighed by q, and the mean over the draws.
+
+    Args:
+        latents: the guide's sites from :func:`paired_traces`.
+        num_particles: number S of draws in them.
+
+    Returns:
+        A function of values ``(B,)`` or ``(S, B)`` with enumerated dimensions on their left. Dimensions that a value
+        does not have, such as the draws in a closed form, leave it as it is.
+    """
+    plates = 2 if num_particles > 1 else 1
+    enumerated = [site["unscaled_log_prob"] for site in latents.values() if is_enumerated(site)]
+    weights = total(enumerated).exp() if enumerated else None
+
+    def expected(value: Tensor) -> Tensor:
+        if weights is not None and value.dim() > plates:
+            value = (weights * value).flatten(0, -1 - plates).sum(0)
+        return value.mean(0) if value.dim() > 1 else value
+
+    return expected
+
+
+def is_enumerated(site: dict[str, Any]) -> bool:
+    """Whether a site holds all values of a discrete variable instead of a draw."""
+    return site["infer"].get("_enumerate_dim") is not None
+
+
+def check_reparameterised(name: str, q: TorchDistribution) -> None:
+    """Refuse a guide's site through whose draws no gradient runs.
+
+    Raises:
+        InputError: names the site, and what to do.
+    """
+    if not q.has_rsample:
+        raise InputError(
+            f"the guide's site {name!r} samples {type(q).__name__}, which has no reparameterised sampler, so that "
+            "its gradient here would be wrong: give it one, or train with pyro.infer.Trace_ELBO"
+        )
 
 
 def sample_sites(trace: Trace) -> dict[str, dict[str, Any]]:
@@ -127,3 +183,21 @@ def _check_latents(model: dict[str, dict[str, Any]], guide: dict[str, dict[str, 
             f"the model's latents are {sorted(wanted)}, but the guide samples {sorted(given)}: "
             "name every latent site the same in both"
         )
+
+
+def _enumerated_shape(latents: dict[str, dict[str, Any]], plates: int) -> tuple[int, ...]:
+    """Numbers of values of the enumerated latents, in the dimensions left of the plates."""
+    enumerated = [site["log_prob"].shape for site in latents.values() if is_enumerated(site)]
+    return tuple(torch.broadcast_shapes(*(shape[:-plates] for shape in enumerated)))
+
+
+def _fits(shape: tuple[int, ...], values: tuple[int, ...], sizes: tuple[int, ...]) -> bool:
+    """Whether a site's log-densities lie in the plates, with nothing but enumerated dimensions left of them.
+
+    Pyro leaves plates out where all values are listed and the plate does not change them.
+    """
+    if len(shape) <= len(sizes):
+        return shape == sizes
+    full = values + sizes
+    pairs = zip(reversed(shape), reversed(full), strict=False)
+    return len(shape) <= len(full) and all(size in (1, most) for size, most in pairs)

@@ -1,8 +1,9 @@
 """Data: loading, splitting, and turning pixels into what a model sees."""
 
+from pyro_vaes.data.coloured import FACTORS, coloured
 from pyro_vaes.data.dataset import Data
 from pyro_vaes.data.load import load
 from pyro_vaes.data.sources import datasets
 from pyro_vaes.data.split import Preparation, Split
 
-__all__ = ["Data", "Preparation", "Split", "datasets", "load"]
+__all__ = ["FACTORS", "Data", "Preparation", "Split", "coloured", "datasets", "load"]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pyro_vaes.data.coloured import FACTORS, coloured
 from pyro_vaes.errors import InputError
 
 CACHE = Path("~/.cache/pyro_vaes")
@@ -19,12 +20,16 @@ KEYS = ("x_train", "y_train", "x_valid", "y_valid", "x_test", "y_test")
 #: The data sets that `load` knows by name, with a line on each.
 datasets: dict[str, str] = {
     "digits": "1,437 / 360 handwritten digits, 8x8 with 17 grey levels; embedded, nothing to download",
+    "coloured-digits": "the embedded digits in colour, 8x8; y holds digit, ink, background and thickness",
     "mnist": "60,000 / 10,000 handwritten digits, 28x28",
+    "coloured-mnist": "mnist in colour, 28x28; y holds digit, ink, background and thickness",
     "fashion-mnist": "60,000 / 10,000 articles of clothing, 28x28",
     "omniglot": "19,280 / 13,180 handwritten characters of 50 alphabets, 28x28; none is in both",
     "svhn": "73,257 / 26,032 house-number digits, 32x32 in colour",
     "cifar10": "50,000 / 10,000 photographs of ten classes, 32x32 in colour",
 }
+
+COLOURED = {"coloured-digits": "digits", "coloured-mnist": "mnist"}
 
 # torchvision's class, the folder under the root that it reads, the argument that says which half
 TORCHVISION: dict[str, tuple[str, str, tuple[dict[str, Any], dict[str, Any]]]] = {
@@ -47,6 +52,8 @@ class Source:
 
 def read_named(name: str, root: Path | None) -> Source:
     """One of `datasets`; ``root`` is the folder of torchvision's files, None for the cache."""
+    if name in COLOURED:
+        return _coloured(read_named(COLOURED[name], root))
     return _digits() if name == "digits" else _torchvision(name, root)
 
 
@@ -84,6 +91,15 @@ def _digits() -> Source:
     test = np.zeros(len(y), dtype=bool)
     test[np.argsort(y, kind="stable")[::5]] = True  # every fifth image of each class, whatever the seed
     return Source({"x_train": x[~test], "y_train": y[~test], "x_test": x[test], "y_test": y[test]}, levels=17)
+
+
+def _coloured(grey: Source) -> Source:
+    """A set of digits in colour; the colours do not depend on any seed, so that the test split is always the same."""
+    arrays = {}
+    for seed, part in enumerate(("train", "test")):
+        x = np.rint(grey.arrays[f"x_{part}"] * (255 / (grey.levels - 1))).astype(np.uint8)
+        arrays[f"x_{part}"], arrays[f"y_{part}"] = coloured(x, grey.arrays[f"y_{part}"], seed)
+    return Source(arrays, note=f"y holds {', '.join(FACTORS)}")
 
 
 def _torchvision(name: str, root: Path | None) -> Source:

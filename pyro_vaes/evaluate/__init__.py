@@ -12,6 +12,7 @@ from pyro_vaes.evaluate.clustering import Clustering, clustering
 from pyro_vaes.evaluate.cost import inference_ms
 from pyro_vaes.evaluate.gaps import InferenceGaps, inference_gaps
 from pyro_vaes.evaluate.latents import active_units, posterior_mean
+from pyro_vaes.evaluate.levels import LevelFactor, Levels, levels
 from pyro_vaes.evaluate.log_likelihood import LogLikelihood, log_likelihood
 from pyro_vaes.evaluate.log_weights import log_weights
 from pyro_vaes.evaluate.mutual_information import MutualInformation, mutual_information
@@ -31,6 +32,8 @@ __all__ = [
     "Calibration",
     "Clustering",
     "InferenceGaps",
+    "LevelFactor",
+    "Levels",
     "LogLikelihood",
     "MutualInformation",
     "ReferenceComparison",
@@ -45,6 +48,7 @@ __all__ = [
     "compare_with_reference",
     "inference_gaps",
     "inference_ms",
+    "levels",
     "log_likelihood",
     "log_weights",
     "mutual_information",

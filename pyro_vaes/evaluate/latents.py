@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pyro.distributions as dist
 import torch
 from torch import Tensor
 
@@ -47,7 +48,11 @@ def posterior_mean(guide: Guide, x: Tensor, num_samples: int = 50) -> Tensor:
         >>> posterior_mean(pv.guides.InverseAutoregressiveFlow(vae, encoder), x).shape
         torch.Size([4, 2])
     """
-    q = guide.posterior(x)
+    return mean(guide.posterior(x), num_samples)
+
+
+def mean(q: dist.TorchDistribution, num_samples: int = 50) -> Tensor:
+    """E_q[z], in closed form where there is one, else the mean of draws."""
     try:
         return q.mean
     except NotImplementedError:

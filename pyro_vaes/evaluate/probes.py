@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from pyro_vaes.evaluate.clustering import majority_accuracy
 from pyro_vaes.evaluate.latents import active_units, posterior_mean
 from pyro_vaes.evaluate.mutual_information import MutualInformation, mutual_information
 from pyro_vaes.vae import VAE, Guide
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 RUNS = 5  # seeds of k-means, and random subsets of the labels
 CLUSTERS = (10, 20, 30)
@@ -118,33 +121,37 @@ def representation(
     """
     if not hasattr(guide, "posterior"):
         raise InputError(f"{type(guide).__name__} has no posterior(x), which the codes are the mean of")
-    y_train, y_test = (_labels(split, name, column) for split, name in ((data.train, "train"), (data.test, "test")))
+    y_train, y_test = (labels(split, name, column) for split, name in ((data.train, "train"), (data.test, "test")))
     if len(np.unique(y_train)) < 2:
         raise InputError(f"all training data have the label {y_train[0]}: probes need at least two labels")
     like = next(guide.parameters())
-    x = _thresholded(data.test).to(like)
+    x = thresholded(data.test).to(like)
     devices = [like.device] if like.is_cuda else []
     with torch.random.fork_rng(devices), torch.no_grad():
         torch.manual_seed(seed)
         drawn = torch.randperm(len(x))[:MOST_INFORMATION].to(x.device)
         information = mutual_information(model, guide, x[drawn], progress)
-        train = _Codes(_codes(guide, _thresholded(data.train)), y_train)
+        train = _Codes(_codes(guide, thresholded(data.train)), y_train)
         test = _Codes(_codes(guide, x), y_test)
         units = active_units(guide, x)
     return Representation(units, information, tuple(_probe(train, test, seed, progress)))
 
 
-def _labels(split: Split, name: str, column: int) -> np.ndarray:
+def labels(split: Split, name: str, column: int) -> np.ndarray:
+    """One column of a split's labels, ``(N,)``.
+
+    Raises:
+        InputError: where there is none.
+    """
     if split.y is None:
         raise InputError(f"the {name} split has no labels, which the probes need: give y_{name}")
-    labels = split.y.cpu().numpy()
-    labels = labels if labels.ndim > 1 else labels[:, None]
-    if not 0 <= column < labels.shape[1]:
-        raise InputError(f"column is {column}: expected 0 to {labels.shape[1] - 1}, the columns of y_{name}")
-    return labels[:, column]
+    columns = split.y.cpu().numpy().reshape(len(split), -1)
+    if not 0 <= column < columns.shape[1]:
+        raise InputError(f"column is {column}: expected 0 to {columns.shape[1] - 1}, the columns of y_{name}")
+    return columns[:, column]
 
 
-def _thresholded(split: Split) -> Tensor:
+def thresholded(split: Split) -> Tensor:
     """The images of a split without the noise of dynamic binarisation."""
     if split.preparation.binarize == "dynamic":
         split = replace(split, preparation=replace(split.preparation, binarize="threshold"))
@@ -197,10 +204,15 @@ def _nearest_neighbours(train: _Codes, test: _Codes, seed: int) -> float:
 
 
 def _linear(train: _Codes, test: _Codes, seed: int) -> float:
+    if len(np.unique(train.y)) == 1:  # which a small subset of rare labels can be
+        return float(np.mean(test.y == train.y[0]))
+    return float(linear_probe(*train).score(*test))
+
+
+def linear_probe(codes: np.ndarray, labels: np.ndarray) -> Pipeline:
+    """Logistic regression on standardised codes, fitted to codes ``(N, Z)`` and labels ``(N,)``."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    if len(np.unique(train.y)) == 1:  # which a small subset of rare labels can be
-        return float(np.mean(test.y == train.y[0]))
-    return float(make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(*train).score(*test))
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(codes, labels)

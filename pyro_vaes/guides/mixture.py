@@ -15,6 +15,7 @@ from pyro_vaes.mixtures import NormalMixture
 from pyro_vaes.vae import VAE, Guide
 
 PERTURBATION = 0.1  # of a parameter's spread: components that start equal would stay equal
+GATE_RATE = 0.03  # of a gate's output: were it 1, the component ahead would take all weight, and with it the model
 
 
 class Mixture(Guide):
@@ -57,10 +58,7 @@ class Mixture(Guide):
         _check_memory(components, self)
         self.encoders = nn.ModuleList(_perturbed(self.encoder) for _ in range(components - 1))
         self.heads = nn.ModuleList(_perturbed(self.head) for _ in range(components - 1))
-        gates = [nn.Linear(self.head.in_features, 1) for _ in range(components - 1)]
-        for index, gate in enumerate(gates, start=1):
-            nn.init.zeros_(gate.weight)
-            nn.init.constant_(gate.bias, -math.log(index))
+        gates = (_Gate(self.head.in_features, index) for index in range(1, components))
         self.gates = nn.ModuleList(gates).to(self.head.weight)
 
     def posterior(self, x: Tensor) -> NormalMixture:
@@ -84,6 +82,19 @@ class Mixture(Guide):
         gates = [gate(each.detach()) for gate, each in zip(self.gates, features[1:], strict=True)]
         empty = locs[..., 0, :0]
         return locs, positive(raw_scales), torch.cat(gates, -1) if gates else empty
+
+
+class _Gate(nn.Linear):
+    """Logit of ε of component m, at the start that of 1 / (m + 1), so that all weights are equal."""
+
+    def __init__(self, in_features: int, index: int) -> None:
+        super().__init__(in_features, 1)
+        self.start = -math.log(index)
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.start + GATE_RATE * super().forward(features)
 
 
 def recursive_log_weights(gates: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from pyro_vaes.likelihoods.base import Likelihood
 from pyro_vaes.likelihoods.bernoulli import Bernoulli
 from pyro_vaes.likelihoods.discretized_logistic import DiscretizedLogistic
 from pyro_vaes.likelihoods.gaussian import Gaussian
+from pyro_vaes.likelihoods.pixelcnn import PixelCNN, PixelCNNPP
 from pyro_vaes.likelihoods.poisson import Poisson
 
-__all__ = ["Bernoulli", "DiscretizedLogistic", "Gaussian", "Likelihood", "Poisson"]
+__all__ = ["Bernoulli", "DiscretizedLogistic", "Gaussian", "Likelihood", "PixelCNN", "PixelCNNPP", "Poisson"]

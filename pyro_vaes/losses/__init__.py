@@ -1,11 +1,27 @@
 """Objectives, one file each, usable in stock ``pyro.infer.SVI`` and in ``fit``."""
 
 from pyro_vaes.losses.base import Loss
-from pyro_vaes.losses.elbo import ELBO, Warmup
+from pyro_vaes.losses.elbo import ELBO, ExponentialWarmup, Warmup
+from pyro_vaes.losses.free_bits import FreeBits, SoftFreeBits
 from pyro_vaes.losses.iwae import IWAE
 from pyro_vaes.losses.mixture_elbo import MixtureELBO, RecursiveMixtureELBO
+from pyro_vaes.losses.mutual_posterior_divergence import MutualPosteriorDivergence
+from pyro_vaes.losses.progressive import ProgressiveELBO
 
-__all__ = ["ELBO", "IWAE", "Loss", "MixtureELBO", "RecursiveMixtureELBO", "Warmup", "default_loss"]
+__all__ = [
+    "ELBO",
+    "IWAE",
+    "ExponentialWarmup",
+    "FreeBits",
+    "Loss",
+    "MixtureELBO",
+    "MutualPosteriorDivergence",
+    "ProgressiveELBO",
+    "RecursiveMixtureELBO",
+    "SoftFreeBits",
+    "Warmup",
+    "default_loss",
+]
 
 
 def default_loss(guide: object) -> Loss:

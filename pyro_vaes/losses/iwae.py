@@ -11,7 +11,7 @@ from pyro.poutine import Trace
 from torch import Tensor
 
 from pyro_vaes.losses.base import Loss, Pair, Terms
-from pyro_vaes.traces import held_log_q, paired_traces, sample_sites, total
+from pyro_vaes.traces import check_reparameterised, held_log_q, paired_traces, sample_sites, total
 
 
 class IWAE(Loss):
@@ -44,6 +44,8 @@ class IWAE(Loss):
     def objective(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> tuple[Tensor, Terms]:
         """The bound."""
         model_trace, guide_trace = paired_traces(model, guide, x, *args, num_particles=self.num_particles)
+        for name, site in sample_sites(guide_trace).items():
+            check_reparameterised(name, site["fn"])
         sites, shape = sample_sites(model_trace), (self.num_particles, len(x))
         reconstruction = total(site["log_prob"] for site in sites.values() if site["is_observed"]).reshape(shape)
         log_prior = total(site["log_prob"] for site in sites.values() if not site["is_observed"]).reshape(shape)

@@ -107,8 +107,8 @@ class RecursiveMixtureELBO(MixtureELBO):
         # One pass for two groups: densities weighted by α give the model its gradient; what comes from a component is
         # scaled by 1 / α on the way back, so that it gets the gradient of its own log p(x, z), weighted by 1.
         scale = 1 / weights.unsqueeze(-1)
-        own = (_ScaleGradient.apply(each, scale.movedim(0, -2)) for each in (locs, scales))
-        log_prior, log_likelihood = _log_densities(vae, x, *own, _ScaleGradient.apply(z, scale))
+        own_locs, own_scales = (_ScaleGradient.apply(each, scale.movedim(0, -2)) for each in (locs, scales))
+        log_prior, log_likelihood = _log_densities(vae, x, own_locs, own_scales, _ScaleGradient.apply(z, scale))
         held = NormalMixture(log_alpha, locs.detach(), scales.detach())
         log_components = held.component_log_prob(z)  # moves with the draws alone
         log_own = torch.stack([_own(locs, scales, z, m) for m in range(mixture.components)])

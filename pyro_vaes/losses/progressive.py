@@ -1,0 +1,73 @@
+"""The evidence lower bound of a ladder whose levels enter one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vaes.errors import InputError, check_whole
+from pyro_vaes.losses.base import Pair, Terms
+from pyro_vaes.losses.elbo import ELBO
+from pyro_vaes.traces import total
+
+
+class ProgressiveELBO(ELBO):
+    """ELBO of a ladder whose levels fade in one after another, the highest first.
+
+    The highest level is there from the start. Each one below takes ``steps`` gradient steps, once the one above it has
+    come in full, to rise from 0 to 1: a factor of v_l(z_l) in the decoder and of the level's KL in the objective. The
+    terms that are reported carry no factor: they are the ELBO of the model as it is at this step, whose factors its
+    decoder keeps and saves with its weights.
+
+    Args:
+        steps: gradient steps that a level takes to fade in.
+        num_particles: number S of draws a datum.
+        beta: weight of the KL, as in :class:`ELBO`.
+
+    Raises:
+        InputError: for a model whose decoder has no ``presence``, such as a ``LadderMLPDecoder`` has.
+
+    References:
+        Progressive Learning and Disentanglement of Hierarchical Representations (Li, Gyawali, Wang, Murphy, 2020).
+
+    Example:
+        >>> loss = ProgressiveELBO(steps=4)
+        >>> for step in (0, 2, 6, 99):
+        ...     loss.step = step
+        ...     print(loss.presence(levels=3))
+        [0.0, 0.0, 1.0]
+        [0.0, 0.5, 1.0]
+        [0.5, 1.0, 1.0]
+        [1.0, 1.0, 1.0]
+    """
+
+    def __init__(self, steps: int, num_particles: int = 1, beta: float | Callable[[int], float] = 1.0) -> None:
+        check_whole("steps", steps)
+        super().__init__(num_particles, beta)
+        self.steps = steps
+
+    def presence(self, levels: int) -> list[float]:
+        """The factor of each level at this step, the lowest first."""
+        return [min(max(self.step / self.steps - above, 0.0), 1.0) for above in reversed(range(-1, levels - 1))]
+
+    def objective(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> tuple[Tensor, Terms]:
+        """Reconstruction - β Σ_l presence_l · kl_l."""
+        decoder: Any = getattr(model, "decoder", None)
+        if (before := getattr(decoder, "presence", None)) is None:
+            raise InputError(
+                f"{type(decoder).__name__} has no levels that fade in: take a decoder of pyro_vaes.networks.ladder, "
+                "or the loss ELBO"
+            )
+        presence = self.presence(len(before))
+        decoder.presence = torch.as_tensor(presence, dtype=before.dtype, device=before.device)
+        objective, terms = super().objective(model, guide, x, *args)
+        absent = [
+            (1 - share) * terms[f"kl_{site}{level}"]
+            for level, share in enumerate(presence, 1)
+            for site in "yz"
+            if share < 1 and f"kl_{site}{level}" in terms
+        ]
+        return (objective + self.kl_weight() * total(absent) if absent else objective), terms

@@ -1,0 +1,130 @@
+"""The ladder: independent latents that enter one network at different depths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import pyro
+import pyro.distributions as dist
+from torch import Tensor, nn
+
+from pyro_vaes.likelihoods import Likelihood
+from pyro_vaes.models.levels import LevelsGuide, LevelsModel, level_features
+from pyro_vaes.models.normal import normal
+from pyro_vaes.priors import Prior
+from pyro_vaes.traces import total
+from pyro_vaes.vae import Guide, announce
+
+
+class LadderVAE(LevelsModel):
+    """The model p(x, z) = p(z_1) ... p(z_L) p(x | decoder(z)), whose decoder takes z_l at depth l.
+
+    Low levels pass through little network and take simple features, high ones take abstract ones.
+
+    Args:
+        decoder: any module ``[z_1, ..., z_L] -> features``, the lowest level first, such as
+            :class:`~pyro_vaes.networks.ladder.LadderMLPDecoder`.
+        priors: p(z_l) of each level, the lowest first.
+        likelihood: p(x | features).
+
+    Raises:
+        InputError: where the decoder does not take the priors' latents.
+
+    References:
+        Learning Hierarchical Features from Deep Generative Models (Zhao, Song, Ermon, 2017), there "variational
+        ladder autoencoder".
+
+    Example:
+        >>> from pyro_vaes.likelihoods import Gaussian
+        >>> from pyro_vaes.networks.ladder import LadderMLPDecoder
+        >>> from pyro_vaes.priors import StandardNormal
+        >>> decoder = LadderMLPDecoder((2, 3), (1, 8, 8), hidden=((16,), (8,)))
+        >>> model = LadderVAE(decoder, [StandardNormal(2), StandardNormal(3)], Gaussian())
+        >>> model.sample(4).shape, model.decode(torch.zeros(5, 2), torch.zeros(5, 3)).shape
+        (torch.Size([4, 1, 8, 8]), torch.Size([5, 1, 8, 8]))
+    """
+
+    def __init__(self, decoder: nn.Module, priors: Sequence[Prior], likelihood: Likelihood) -> None:
+        super().__init__(decoder, likelihood, [prior.latent_dim for prior in priors])
+        self.priors = nn.ModuleList(priors)
+
+    def draw(self) -> list[Tensor]:
+        """Sites ``z1`` to ``zL``."""
+        return [pyro.sample(f"z{level}", prior()) for level, prior in enumerate(self.priors, 1)]
+
+    def features(self, *z: Tensor) -> Tensor:
+        """Decoder([z_1, ..., z_L])."""
+        return self.decoder(list(z))
+
+    def log_prior(self, *z: Tensor) -> Tensor:
+        """Σ_l log p(z_l)."""
+        return total(prior().log_prob(value) for prior, value in zip(self.priors, z, strict=True))
+
+
+class LadderGuide(LevelsGuide):
+    """Independent normal posteriors q(z_l | x) = N(μ_l(h_l), diag σ_l(h_l)²) of a ladder.
+
+    Args:
+        vae: the model.
+        encoder: any module ``x -> [h_1, ..., h_L]`` with their sizes in ``out_features``, such as
+            :class:`~pyro_vaes.networks.ladder.LadderMLPEncoder`.
+
+    Raises:
+        InputError: where the encoder has another number of levels.
+
+    Example:
+        >>> from pyro_vaes.likelihoods import Gaussian
+        >>> from pyro_vaes.networks.ladder import LadderMLPDecoder, LadderMLPEncoder
+        >>> from pyro_vaes.priors import StandardNormal
+        >>> decoder = LadderMLPDecoder((2, 3), (1, 8, 8), hidden=((16,), (8,)))
+        >>> model = LadderVAE(decoder, [StandardNormal(2), StandardNormal(3)], Gaussian())
+        >>> guide = LadderGuide(model, LadderMLPEncoder((1, 8, 8), hidden=((16,), (8,))))
+        >>> [q.event_shape for q in guide.posteriors(x)]
+        [torch.Size([2]), torch.Size([3])]
+    """
+
+    vae: LadderVAE
+
+    def __init__(self, vae: LadderVAE, encoder: nn.Module) -> None:
+        super().__init__(vae)
+        self.encoder = encoder
+        sizes = level_features(encoder, len(vae.latent_dims))
+        self.heads = nn.ModuleList(self._head(level, size) for level, size in enumerate(sizes))
+        for level, prior in enumerate(vae.priors):
+            cast(Prior, prior).attach(cast(Guide, _Level(self, level)))
+
+    def posteriors(self, x: Tensor) -> list[dist.TorchDistribution]:
+        """q(z_l | x) of each level, the lowest first: batch shape ``(..., B)``, event shape ``(Z_l,)``."""
+        return [self._posterior(head, h) for head, h in zip(self.heads, self.encoder(x), strict=True)]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """The Pyro guide: sites ``z1`` to ``zL`` in the plate ``data``; gives z_1 to z_L."""
+        announce(self)
+        features = self.encoder(x)
+        with pyro.plate("data", len(x)):
+            return [self._draw(level, *pair) for level, pair in enumerate(zip(self.heads, features, strict=True), 1)]
+
+    def _head(self, level: int, size: int) -> nn.Module:
+        return nn.Linear(size, 2 * self.vae.latent_dims[level])
+
+    def _posterior(self, head: nn.Module, features: Tensor) -> dist.TorchDistribution:
+        return normal(head(features))
+
+    def _draw(self, level: int, head: nn.Module, features: Tensor) -> Tensor:
+        return pyro.sample(f"z{level}", self._posterior(head, features))
+
+
+class _Level:
+    """One level of a guide, as priors that are made of a guide's posterior see it."""
+
+    def __init__(self, guide: LadderGuide, level: int) -> None:
+        self.guide, self.level = guide, level
+        self.vae = guide.vae
+
+    @property
+    def head(self) -> nn.Module:
+        return self.guide.heads[self.level]
+
+    def posterior(self, x: Tensor) -> dist.TorchDistribution:
+        return self.guide.posteriors(x)[self.level]

@@ -1,0 +1,100 @@
+"""The mixture model with explicit clusters."""
+
+from __future__ import annotations
+
+import pyro
+from torch import Tensor, nn
+
+from pyro_vaes.errors import InputError
+from pyro_vaes.likelihoods import Likelihood
+from pyro_vaes.mixtures import NormalMixture
+from pyro_vaes.models.clusters import ClusterPosterior, draw_clustered
+from pyro_vaes.models.levels import LevelsGuide
+from pyro_vaes.networks.shapes import out_features
+from pyro_vaes.priors import GaussianMixture
+from pyro_vaes.vae import VAE, announce
+
+
+class MixtureVAE(VAE):
+    """The model p(x, y, z) = p(y) p(z | y) p(x | decoder(z)) of data in clusters y.
+
+    It is the ``VAE`` whose prior is a Gaussian mixture, with the component as a site ``y`` of its own. ``log_joint``
+    is that of x and z, y summed out.
+
+    Args:
+        decoder: any module ``z (..., Z) -> features (..., *features_shape)``.
+        prior: p(y) and p(z | y), a component a cluster.
+        likelihood: p(x | features).
+
+    Raises:
+        InputError: for a prior without components, or where the decoder does not take its latents.
+
+    References:
+        Semi-Supervised Learning with Deep Generative Models (Kingma, Rezende, Mohamed, Welling, 2014), model M2, in the
+        unsupervised form with p(z | y) that is known as GM-DGM.
+
+    Example:
+        >>> import pyro_vaes as pv
+        >>> decoder = pv.networks.MLPDecoder(2, (1, 8, 8), hidden=(16,))
+        >>> model = MixtureVAE(decoder, pv.priors.GaussianMixture(2, components=3), pv.likelihoods.Gaussian())
+        >>> guide = MixtureGuide(model, encoder)
+        >>> sorted(pv.losses.ELBO().terms(model, guide, x)), guide.clusters(x)["y"].shape
+        (['kl', 'kl_y', 'kl_z', 'reconstruction'], torch.Size([4, 3]))
+    """
+
+    prior: GaussianMixture
+
+    def __init__(self, decoder: nn.Module, prior: GaussianMixture, likelihood: Likelihood) -> None:
+        if not isinstance(prior, GaussianMixture):
+            raise InputError(
+                f"the prior is a {type(prior).__name__}, which has no clusters: take priors.GaussianMixture"
+            )
+        super().__init__(decoder, prior, likelihood)
+
+    @property
+    def priors(self) -> list[GaussianMixture]:
+        """The prior, as that of the only level."""
+        return [self.prior]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The Pyro model: sites ``y``, ``z`` and ``x`` (observed) in the plate ``data``; returns z."""
+        announce(self)
+        with pyro.plate("data", len(x)):
+            z = draw_clustered(self.prior)
+            pyro.sample("x", self.likelihood(self.decoder(z)), obs=x)
+        return z
+
+
+class MixtureGuide(LevelsGuide):
+    """The posterior q(y | x) q(z | x, y) of a mixture model; losses sum y out exactly.
+
+    Args:
+        vae: the model.
+        encoder: any module ``x -> (..., out_features)``.
+    """
+
+    vae: MixtureVAE
+
+    def __init__(self, vae: MixtureVAE, encoder: nn.Module) -> None:
+        super().__init__(vae)
+        self.encoder = encoder
+        self.family = ClusterPosterior(out_features(encoder), len(vae.prior.logits), vae.latent_dim)
+
+    def posterior(self, x: Tensor) -> NormalMixture:
+        """q(z | x) = Σ_y q(y | x) q(z | x, y), batch shape ``(..., B)`` and event shape ``(Z,)``."""
+        return self.family.marginal(self.encoder(x))
+
+    def posteriors(self, x: Tensor) -> list[NormalMixture]:
+        """q(z | x), as that of the only level."""
+        return [self.posterior(x)]
+
+    def clusters(self, x: Tensor) -> dict[str, Tensor]:
+        """q(y | x) by the site's name: ``{"y": (B, K)}``."""
+        return {"y": self.family.clusters(self.encoder(x)).probs}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The Pyro guide: sites ``y`` and ``z`` in the plate ``data``; returns z."""
+        announce(self)
+        features = self.encoder(x)
+        with pyro.plate("data", len(x)):
+            return self.family.draw(features)
