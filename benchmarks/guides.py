@@ -27,8 +27,8 @@ MNIST = "--data mnist --train-size 10000 --test-size 2000 --epochs 20"
 SETS = {
     "mnist-gaussian": f"--guides {GUIDES},{ORDERS} {MNIST} --likelihood gaussian",
     "mnist-bernoulli": f"--guides {GUIDES} {MNIST} --likelihood bernoulli",
-    "fashion-mnist-gaussian": f"--guides {GUIDES} --data fashion-mnist --train-size 5000 --test-size 2000 --epochs 30",
-    "omniglot-small-bernoulli": f"--guides {GUIDES} --data DATA/omniglot-small.npz --likelihood bernoulli --epochs 30",
+    "fashion-mnist-gaussian": f"--guides {GUIDES} --data fashion-mnist --train-size 5000 --test-size 2000 --epochs 20",
+    "omniglot-small-bernoulli": f"--guides {GUIDES} --data DATA/omniglot-small.npz --likelihood bernoulli --epochs 20",
 }
 AT_ONCE = 2
 
