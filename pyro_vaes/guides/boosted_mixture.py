@@ -34,6 +34,8 @@ class BoostedMixture(RecursiveMixture):
         torch.Size([4, 2])
     """
 
+    gate_rate = 1.0  # nothing bounds a component that runs away: its weight must vanish at once
+
     def __init__(self, vae: VAE, encoder: nn.Module | MeanField, components: int = 4, entropy: float = 1.0) -> None:
         super().__init__(vae, encoder, components)
         if not entropy > 0:

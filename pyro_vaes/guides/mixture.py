@@ -15,7 +15,6 @@ from pyro_vaes.mixtures import NormalMixture
 from pyro_vaes.vae import VAE, Guide
 
 PERTURBATION = 0.1  # of a parameter's spread: components that start equal would stay equal
-GATE_RATE = 0.03  # of a gate's output: were it 1, the component ahead would take all weight, and with it the model
 
 
 class Mixture(Guide):
@@ -47,6 +46,7 @@ class Mixture(Guide):
     """
 
     loss = "MixtureELBO"
+    gate_rate = 0.03  # of a gate's output: were it 1, the component ahead would take all weight, and with it the model
 
     def __init__(self, vae: VAE, encoder: nn.Module | MeanField, components: int = 4) -> None:
         check_whole("components", components)
@@ -58,7 +58,7 @@ class Mixture(Guide):
         _check_memory(components, self)
         self.encoders = nn.ModuleList(_perturbed(self.encoder) for _ in range(components - 1))
         self.heads = nn.ModuleList(_perturbed(self.head) for _ in range(components - 1))
-        gates = (_Gate(self.head.in_features, index) for index in range(1, components))
+        gates = (_Gate(self.head.in_features, index, self.gate_rate) for index in range(1, components))
         self.gates = nn.ModuleList(gates).to(self.head.weight)
 
     def posterior(self, x: Tensor) -> NormalMixture:
@@ -87,14 +87,14 @@ class Mixture(Guide):
 class _Gate(nn.Linear):
     """Logit of ε of component m, at the start that of 1 / (m + 1), so that all weights are equal."""
 
-    def __init__(self, in_features: int, index: int) -> None:
+    def __init__(self, in_features: int, index: int, rate: float) -> None:
         super().__init__(in_features, 1)
-        self.start = -math.log(index)
+        self.start, self.rate = -math.log(index), rate
         nn.init.zeros_(self.weight)
         nn.init.zeros_(self.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.start + GATE_RATE * super().forward(features)
+        return self.start + self.rate * super().forward(features)
 
 
 def recursive_log_weights(gates: Tensor) -> Tensor:
