@@ -13,7 +13,7 @@ demo: $(INSTALLED)
 	@echo "Open report/demo/report.md, and report/demo-2d/posteriors.png for the posteriors themselves."
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 slow: $(INSTALLED)
 	$(BIN)/pytest -m slow
