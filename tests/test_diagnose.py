@@ -110,14 +110,14 @@ def test_weights_that_cannot_be_trusted_are_flagged_wherever_they_are_leant_on()
 def test_nuts_ranks_guides_as_the_gaps_do(tmp_path):
     """On trained digits models: R-hat below 1.01, and the guide with the smaller gap is the nearer to the posterior."""
     data, subjects = pv.data.load("digits"), []
-    settings = Settings(latent_dim=4, hidden=(64,), epochs=40)
+    settings = Settings(epochs=20)
     for guide in ("mean-field", "laplace"):
         system = build_seeded(vae, data.event_shape, Settings(**{**vars(settings), "guide": guide}), seed=0)
         pv.fit(system.model, system.guide, data, system.loss, epochs=settings.epochs, progress=False)
         subjects.append(Subject(guide, system.model, system.guide))
-    diagnose(subjects, data, tmp_path, images=50, num_steps=150, reference=8, progress=False)
+    diagnose(subjects, data, tmp_path, images=50, num_steps=150, reference=4, progress=False)
     rows, page = json.loads((tmp_path / FIGURES).read_text())["guides"], (tmp_path / PAGE).read_text()
-    assert all(row["reference"]["r_hat"] < 1.01 for row in rows)
+    assert max(row["reference"]["r_hat"] for row in rows) < 1.01
     shown = [show(row) for row in rows for show in REFERENCE.values()]
     assert all(f"<td>{text}</td>" in page for text in shown)
     gaps, distances = ([row["gap"]["mean"] for row in rows], [row["reference"]["distance"] for row in rows])
