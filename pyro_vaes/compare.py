@@ -138,8 +138,10 @@ def compare(
 
 def _diagnose(trials: Sequence[Trial], data: Data, out: Path, images: int, progress: bool) -> None:
     """The diagnosis of every guide's first seed; the report stands without it."""
-    first = {trial.guide: trial for trial in reversed(trials)}
-    subjects = [Subject(name, *trial.system[:2], trial.history) for name, trial in reversed(first.items())]
+    first: dict[str, Trial] = {}
+    for trial in trials:
+        first.setdefault(trial.guide, trial)
+    subjects = [Subject(name, *trial.system[:2], trial.history) for name, trial in first.items()]
     try:
         diagnose(subjects, data, out, images, progress=progress)
     except InputError as error:

@@ -123,11 +123,11 @@ def diagnose(
             "and no more references than images"
         )
     devices = sorted({p.device for subject in subjects for p in subject.model.parameters() if p.is_cuda}, key=str)
-    findings = []
+    findings, x_test = [], data.test.x
     with torch.random.fork_rng(devices):
         for subject in tqdm(subjects, desc="diagnosing", unit=" guides", disable=not progress):
             torch.manual_seed(seed)
-            findings.append(_finding(subject, data, images, num_samples, num_steps, annealed, reference, progress))
+            findings.append(_finding(subject, x_test, images, num_samples, num_steps, annealed, reference, progress))
         report = {
             "data": data.description,
             "split": "test",
@@ -142,13 +142,13 @@ def diagnose(
         folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FIGURES).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        write_page(folder / PAGE, report, findings, data.test.x[:images])
+        write_page(folder / PAGE, report, findings, x_test[:images])
     return findings
 
 
 def _finding(
     subject: Subject,
-    data: Data,
+    x_test: Tensor,
     images: int,
     num_samples: int,
     num_steps: int,
@@ -157,7 +157,6 @@ def _finding(
     progress: bool,
 ) -> Finding:
     model, guide = subject.model, subject.guide
-    x_test = data.test.x
     x = x_test[:images]
     estimate = annealed_importance_sampling(model, x, CHAINS, TEMPERATURES, progress=progress) if annealed else None
     gaps = inference_gaps(model, guide, x, num_samples, num_steps, estimate, progress)

@@ -91,13 +91,7 @@ class VAE(nn.Module):
         self.likelihood = likelihood
         self.latent_dim = prior.latent_dim
         self.features_shape = self._probe().shape[1:]
-        event_dim = len(self.features_shape)
-        if likelihood.event_dim not in (None, event_dim):
-            raise InputError(
-                f"this likelihood serves data of {likelihood.event_dim} dimensions elsewhere, but this decoder gives "
-                f"{event_dim}: give each VAE a likelihood of its own"
-            )
-        likelihood.event_dim = event_dim
+        likelihood.serve(len(self.features_shape))
 
     def forward(self, x: Tensor) -> Tensor:
         """The Pyro model: sites ``z`` and ``x`` (observed) in the plate ``data``; returns z."""

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.inputs import as_input, isolated
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES
+from pyro_vaes.evaluate.per_datum import PerDatum, log_mean_exp
 from pyro_vaes.networks.shapes import checked_sizes
 from pyro_vaes.traces import sample_sites, total
 
@@ -30,7 +31,7 @@ PROBE = 1e3  # a value that bounded supports do not hold
 
 
 @dataclass(frozen=True)
-class AnnealedLikelihood:
+class AnnealedLikelihood(PerDatum):
     """An annealed estimate of log p(x), in nats, from S chains a datum.
 
     Attributes:
@@ -44,16 +45,6 @@ class AnnealedLikelihood:
     log_weights: Tensor
     acceptance: Tensor
     num_steps: int
-
-    @property
-    def mean(self) -> float:
-        """Mean over the data."""
-        return self.per_datum.mean().item()
-
-    @property
-    def stderr(self) -> float:
-        """Standard error of the mean over the data."""
-        return (self.per_datum.std() / math.sqrt(len(self.per_datum))).item()
 
     def describe(self) -> str:
         """Estimator, number of chains, temperatures and data in words."""
@@ -183,16 +174,6 @@ def bidirectional_monte_carlo(
             lower.append(log_mean_exp(up).cpu())
             upper.append(-log_mean_exp(-down).cpu())
     return Sandwich(torch.cat(drawn), torch.cat(lower), torch.cat(upper))
-
-
-def log_mean_exp(values: Tensor) -> Tensor:
-    """Log of the mean of exp over the first dimension.
-
-    Example:
-        >>> log_mean_exp(torch.zeros(5, 2))
-        tensor([0., 0.])
-    """
-    return values.logsumexp(0) - math.log(len(values))
 
 
 class _State(NamedTuple):

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.annealing import AnnealedLikelihood, log_mean_exp
+from pyro_vaes.evaluate.annealing import AnnealedLikelihood
 from pyro_vaes.evaluate.inputs import as_input, isolated, seeded
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES, log_weights
+from pyro_vaes.evaluate.per_datum import log_mean_exp
 from pyro_vaes.evaluate.psis import pareto_k
 from pyro_vaes.guides import Mixture
 from pyro_vaes.losses import ELBO, Loss, MixtureELBO

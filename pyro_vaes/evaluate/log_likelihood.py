@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +10,12 @@ import torch
 from torch import Tensor
 
 from pyro_vaes.evaluate.log_weights import chunks
+from pyro_vaes.evaluate.per_datum import PerDatum, log_mean_exp
 from pyro_vaes.evaluate.psis import pareto_k
 
 
 @dataclass(frozen=True)
-class LogLikelihood:
+class LogLikelihood(PerDatum):
     """An importance-sampled estimate of log p(x), in nats, from S draws a datum.
 
     Attributes:
@@ -30,16 +30,6 @@ class LogLikelihood:
     elbo: Tensor
     pareto_k: Tensor
     num_samples: int
-
-    @property
-    def mean(self) -> float:
-        """Mean over the data."""
-        return self.per_datum.mean().item()
-
-    @property
-    def stderr(self) -> float:
-        """Standard error of the mean over the data."""
-        return (self.per_datum.std() / math.sqrt(len(self.per_datum))).item()
 
     @property
     def gap(self) -> float:
@@ -81,7 +71,7 @@ def log_likelihood(
     per_datum, elbo, khat = [], [], []
     for weights in chunks(model, guide, x, num_samples):
         weights = weights.double()
-        per_datum.append(weights.logsumexp(0) - math.log(num_samples))
+        per_datum.append(log_mean_exp(weights))
         elbo.append(weights.mean(0))
         khat.append(pareto_k(weights))
     return LogLikelihood(torch.cat(per_datum).cpu(), torch.cat(elbo).cpu(), torch.cat(khat), num_samples)

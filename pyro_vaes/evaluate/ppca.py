@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pyro_vaes.errors import InputError
+from pyro_vaes.evaluate.per_datum import PerDatum
 
 
 @dataclass(frozen=True)
-class PPCA:
+class PPCA(PerDatum):
     """The log-likelihood of probabilistic PCA, exact, in nats.
 
     Attributes:
@@ -20,16 +20,6 @@ class PPCA:
     """
 
     per_datum: Tensor
-
-    @property
-    def mean(self) -> float:
-        """Mean over the data."""
-        return self.per_datum.mean().item()
-
-    @property
-    def stderr(self) -> float:
-        """Standard error of the mean over the data."""
-        return (self.per_datum.std() / math.sqrt(len(self.per_datum))).item()
 
 
 def ppca(x_train: Tensor, x_test: Tensor, latent_dim: int) -> PPCA:

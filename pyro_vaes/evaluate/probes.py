@@ -17,6 +17,7 @@ from tqdm import tqdm
 from pyro_vaes.data import Data, Split
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.clustering import majority_accuracy
+from pyro_vaes.evaluate.inputs import seeded
 from pyro_vaes.evaluate.latents import active_units, posterior_mean
 from pyro_vaes.evaluate.mutual_information import MutualInformation, mutual_information
 from pyro_vaes.vae import VAE, Guide
@@ -126,9 +127,7 @@ def representation(
         raise InputError(f"all training data have the label {y_train[0]}: probes need at least two labels")
     like = next(guide.parameters())
     x = thresholded(data.test).to(like)
-    devices = [like.device] if like.is_cuda else []
-    with torch.random.fork_rng(devices), torch.no_grad():
-        torch.manual_seed(seed)
+    with seeded(seed, like.device), torch.no_grad():
         drawn = torch.randperm(len(x))[:MOST_INFORMATION].to(x.device)
         information = mutual_information(model, guide, x[drawn], progress)
         train = _Codes(_codes(guide, thresholded(data.train)), y_train)

@@ -61,6 +61,19 @@ class Likelihood(nn.Module):
             InputError: says which values, and what to do.
         """
 
+    def serve(self, event_dim: int) -> None:
+        """Learn how many dimensions a datum of the model has; one likelihood serves one kind of data.
+
+        Raises:
+            InputError: where it serves data of another number of dimensions already.
+        """
+        if self.event_dim not in (None, event_dim):
+            raise InputError(
+                f"this likelihood serves data of {self.event_dim} dimensions elsewhere, but this decoder gives "
+                f"{event_dim}: give each VAE a likelihood of its own"
+            )
+        self.event_dim = event_dim
+
     def to_event(self, base: dist.TorchDistribution) -> dist.TorchDistribution:
         """Declare the dimensions of one datum to be the event."""
         return base.to_event(self._dims(len(base.batch_shape)))

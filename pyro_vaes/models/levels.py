@@ -36,13 +36,7 @@ class LevelsModel(nn.Module):
         self.decoder, self.likelihood = decoder, likelihood
         self.latent_dims = tuple(latent_dims)
         self.features_shape = self._probe().shape[1:]
-        event_dim = len(self.features_shape)
-        if likelihood.event_dim not in (None, event_dim):
-            raise InputError(
-                f"this likelihood serves data of {likelihood.event_dim} dimensions elsewhere, but this decoder gives "
-                f"{event_dim}: give each model a likelihood of its own"
-            )
-        likelihood.event_dim = event_dim
+        likelihood.serve(len(self.features_shape))
 
     def draw(self) -> list[Tensor]:
         """Sample the latents' sites, inside the plate; gives z_1 to z_L."""

@@ -11,7 +11,7 @@ from pyro_vaes.errors import InputError
 from pyro_vaes.networks.shapes import checked_sizes
 
 
-def _level_sizes(event_shape: Sequence[int], levels: int) -> list[tuple[int, int]]:
+def level_sizes(event_shape: Sequence[int], levels: int) -> list[tuple[int, int]]:
     """Height and width before and after each stride-2 level, the picture's own first."""
     if len(event_shape) != 3:
         raise InputError(
@@ -58,7 +58,7 @@ class ConvEncoder(nn.Module):
     ) -> None:
         super().__init__()
         event_shape, channels, _ = checked_sizes(event_shape=event_shape, channels=channels, hidden=(hidden,))
-        height, width = _level_sizes(event_shape, len(channels))[-1]
+        height, width = level_sizes(event_shape, len(channels))[-1]
         layers: list[nn.Module] = []
         for fan_in, fan_out in zip((event_shape[0], *channels[:-1]), channels, strict=True):
             layers += [nn.Conv2d(fan_in, fan_out, kernel_size=3, stride=2, padding=1), activation()]
@@ -101,7 +101,7 @@ class ConvDecoder(nn.Module):
         event_shape, channels, _, _ = checked_sizes(
             event_shape=event_shape, channels=channels, hidden=(hidden,), latent_dim=(latent_dim,)
         )
-        sizes = _level_sizes(event_shape, len(channels))[::-1]
+        sizes = level_sizes(event_shape, len(channels))[::-1]
         height, width = sizes[0]
         layers: list[nn.Module] = [
             nn.Linear(latent_dim, hidden),

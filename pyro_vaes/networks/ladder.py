@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.networks.conv import _level_sizes
+from pyro_vaes.networks.conv import level_sizes
 from pyro_vaes.networks.ladder_spine import Images, LadderDecoder, merge_of, widening
 from pyro_vaes.networks.mlp import MLPDecoder, MLPEncoder
 from pyro_vaes.networks.shapes import checked_sizes
@@ -82,9 +82,7 @@ class LadderConvEncoder(nn.Module):
         super().__init__()
         event_shape, channels, _ = checked_sizes(event_shape=event_shape, channels=channels, hidden=(hidden,))
         self.spine, self.sides = nn.ModuleList(), nn.ModuleList()
-        fans = zip(
-            (event_shape[0], *channels[:-1]), channels, _level_sizes(event_shape, len(channels))[1:], strict=True
-        )
+        fans = zip((event_shape[0], *channels[:-1]), channels, level_sizes(event_shape, len(channels))[1:], strict=True)
         for fan_in, fan_out, (height, width) in fans:
             self.spine.append(nn.Sequential(nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1), activation()))
             self.sides.append(nn.Sequential(nn.Flatten(), nn.Linear(fan_out * height * width, hidden), activation()))
@@ -175,7 +173,7 @@ class LadderConvDecoder(LadderDecoder):
     ) -> None:
         event_shape, channels, _ = checked_sizes(event_shape=event_shape, channels=channels, hidden=(hidden,))
         latent_dims = _checked_latents(latent_dims, len(channels))
-        sizes, wider = _level_sizes(event_shape, len(channels)), widening(merge)
+        sizes, wider = level_sizes(event_shape, len(channels)), widening(merge)
         laterals = [
             nn.Sequential(
                 MLPEncoder((latent_dim,), (hidden,), activation),

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.networks.conv import _level_sizes
+from pyro_vaes.networks.conv import level_sizes
 from pyro_vaes.networks.shapes import checked_sizes
 
 
@@ -40,7 +40,7 @@ class ResNetEncoder(nn.Module):
     def __init__(self, event_shape: Sequence[int], channels: Sequence[int] = (32, 64, 64), hidden: int = 512) -> None:
         super().__init__()
         event_shape, channels, _ = checked_sizes(event_shape=event_shape, channels=channels, hidden=(hidden,))
-        sizes = _level_sizes(event_shape, len(channels))
+        sizes = level_sizes(event_shape, len(channels))
         fans = zip((event_shape[0], *channels[:-1]), channels, strict=True)
         blocks = [_Block(*fan, stride=2) for fan in fans]
         height, width = sizes[-1]
@@ -86,7 +86,7 @@ class ResNetDecoder(nn.Module):
         event_shape, channels, _, _ = checked_sizes(
             event_shape=event_shape, channels=channels, hidden=(hidden,), latent_dim=(latent_dim,)
         )
-        sizes = _level_sizes(event_shape, len(channels))[::-1]
+        sizes = level_sizes(event_shape, len(channels))[::-1]
         height, width = sizes[0]
         fans = zip(channels, (*channels[1:], channels[-1]), strict=True)
         blocks = [

@@ -7,16 +7,7 @@ from pyro.distributions import MultivariateNormal
 
 from pyro_vaes.guides import Laplace, MeanField
 from pyro_vaes.priors import Prior
-from pyro_vaes.testing.guides import (
-    copies_are_independent,
-    float64_and_a_batch_of_one,
-    gradients_are_finite,
-    shapes,
-    sites_and_plate,
-    state_dict_round_trip,
-    training_lowers_the_loss,
-    trains_in_stock_svi,
-)
+from pyro_vaes.testing.guides import PAIR_CHECKS
 from pyro_vaes.testing.pairs import Check, MakePair, MakePrior, agree, pair, run_checks
 
 
@@ -51,18 +42,6 @@ def prior_score_and_precision(make: MakePair) -> None:
 
 
 PRIOR_CHECKS: tuple[Check, ...] = (prior_shapes, prior_draws_have_its_density, prior_score_and_precision)
-
-# what a pair must do whatever its prior
-PAIR_CHECKS: tuple[Check, ...] = (
-    shapes,
-    sites_and_plate,
-    gradients_are_finite,
-    trains_in_stock_svi,
-    training_lowers_the_loss,
-    copies_are_independent,
-    state_dict_round_trip,
-    float64_and_a_batch_of_one,
-)
 
 
 def check_prior(prior: MakePrior) -> None:
