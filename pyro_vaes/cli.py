@@ -62,7 +62,7 @@ def train(
     from pyro_vaes.recipes import build_seeded
     from pyro_vaes.training import fit
 
-    settings = options.settings(_recipe_settings(recipe, published))
+    settings = options.settings(_recipe_settings(recipe, published, options.data))
     if guide is not None:
         settings = dataclasses.replace(settings, guide=guide)
     data = options.load(settings)
@@ -74,9 +74,7 @@ def train(
         system.guide,
         data,
         system.loss,
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        lr=settings.lr,
+        **settings.training,
         seed=seed,
         device=options.device,
         out=folder,
@@ -250,11 +248,33 @@ def sample(run: str, *, n: int = 64, out: str | None = None, seed: int = 0, devi
     system = _trained(run, device).system
     torch.manual_seed(seed)
     with torch.no_grad():
-        images = system.model.decode(system.model.prior().sample((n,)))
+        images = system.model.decode(*system.model.sample_latents(n))
     rows = images.split(max(1, round(n**0.5)))
     path = Path(out) if out else Path(run) / "samples.png"
     image_grid(list(rows)).savefig(path, dpi=120)
     print(path)
+
+
+@app.command
+def traverse(
+    run: str, *, points: int = 8, factors: str = "", out: str | None = None, seed: int = 0, device: str = "auto"
+) -> None:
+    """Draw what each level of a run's latents does, and tabulate which factor of the data each one tells.
+
+    Args:
+        run: the run folder.
+        points: pictures a side of a level's grid.
+        factors: names of the columns of labels, comma-separated.
+        out: folder to write to, the run folder by default.
+        seed: fixes the draws.
+        device: auto, cpu, cuda or another torch device.
+    """
+    from pyro_vaes.naming import split
+    from pyro_vaes.traverse import traverse as write_traversals
+
+    data, system, *_ = _trained(run, device)
+    for path in write_traversals(*system[:2], data, out or run, split(factors), points, seed):
+        print(path)
 
 
 @app.command
@@ -318,35 +338,36 @@ def _check_config(path: str) -> None:
         raise InputError(f"{path} is no YAML mapping of settings: give a file such as the config.yaml of a run")
 
 
-def _recipes() -> dict[str, Callable[..., System]]:
+def _recipes() -> dict[str, Callable[..., System[Any, Any]]]:
     from pyro_vaes import recipes as package
     from pyro_vaes.naming import kebab
 
     return {kebab(name): getattr(package, name) for name in package.SYSTEMS}
 
 
-def _recipe_settings(recipe: str, published: bool) -> Settings:
+def _recipe_settings(recipe: str, published: bool, data: str) -> Settings:
     from pyro_vaes import recipes as package
 
     if recipe not in _recipes():
         raise unknown("recipe", recipe, _recipes())
     if not published:
-        return package.Settings()
+        return package.SMALL[recipe]
     if recipe not in package.PUBLISHED:
         raise InputError(f"recipe {recipe!r} has no published settings: leave --published out")
-    return package.PUBLISHED[recipe]
+    by_data = package.PUBLISHED[recipe]
+    return by_data.get(Path(data).stem, next(iter(by_data.values())))
 
 
 class _Trained(NamedTuple):
     data: Data
-    system: System
+    system: System[Any, Any]
     history: list[dict[str, float]]
     note: str  # what a reader of its figures has to know
 
 
 def _trained(run: str, device: str) -> _Trained:
     """The data and the trained system of a run folder."""
-    from pyro_vaes.recipes import build_seeded
+    from pyro_vaes.recipes import Settings, build_seeded
     from pyro_vaes.runs import RunFolder, load_weights
     from pyro_vaes.training import choose_device
 
@@ -358,14 +379,16 @@ def _trained(run: str, device: str) -> _Trained:
         recipe, seed = config["recipe"], config["seed"]
     except KeyError as error:
         raise InputError(f"{folder.path}/config.yaml lacks {error}: give a run that pyro-vaes wrote") from None
-    settings = dataclasses.replace(options.settings(_recipe_settings(recipe, False)), guide=config.get("guide"))
+    if recipe not in _recipes():
+        raise unknown("recipe", recipe, _recipes())
+    settings = dataclasses.replace(options.settings(Settings()), guide=config.get("guide"))
     state = folder.read_checkpoint()
     data = options.load(settings)
     system = build_seeded(_recipes()[recipe], data.event_shape, settings, seed)
     for name in ("model", "guide"):
         module = getattr(system, name)
         load_weights(module, state, name)
-        module.to(choose_device(device))
+        module.to(choose_device(device)).eval()
     return _Trained(data, system, state["history"], _note(state, settings.epochs))
 
 

@@ -21,7 +21,8 @@ from pyro_vaes.naming import folder
 from pyro_vaes.recipes import Settings, System, build_seeded, vae
 from pyro_vaes.report import write_report
 from pyro_vaes.runs import CHECKPOINT, RunFolder, load_weights
-from pyro_vaes.training import Run, check_budget, check_seed, choose_device, fit
+from pyro_vaes.training import Run, check_budget, check_optimizer, check_seed, choose_device, fit
+from pyro_vaes.vae import VAE, Guide
 
 TRIAL = "trial.json"
 BATCH = 128  # images whose inference is timed
@@ -42,7 +43,7 @@ class Trial:
 
     guide: str
     seed: int
-    system: System
+    system: System[VAE, Guide]
     history: list[dict[str, float]]
     row: dict[str, Any]
 
@@ -110,9 +111,7 @@ def compare(
                 system.guide,
                 data,
                 system.loss,
-                epochs=settings.epochs,
-                batch_size=settings.batch_size,
-                lr=settings.lr,
+                **settings.training,
                 seed=seed,
                 device=device,
                 out=path,
@@ -170,6 +169,7 @@ def _check(
     check_whole("diagnose", images, least=0)
     choose_device(device)
     check_budget(settings.epochs, settings.batch_size, settings.lr)
+    check_optimizer(settings.optimizer, settings.ema)
     for seed in seeds:
         check_seed(seed)
     for guide in guides:
@@ -199,7 +199,7 @@ def _claim(folder: RunFolder, config: Mapping[str, Any], overwrite: bool, resume
     folder.write_config(config)
 
 
-def _finished(guide: str, seed: int, system: System, path: Path) -> Trial:
+def _finished(guide: str, seed: int, system: System[VAE, Guide], path: Path) -> Trial:
     """A trial that an earlier call finished."""
     state = RunFolder(path).read_checkpoint()
     load_weights(system.model, state, "model")
@@ -207,7 +207,9 @@ def _finished(guide: str, seed: int, system: System, path: Path) -> Trial:
     return Trial(guide, seed, system, state["history"], json.loads((path / TRIAL).read_text(encoding="utf-8")))
 
 
-def _measure(guide: str, seed: int, system: System, run: Run, x: Tensor, num_samples: int) -> dict[str, Any]:
+def _measure(
+    guide: str, seed: int, system: System[VAE, Guide], run: Run, x: Tensor, num_samples: int
+) -> dict[str, Any]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         estimate = log_likelihood(system.model, system.guide, x, num_samples)

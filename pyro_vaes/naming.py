@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -88,17 +89,37 @@ def names(package: ModuleType, base: type) -> dict[str, type]:
     }
 
 
+def find(kind: str, package: ModuleType, base: type, text: str) -> tuple[Any, dict[str, Any]]:
+    """A package's class from its name, hyphens or not, and the options beside it.
+
+    Raises:
+        InputError: for an unknown name, with the near ones.
+    """
+    name, options = parse(text)
+    known = names(package, base)
+    for each, found in known.items():
+        if each.replace("-", "") == name.replace("-", ""):
+            return found, options
+    raise unknown(kind, name, known)
+
+
 def build(kind: str, package: ModuleType, base: type, text: str, *args: Any) -> Any:
     """An object of a package's class from its name and options, after ``args``.
 
     Raises:
         InputError: for an unknown name, with the near ones, or an option that the class does not take.
     """
-    name, options = parse(text)
-    known = names(package, base)
-    if name not in known:
-        raise unknown(kind, name, known)
+    found, options = find(kind, package, base, text)
+    return call(kind, text, found, *args, **options)
+
+
+def call(kind: str, text: str, make: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """What a class makes of options that a user named.
+
+    Raises:
+        InputError: for an option that it does not take.
+    """
     try:
-        return known[name](*args, **options)
+        return make(*args, **options)
     except TypeError as error:
         raise InputError(f"{kind} {text!r}: {error}") from error

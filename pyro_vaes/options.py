@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pyro_vaes.recipes import Settings
 
 Switch = Annotated[bool, Parameter(negative="")]
+LISTS = ("hidden", "latent_dim")  # settings that are lists of whole numbers
 
 
 @Parameter(name="*")
@@ -32,19 +33,31 @@ class Options:
     train_size: int | None = None
     """train on the first so many images only."""
     likelihood: str | None = None
-    """gaussian, bernoulli, discretized-logistic or poisson, with options if any, such as gaussian(scale=0.25)."""
+    """gaussian, bernoulli, discretized-logistic, poisson, pixelcnn or pixelcnnpp, with options if any, such as
+    gaussian(scale=0.25)."""
     prior: str | None = None
-    """standard-normal, gaussian-mixture or vamp-prior, with options if any, such as gaussian-mixture(components=5)."""
-    latent_dim: int | None = None
-    """size of the latent."""
+    """standard-normal, gaussian-mixture, vamp-prior or autoregressive-flow, with options if any, such as
+    gaussian-mixture(components=5); of a ladder one for all levels, or one a level, comma-separated."""
+    loss: str | None = None
+    """elbo, iwae, free-bits or another of pyro_vaes.losses, with options if any, such as free-bits(total=4)."""
+    network: str | None = None
+    """mlp, conv or resnet, with options if any."""
+    latent_dim: str | None = None
+    """size of the latent; of a hierarchy of each level, the lowest first, such as 2,2,2."""
     hidden: str | None = None
-    """sizes of the hidden layers, such as 256,256."""
+    """sizes of the hidden layers, such as 256,256; channels of convolutions; of a ladder one a level."""
     epochs: int | None = None
     """passes through the training data."""
     batch_size: int | None = None
     """images a gradient step."""
     lr: float | None = None
-    """learning rate of Adam."""
+    """learning rate."""
+    optimizer: str | None = None
+    """adam or adamax."""
+    ema: float | None = None
+    """decay of the weights' moving average, such as 0.998."""
+    warmup: int | None = None
+    """time constant of the KL weight's rise, in gradient steps."""
     device: str = "auto"
     """auto, cpu, cuda or another torch device."""
     overwrite: Switch = False
@@ -52,7 +65,10 @@ class Options:
 
     def config(self, settings: Settings) -> dict[str, Any]:
         """What ``config.yaml`` says, so that the run can be had again from any folder."""
-        resolved = dataclasses.asdict(settings) | {"hidden": ",".join(map(str, settings.hidden))}
+        resolved = {
+            name: ",".join(map(str, value)) if name in LISTS and not isinstance(value, int) else value
+            for name, value in dataclasses.asdict(settings).items()
+        }
         given = dataclasses.asdict(self) | resolved
         del given["overwrite"]
         for name in ("data", "data_root"):
@@ -65,17 +81,20 @@ class Options:
         changes: dict[str, Any] = {}
         for field in dataclasses.fields(base):
             if (value := getattr(self, field.name, None)) is not None:
-                changes[field.name] = integers("hidden", str(value)) if field.name == "hidden" else value
+                changes[field.name] = integers(field.name, str(value)) if field.name in LISTS else value
+        if len(sizes := changes.get("latent_dim", ())) == 1:
+            changes["latent_dim"] = sizes[0]
         return dataclasses.replace(base, **changes)
 
     def load(self, settings: Settings) -> Data:
         """The data, the same in every run; unless told otherwise, prepared as the likelihood needs them."""
         from pyro_vaes import likelihoods
         from pyro_vaes.data import load
-        from pyro_vaes.naming import build
+        from pyro_vaes.naming import call, find
 
-        likelihood = build("likelihood", likelihoods, likelihoods.Likelihood, settings.likelihood)
-        preparation = {**likelihood.preparation, **({"binarize": self.binarize} if self.binarize else {})}
+        kind, options = find("likelihood", likelihoods, likelihoods.Likelihood, settings.likelihood)
+        preparation = call("likelihood", settings.likelihood, kind.prepared, **options)
+        preparation = {**preparation, **({"binarize": self.binarize} if self.binarize else {})}
         return load(self.data, self.data_root, train_size=self.train_size, **preparation)
 
 

@@ -276,7 +276,10 @@ def _levels(mass: Tensor) -> list[float]:
 
 @torch.no_grad()
 def traversals(
-    decode: Callable[..., Tensor], fixed: Sequence[Tensor], draws: Sequence[Tensor], points: int = 8
+    decode: Callable[..., Tensor] | Sequence[Callable[..., Tensor]],
+    fixed: Sequence[Tensor],
+    draws: Sequence[Tensor],
+    points: int = 8,
 ) -> Figure:
     """A panel a level: the pictures of a model while that level moves and the others stay fixed.
 
@@ -285,7 +288,8 @@ def traversals(
     their first to their last quantile.
 
     Args:
-        decode: the model's ``decode``, of as many latents as there are levels.
+        decode: the model's ``decode``, of as many latents as there are levels; or one for each level that moves, where
+            others follow it.
         fixed: each level's value while another moves, the lowest level first.
         draws: what each level moves through: draws of its prior, or codes of data.
         points: pictures a side.
@@ -294,7 +298,7 @@ def traversals(
         ``fixed[l] (Z_l,)``, ``draws[l] (N, Z_l)``.
 
     Raises:
-        InputError: where the two differ in number or size, or the model's data are no images.
+        InputError: where these differ in number or size, or the model's data are no images.
 
     References:
         Learning Hierarchical Features from Deep Generative Models (Zhao, Song, Ermon, 2017), figures 5 and 6.
@@ -302,11 +306,14 @@ def traversals(
     sizes = [[each.shape[-1] for each in latents] for latents in (fixed, draws)]
     if sizes[0] != sizes[1]:
         raise InputError(f"levels have the sizes {sizes[0]} in fixed and {sizes[1]} in draws: give both for each level")
+    decoders = [decode] * len(fixed) if callable(decode) else decode
+    if len(decoders) != len(fixed):
+        raise InputError(f"decode holds {len(decoders)} functions for {len(fixed)} levels: give one for each, or one")
     figure = Figure(figsize=(3 * len(fixed), 3.2), layout="constrained")
     names = [f"z{level}" for level in range(1, len(fixed) + 1)] if len(fixed) > 1 else ["z"]
     for level, (axes, name) in enumerate(zip(figure.subplots(1, len(fixed), squeeze=False).flat, names, strict=True)):
         shares = (torch.arange(points, dtype=draws[level].dtype, device=draws[level].device) + 0.5) / points
-        _draw_traversal(axes, decode, fixed, level, draws[level].quantile(shares, 0))
+        _draw_traversal(axes, decoders[level], fixed, level, draws[level].quantile(shares, 0))
         axes.set_title(name)
     return figure
 
@@ -366,6 +373,7 @@ def clusters(
     figure = Figure(figsize=(0.5 * columns + 0.8, 0.5 * len(rows) + 0.3), layout="constrained")
     axes = figure.subplots()
     axes.imshow(_tiled(torch.cat(rows), columns), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_anchor("W")  # since the layout makes too little room for names beside a picture that it centres
     axes.set_xticks([])
     labels = names or [str(row) for row in range(len(rows))]
     axes.set_yticks([(row + 0.5) * height - 0.5 for row in range(len(rows))], labels)

@@ -58,7 +58,7 @@ def write_report(
     summary = _summary(rows)
     if trials[0].system.model.likelihood.quadratic:
         with contextlib.suppress(InputError):  # it has no closed form with so many factors
-            exact = ppca(data.train.x, x_test, settings.latent_dim)
+            exact = ppca(data.train.x, x_test, settings.size)
             figures = {"log_likelihood": exact.mean, "log_likelihood_stderr": exact.stderr}
             summary.append({"guide": "pPCA (exact)", **figures})
     _write_csv(out / "trials.csv", rows)
@@ -122,7 +122,7 @@ def _preamble(trials: Sequence[Trial], data: Data, test_size: int, settings: Set
         f"# Guides compared on {data.name}",
         "",
         f"- Data: {data.description}.",
-        f"- Model: VAE with a {settings.prior} prior of {settings.latent_dim} dimensions, {settings.likelihood} "
+        f"- Model: VAE with a {settings.prior} prior of {settings.size} dimensions, {settings.likelihood} "
         f"likelihood and fully connected networks {hidden}; the same initial decoder, data order and budget under "
         "every guide.",
         f"- Training: {settings.epochs} epochs, batch {settings.batch_size}, Adam {settings.lr:g}, seeds {seeds}; "

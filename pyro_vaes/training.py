@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from pyro_vaes.data import Data
-from pyro_vaes.errors import InputError, NonFiniteError, check_whole
+from pyro_vaes.errors import InputError, NonFiniteError, check_whole, unknown
 from pyro_vaes.losses import Loss, default_loss
-from pyro_vaes.priors import Prior
 from pyro_vaes.runs import RunFolder, load_weights
-from pyro_vaes.step import EagerStep
+from pyro_vaes.step import OPTIMIZERS, EagerStep
 from pyro_vaes.vae import unchanged_store
 
 CHECK_EVERY = 50  # steps between two looks at whether the loss is finite, each of which waits for the device
@@ -60,9 +59,11 @@ def fit(
     resume: bool = False,
     progress: bool = True,
     step: str = "auto",
+    ema: float | None = None,
+    optimizer: str = "adam",
     config: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Train model and guide, with Adam; leave them in evaluation mode, with the weights of the best validation ELBO.
+    """Train model and guide by gradient; leave them in evaluation mode, with the weights of the best validation ELBO.
 
     Torch's global random state is left as it was, and Pyro's parameter store is not touched. The order of the
     data depends on ``seed`` and the epoch alone.
@@ -74,7 +75,7 @@ def fit(
         loss: the objective; by default the one that the guide asks for, ``ELBO()`` for most.
         epochs: number of passes through the training data.
         batch_size: data a gradient step.
-        lr: Adam's learning rate.
+        lr: the optimiser's learning rate.
         seed: fixes the order of the data and all noise.
         device: ``"auto"`` (the first GPU, else the CPU) or a torch device.
         out: run folder to write ``config.yaml``, ``metrics.jsonl`` and ``checkpoint.pt`` to; None writes nothing.
@@ -82,6 +83,9 @@ def fit(
         resume: whether to go on with the run that ``out`` holds, from its last whole epoch.
         progress: whether to show a progress bar.
         step: how a step is run: ``"eager"``; ``"auto"`` picks.
+        ema: decay of the weights' exponential moving average; validation and the weights that are kept are then the
+            averaged ones; None for none.
+        optimizer: ``"adam"`` or ``"adamax"``.
         config: what ``config.yaml`` says; by default the arguments of this call.
 
     Returns:
@@ -101,6 +105,7 @@ def fit(
     loss = loss or default_loss(guide)
     check_seed(seed)
     check_budget(epochs, batch_size, lr)
+    check_optimizer(optimizer, ema)
     _check_means(loss, step)
     chosen = choose_device(device)
     settings = {
@@ -109,11 +114,12 @@ def fit(
         "epochs": epochs,
         "batch_size": batch_size,
     }
-    settings |= {"lr": lr, "seed": seed, "device": str(chosen)}
-    training = _Training(model.to(chosen), guide.to(chosen), data, loss, batch_size, lr, seed, chosen)
+    settings |= {"lr": lr, "optimizer": optimizer, "ema": ema, "seed": seed, "device": str(chosen)}
+    training = _Training(model.to(chosen), guide.to(chosen), data, loss, batch_size, seed, chosen)
     with torch.random.fork_rng([chosen] if chosen.type == "cuda" else []):
         torch.manual_seed(seed)
         training.prepare(initialize=not resume)
+        training.step = EagerStep(model, guide, loss, lr, optimizer, ema)
         if out is not None:
             training.open_folder(RunFolder(out), config or settings, overwrite, resume)
         with unchanged_store(), pyro.validation_enabled(False):
@@ -161,6 +167,21 @@ def check_budget(epochs: int, batch_size: int, lr: float) -> None:
         raise InputError(f"lr is {lr!r}: expected a positive number, for example 1e-3")
 
 
+def check_optimizer(optimizer: str, ema: float | None) -> None:
+    """Refuse an optimiser or an average of the weights that there is not.
+
+    Raises:
+        InputError: for an unknown optimiser, or a decay outside (0, 1).
+    """
+    if optimizer not in OPTIMIZERS:
+        raise unknown("optimizer", str(optimizer), OPTIMIZERS)
+    if ema is not None and not (isinstance(ema, (int, float)) and 0 < ema < 1):
+        raise InputError(
+            f"ema is {ema!r}: expected the decay of the weights' moving average, a number between 0 and 1 such as "
+            "0.998, or None for no average"
+        )
+
+
 def _check_means(loss: Loss, step: str) -> None:
     if not isinstance(loss, Loss):
         raise InputError(f"loss is a {type(loss).__name__}: fit takes the losses of pyro_vaes.losses, such as ELBO()")
@@ -171,6 +192,8 @@ def _check_means(loss: Loss, step: str) -> None:
 class _Training:
     """The state of one run."""
 
+    step: EagerStep
+
     def __init__(
         self,
         model: nn.Module,
@@ -178,7 +201,6 @@ class _Training:
         data: Data,
         loss: Loss,
         batch_size: int,
-        lr: float,
         seed: int,
         device: torch.device,
     ) -> None:
@@ -187,7 +209,6 @@ class _Training:
         self.train = data.train.to(device)
         self.valid = data.valid.x.to(device)
         self.batch_size, self.seed, self.device = batch_size, seed, device
-        self.step = EagerStep(model, guide, loss, lr)
         self.result = Run()
         self.best = self._weights()
         self.folder: RunFolder | None = None
@@ -201,8 +222,9 @@ class _Training:
             likelihood.check(x)
             if initialize:
                 likelihood.initialize(x)
-        if initialize and isinstance(prior := getattr(self.model, "prior", None), Prior):
-            prior.initialize(x)
+        if initialize:
+            for prior in getattr(self.model, "priors", ()):
+                prior.initialize(x)
         with unchanged_store(), pyro.validation_enabled(True), torch.no_grad():
             self.loss.objective(self.model, self.guide, x[: self.batch_size])
 
@@ -214,11 +236,7 @@ class _Training:
             state = folder.read_checkpoint()
             for name, module in self.modules.items():
                 load_weights(module, state, name, last=True)
-            try:
-                self.step.optimizer.load_state_dict(state["last"]["optimizer"])
-            except ValueError as error:
-                raise InputError(f"the checkpoint's optimizer trains other parameters: {error}") from error
-            self.loss.step = state["last"]["step"]
+            self.step.load_state_dict(state["last"])
             self.best = {name: state[name] for name in self.modules}
             self.result.history, self.result.best_epoch = state["history"], state["best_epoch"]
         folder.write_config(config)
@@ -266,7 +284,7 @@ class _Training:
         means = (torch.stack(records).sum(0) / len(self.train)).tolist()
         trained = time.perf_counter()
         row = dict(zip(self.step.names, means, strict=True))
-        valid = self._validate()
+        valid = self._assess(epoch)
         row = {
             "epoch": epoch,
             "train_elbo": row["reconstruction"] - row["kl"],
@@ -275,14 +293,19 @@ class _Training:
             "step_ms": 1e3 * (trained - start) / len(records),
             "seconds": time.perf_counter() - start,
         }
-        if not math.isfinite(valid):
-            raise NonFiniteError(f"epoch {epoch}: the validation ELBO is {valid}; {self._kept()}")
-        history = self.result.history
-        if valid > max((past["valid_elbo"] for past in history), default=-math.inf):
-            self.best, self.result.best_epoch = self._weights(), epoch
-        history.append(row)
+        self.result.history.append(row)
         self._save()
         bar.set_postfix_str(f"epoch {epoch} ELBO train {row['train_elbo']:.2f} valid {valid:.2f} nats", refresh=False)
+
+    def _assess(self, epoch: int) -> float:
+        """Validate the weights, the averaged ones if there are any, and keep them where they are the best so far."""
+        with self.step.averaged():
+            valid = self._validate()
+            if not math.isfinite(valid):
+                raise NonFiniteError(f"epoch {epoch}: the validation ELBO is {valid}; {self._kept()}")
+            if valid > max((past["valid_elbo"] for past in self.result.history), default=-math.inf):
+                self.best, self.result.best_epoch = self._weights(), epoch
+        return valid
 
     @torch.no_grad()
     def _validate(self) -> float:
@@ -328,11 +351,10 @@ class _Training:
     def _save(self) -> None:
         if self.folder is None:
             return
-        last = {**self._weights(), "optimizer": self.step.optimizer.state_dict(), "step": self.loss.step}
         state = {
             **self.best,
             "classes": {name: type(module).__name__ for name, module in self.modules.items()},
-            "last": last,
+            "last": {**self._weights(), **self.step.state_dict()},
             "history": self.result.history,
             "best_epoch": self.result.best_epoch,
         }

@@ -93,6 +93,11 @@ class VAE(nn.Module):
         self.features_shape = self._probe().shape[1:]
         likelihood.serve(len(self.features_shape))
 
+    @property
+    def priors(self) -> list[Prior]:
+        """The prior, as that of the only level."""
+        return [self.prior]
+
     def forward(self, x: Tensor) -> Tensor:
         """The Pyro model: sites ``z`` and ``x`` (observed) in the plate ``data``; returns z."""
         announce(self)
@@ -112,7 +117,12 @@ class VAE(nn.Module):
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
         """N draws of x from the model, shape ``(n, *event_shape)``."""
-        return self.likelihood(self.decoder(self.prior().sample((n,)))).sample()
+        return self.likelihood(self.decoder(*self.sample_latents(n))).sample()
+
+    @torch.no_grad()
+    def sample_latents(self, n: int) -> list[Tensor]:
+        """N draws of z from the prior, ``(n, Z)``, as those of the only level."""
+        return [self.prior().sample((n,))]
 
     @torch.no_grad()
     def _probe(self) -> Tensor:

@@ -64,7 +64,9 @@ assert not heavy, heavy
 """
 
 
-@pytest.mark.parametrize("command", ["", "train", "compare", "evaluate", "diagnose", "sample", "recipes", "datasets"])
+@pytest.mark.parametrize(
+    "command", ["", "train", "compare", "evaluate", "diagnose", "sample", "traverse", "recipes", "datasets"]
+)
 def test_help_answers_without_loading_torch(command):
     result = python(HELP, *command.split(), "--help")
     assert result.returncode == 0, result.stderr
@@ -98,16 +100,15 @@ def test_an_error_in_a_real_process():
         [sys.executable, "-m", "pyro_vaes", "train", "vea"], capture_output=True, text=True, check=False
     )
     assert (result.returncode, result.stdout) == (2, "")
-    assert (
-        result.stderr == "pyro-vaes: unknown recipe 'vea': did you mean 'vae'? Known: full-covariance, laplace, vae\n"
-    )
+    assert result.stderr.startswith("pyro-vaes: unknown recipe 'vea': did you mean 'vae'? Known: vae, full-covariance,")
+    assert result.stderr.count("\n") == 1
 
 
 def test_lists(capsys):
     assert run("recipes") == run("datasets") == 0
     lines = capsys.readouterr().out.splitlines()
     starts = [line.split()[0] for line in lines]
-    assert starts[:3] == ["full-covariance", "laplace", "vae"]
+    assert starts[:3] == ["vae", "full-covariance", "laplace"]
     assert {"digits", "mnist", "svhn", "FILE.npz"} <= set(starts)
     assert "Park, Kim, Kim" in next(line for line in lines if line.startswith("laplace"))
 

@@ -24,7 +24,7 @@ from pyro_vaes.guides import (
 from pyro_vaes.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood, Poisson
 from pyro_vaes.losses import ELBO, IWAE, MixtureELBO, RecursiveMixtureELBO, Warmup
 from pyro_vaes.networks import MLPDecoder
-from pyro_vaes.priors import AutoregressiveFlow, GaussianMixture, StandardNormal, VampPrior
+from pyro_vaes.priors import AutoregressiveFlow, ConvolutionalFlow, GaussianMixture, StandardNormal, VampPrior
 from pyro_vaes.testing.guides import (
     assert_trains,
     float64_and_a_batch_of_one,
@@ -41,6 +41,7 @@ PRIORS = {
     "GaussianMixture": lambda size: GaussianMixture(size, components=4),
     "VampPrior": lambda size: VampPrior(size, components=5),
     "AutoregressiveFlow": lambda size: AutoregressiveFlow(size, flows=2, hidden=(8,)),
+    "ConvolutionalFlow": lambda size: ConvolutionalFlow(size, (1, 1, size), flows=2, channels=(8,)),
 }
 LIKELIHOODS = {
     "Bernoulli": lambda shape: Bernoulli(),

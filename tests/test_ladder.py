@@ -365,7 +365,7 @@ def test_warmups():
     [
         (lambda: LadderMLPDecoder((2, 0, 2), SHAPE), r"latent_dims is \(2, 0, 2\): expected positive whole numbers"),
         (lambda: LadderMLPDecoder((2, 2), SHAPE), "2 latent_dims .* but the networks have 3 levels"),
-        (lambda: LadderMLPDecoder((2, 2), SHAPE, (8, 8)), "expected the sizes of each level"),
+        (lambda: LadderMLPDecoder((2, 2), SHAPE, ()), "expected the sizes of each level"),
         (lambda: LadderMLPEncoder(SHAPE, ((8,), ())), "hidden of level 2 is"),
         (lambda: LadderMLPDecoder((2,), SHAPE, ((8,),), merge="gat"), "unknown merge 'gat': did you mean 'gate'"),
         (lambda: LadderConvEncoder(SHAPE, (4,) * 4), "4 stride-2 levels do not fit a picture of 6 x 5: the most is 3"),

@@ -371,7 +371,7 @@ def test_clusters_of_a_summed_out_level_are_the_mean_responsibilities():
             "no level has clusters",
         ),
         (lambda: GaussianMixture(2, components=0), "components is 0"),
-        (lambda: initialize_from_codes(*mixture(9)[:3]), "level 1 has 9 clusters, but x holds 4 data: .* at most 4"),
+        (lambda: initialize_from_codes(*mixture(9)[:3]), "there are 9 components, but only 4 .* at most components=4"),
         (lambda: ELBO().terms(mixture().model, ladder_mixture().guide, mixture().x), "latents are"),
     ],
 )

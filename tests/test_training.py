@@ -1,5 +1,6 @@
 """fit: what it trains, keeps, refuses, survives and repeats."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -18,7 +19,8 @@ from pyro_vaes.likelihoods import Bernoulli, Gaussian
 from pyro_vaes.losses import ELBO, Warmup
 from pyro_vaes.networks import MLPDecoder, MLPEncoder
 from pyro_vaes.priors import StandardNormal
-from pyro_vaes.step import EagerStep
+from pyro_vaes.step import Average, EagerStep
+from pyro_vaes.vae import unannounced
 
 GUIDES = {"MeanField": MeanField, "FullCovariance": FullCovariance, "Laplace": Laplace}
 SHAPE = (1, 4, 4)
@@ -213,6 +215,169 @@ def test_a_users_own_modules_train_and_leave_the_store_alone():
         assert list(pyro.get_param_store()) == ["mine"]
 
 
+# --- averaged weights --------------------------------------------------------------------------------------
+
+
+class Sharing(MeanField):
+    """A guide that registers a layer of the model too."""
+
+    def __init__(self, vae, encoder):
+        super().__init__(vae, encoder)
+        self.shared = vae.decoder
+
+
+class Both(nn.Module):
+    """A module that is the model where it is asked for the model, and the guide where for the guide."""
+
+    def __init__(self, vae, guide):
+        super().__init__()
+        self.vae, self.guide = vae, guide
+
+
+class OfBoth(ELBO):
+    """The ELBO of a :class:`Both`."""
+
+    def objective(self, model, guide, x, *args):
+        return super().objective(model.vae, guide.guide, x, *args)
+
+
+def pair_of(kind):
+    vae, guide = build()
+    if kind == "one module":
+        both = Both(vae, guide)
+        return both, both
+    return vae, Sharing(vae, guide.encoder) if kind == "shared layer" else guide
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamax"])
+@pytest.mark.parametrize("kind", ["plain", "shared layer", "one module"])
+@pytest.mark.parametrize("decay", [0.3, 0.998])
+def test_averages_are_the_recomputed_ones(kind, optimizer, decay):
+    model, guide = pair_of(kind)
+    step = EagerStep(model, guide, OfBoth() if kind == "one module" else ELBO(), 1e-2, optimizer, decay)
+    named = {**dict(model.named_parameters(prefix="model")), **dict(guide.named_parameters(prefix="guide"))}
+    distinct = {id(p): p for p in named.values()}
+    assert len(step.average.values) == len(distinct), "one is averaged twice"
+    expected = {key: p.detach().double().clone() for key, p in distinct.items()}
+    for t in range(1, 41):
+        step(DATA.train.x[:BATCH])
+        d = min(decay, (1 + t) / (10 + t))
+        expected = {key: d * value + (1 - d) * distinct[key].detach().double() for key, value in expected.items()}
+    raw = weights((model, guide))
+    with step.averaged():
+        for p in distinct.values():
+            torch.testing.assert_close(p.detach().double(), expected[id(p)], rtol=0, atol=1e-6)
+        assert not all(torch.equal(value, raw[name]) for name, value in weights((model, guide)).items())
+    assert_equal(weights((model, guide)), raw)
+
+
+def test_an_average_leaves_the_path_of_the_weights_and_what_is_not_trained_as_they_are():
+    plain, averaged = build(), build()
+    for model, _ in (plain, averaged):
+        model.decoder.register_buffer("seen", torch.zeros(()))
+        model.likelihood.log_scale.requires_grad_(False)
+    steps = [EagerStep(*plain, ELBO(), 1e-2), EagerStep(*averaged, ELBO(), 1e-2, ema=0.9)]
+    assert steps[0].average is None
+    for step in steps:
+        torch.manual_seed(2)
+        with unannounced():
+            for _ in range(5):
+                step(DATA.train.x[:BATCH])
+    assert_equal(weights(averaged), weights(plain))
+    averaged[0].decoder.seen.fill_(7)
+    with torch.no_grad():
+        averaged[0].likelihood.log_scale.fill_(-1)
+    with steps[1].averaged():
+        assert averaged[0].decoder.seen == 7
+        assert averaged[0].likelihood.log_scale == -1
+
+
+def test_fit_validates_and_keeps_the_averages():
+    """One step an epoch, from the weights that the first look at the data left."""
+    pair, path = build(), []
+
+    class Recording(ELBO):
+        def objective(self, model, guide, x, *args):
+            if torch.is_grad_enabled():
+                path.append([p.detach().clone() for p in (*model.parameters(), *guide.parameters())])
+            return super().objective(model, guide, x, *args)
+
+    run = train(pair, loss=Recording(), batch_size=1000, epochs=4, ema=0.998)
+    assert run.best_epoch == 4, "the averages that are compared are those of another epoch"
+    final = build()
+    train(final, loss=Recording(), batch_size=1000, epochs=5)  # its fifth step starts where the fourth ended
+    expected = path[0]
+    for t, at in enumerate([*path[1:4], path[-1]], start=1):
+        d = (1 + t) / (10 + t)
+        expected = [d * old + (1 - d) * new for old, new in zip(expected, at, strict=True)]
+    for p, value in zip((*pair[0].parameters(), *pair[1].parameters()), expected, strict=True):
+        torch.testing.assert_close(p.detach(), value, rtol=0, atol=1e-6)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        terms = ELBO().terms(*pair, DATA.valid.x)
+    assert (terms["reconstruction"] - terms["kl"]).mean().item() == pytest.approx(run.history[-1]["valid_elbo"])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamax"])
+def test_adam_and_adamax_train(optimizer):
+    pair = build()
+    before = weights(pair)
+    history = train(pair, epochs=3, optimizer=optimizer).history
+    assert history[-1]["valid_elbo"] > history[0]["valid_elbo"]
+    after = weights(pair)
+    assert not [name for name in before if torch.equal(before[name], after[name])]
+
+
+@pytest.mark.parametrize(
+    ("trained", "resumed", "words"),
+    [
+        ({"ema": 0.9}, {}, "has averaged weights: resume it with the ema of its config.yaml"),
+        ({}, {"ema": 0.9}, "has no averaged weights: resume it without ema"),
+        ({"optimizer": "adamax"}, {}, "optimizer is adamax, here it is adam: give optimizer='adamax'"),
+    ],
+)
+def test_resume_refuses_another_kind_of_step(tmp_path, trained, resumed, words):
+    train(build(), out=tmp_path, **trained)
+    config = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert (config["ema"], config["optimizer"]) == (trained.get("ema"), trained.get("optimizer", "adam"))
+    with pytest.raises(InputError, match=words):
+        train(build(), out=tmp_path, epochs=3, resume=True, **resumed)
+
+
+@pytest.mark.parametrize("during", ["training", "validation"])
+def test_an_interrupted_epoch_leaves_nothing_swapped(tmp_path, monkeypatch, during):
+    class Interrupted(ELBO):
+        def objective(self, *args):
+            if during == "training" and torch.is_grad_enabled() and self.step == STEPS + 1:
+                raise KeyboardInterrupt
+            return super().objective(*args)
+
+        def terms(self, *args):
+            if during == "validation" and self.step == 2 * STEPS:
+                raise KeyboardInterrupt
+            return super().terms(*args)
+
+    taken = []
+    apply = Average.applied
+
+    @contextlib.contextmanager
+    def watched(average):
+        raw = [each.detach().clone() for each in average.weights]
+        try:
+            with apply(average):
+                yield
+        finally:
+            taken.append(all(torch.equal(*both) for both in zip(raw, average.weights, strict=True)))
+
+    monkeypatch.setattr(Average, "applied", watched)
+    pair, expected = build(), build()
+    run = train(pair, loss=Interrupted(), out=tmp_path, epochs=3, ema=0.9)
+    assert run.interrupted
+    assert taken == [True] * (1 + (during == "validation"))
+    train(expected, epochs=1, ema=0.9)
+    assert_equal(weights(pair), weights(expected))
+
+
 # --- the run folder ----------------------------------------------------------------------------------------
 
 
@@ -257,12 +422,13 @@ class Turning(ELBO):
         return (objective if self.step < self.turn else -1000 * objective), terms  # more than Adam remembers
 
 
+@pytest.mark.parametrize("options", [{}, {"ema": 0.9}, {"optimizer": "adamax", "ema": 0.5}], ids=str)
 @pytest.mark.parametrize(("turn", "best"), [(100, 4), (2 * STEPS, 2)], ids=["rising", "falling after it"])
-def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, turn, best):
+def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, turn, best, options):
     whole, first, second = build("Laplace"), build("Laplace"), build("Laplace", seed=1)
-    expected = train(whole, loss=Turning(turn), epochs=4)
-    train(first, loss=Turning(turn), epochs=2, out=tmp_path)
-    run = train(second, loss=Turning(turn), epochs=4, out=tmp_path, resume=True)
+    expected = train(whole, loss=Turning(turn), epochs=4, **options)
+    train(first, loss=Turning(turn), epochs=2, out=tmp_path, **options)
+    run = train(second, loss=Turning(turn), epochs=4, out=tmp_path, resume=True, **options)
     assert_equal(weights(second), weights(whole))
     assert timeless(run.history) == timeless(expected.history)
     assert run.best_epoch == expected.best_epoch == best
@@ -377,6 +543,13 @@ def test_weights_that_are_not_finite_at_validation_are_named(tmp_path, monkeypat
         ({"lr": float("nan")}, "lr is nan"),
         ({"device": "gpu"}, "device 'gpu' is not to be had here"),
         ({"step": "x"}, "step is 'x'"),
+        ({"ema": 0}, "ema is 0: expected .* between 0 and 1 such as 0.998"),
+        ({"ema": 1.0}, "ema is 1.0"),
+        ({"ema": -0.1}, "ema is -0.1"),
+        ({"ema": float("nan")}, "ema is nan"),
+        ({"ema": "0.9"}, "ema is '0.9'"),
+        ({"optimizer": "adam_max"}, "unknown optimizer 'adam_max': did you mean 'adamax'"),
+        ({"optimizer": None}, "unknown optimizer 'None'.*Known: adam, adamax"),
         ({"loss": nn.MSELoss()}, "loss is a MSELoss"),
         ({"seed": 1.5}, "seed is 1.5"),
         ({"seed": 10**30}, "seed is 1000"),

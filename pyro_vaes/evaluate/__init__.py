@@ -11,7 +11,7 @@ from pyro_vaes.evaluate.calibration import Calibration, calibration
 from pyro_vaes.evaluate.clustering import Clustering, clustering
 from pyro_vaes.evaluate.cost import inference_ms
 from pyro_vaes.evaluate.gaps import InferenceGaps, inference_gaps
-from pyro_vaes.evaluate.latents import active_units, posterior_mean
+from pyro_vaes.evaluate.latents import active_units, posterior_mean, posterior_means
 from pyro_vaes.evaluate.levels import LevelFactor, Levels, levels
 from pyro_vaes.evaluate.log_likelihood import LogLikelihood, log_likelihood
 from pyro_vaes.evaluate.log_weights import log_weights
@@ -54,6 +54,7 @@ __all__ = [
     "mutual_information",
     "pareto_k",
     "posterior_mean",
+    "posterior_means",
     "ppca",
     "reference_posterior",
     "representation",

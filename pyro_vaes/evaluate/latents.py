@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pyro
 import pyro.distributions as dist
 import torch
-from torch import Tensor
+from pyro import poutine
+from torch import Tensor, nn
 
+from pyro_vaes.traces import sample_sites
 from pyro_vaes.vae import Guide
+
+NUM_SAMPLES = 50  # draws whose mean is a code that has no closed form
 
 
 @torch.no_grad()
-def active_units(guide: Guide, x: Tensor, threshold: float = 0.01) -> int:
-    """Number of latent dimensions that respond to x: Var_x(E_q[z | x]) > threshold.
+def active_units(guide: nn.Module, x: Tensor, threshold: float = 0.01) -> int:
+    """Number of latent dimensions that respond to x: Var_x(E_q[z | x]) > threshold, over all latents.
 
     Args:
-        guide: a guide with a ``posterior``.
+        guide: a guide, of one latent or of several.
         x: the data, ``(N, *event_shape)``.
         threshold: least variance of an active unit.
 
@@ -29,13 +36,13 @@ def active_units(guide: Guide, x: Tensor, threshold: float = 0.01) -> int:
     device = next(guide.parameters()).device
     batches = [batch.to(device) for batch in x.split(512)]
     # the covariance of two estimates of each mean, since the variance of one would hold the noise of its draws
-    first, second = (torch.cat([posterior_mean(guide, batch) for batch in batches]) for _ in range(2))
+    first, second = (torch.cat([_joined(posterior_means(guide, batch)) for batch in batches]) for _ in range(2))
     covariance = ((first - first.mean(0)) * (second - second.mean(0))).sum(0) / (len(x) - 1)
     return int((covariance > threshold).sum())
 
 
 @torch.no_grad()
-def posterior_mean(guide: Guide, x: Tensor, num_samples: int = 50) -> Tensor:
+def posterior_mean(guide: Guide, x: Tensor, num_samples: int = NUM_SAMPLES) -> Tensor:
     """E_q[z | x], shape ``(..., B, Z)``: in closed form where the posterior has one, else the mean of draws.
 
     Args:
@@ -51,9 +58,37 @@ def posterior_mean(guide: Guide, x: Tensor, num_samples: int = 50) -> Tensor:
     return mean(guide.posterior(x), num_samples)
 
 
-def mean(q: dist.TorchDistribution, num_samples: int = 50) -> Tensor:
+@torch.no_grad()
+def posterior_means(guide: Any, x: Tensor) -> dict[str, Tensor]:
+    """E_q[z_l | x] of every continuous latent by its site, the lowest level first, each ``(B, Z_l)``.
+
+    Args:
+        guide: a guide with ``posterior(x)``, or with ``posteriors(x)``, the distributions of z_1 to z_L; of any other
+            Pyro guide it is the mean of 50 draws.
+        x: the data, ``(B, *event_shape)``.
+
+    Example:
+        >>> {name: code.shape for name, code in posterior_means(guide, x).items()}
+        {'z': torch.Size([4, 2])}
+    """
+    if hasattr(guide, "posterior"):
+        return {"z": mean(guide.posterior(x))}
+    if hasattr(guide, "posteriors"):
+        return {f"z{level}": mean(q) for level, q in enumerate(guide.posteriors(x), 1)}
+    with pyro.plate("particles", NUM_SAMPLES, dim=-2):
+        sites = sample_sites(poutine.trace(guide).get_trace(x))
+    drawn = {name: site["value"] for name, site in sites.items() if not site["fn"].has_enumerate_support}
+    return {name: drawn[name].mean(0) for name in sorted(drawn, key=lambda name: (len(name), name))}
+
+
+def mean(q: dist.TorchDistribution, num_samples: int = NUM_SAMPLES) -> Tensor:
     """E_q[z], in closed form where there is one, else the mean of draws."""
     try:
         return q.mean
     except NotImplementedError:
         return q.sample((num_samples,)).mean(0)
+
+
+def _joined(codes: dict[str, Tensor]) -> Tensor:
+    """All latents of a datum in one vector."""
+    return torch.cat([code.flatten(1) for code in codes.values()], 1)

@@ -8,20 +8,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import pyro
 import torch
-from pyro import poutine
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from pyro_vaes.data import Data, Split
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.inputs import as_input, isolated, seeded
-from pyro_vaes.evaluate.latents import mean
+from pyro_vaes.evaluate.latents import posterior_means
 from pyro_vaes.evaluate.probes import labels, linear_probe, thresholded
-from pyro_vaes.traces import sample_sites
 
-NUM_SAMPLES = 50  # draws whose mean is a code that has no closed form
 CHUNK = 512  # data encoded at a time
 
 
@@ -86,8 +82,7 @@ def levels(
 
     Args:
         model: the model.
-        guide: a guide with ``posterior(x)``, or with ``posteriors(x)``, the distributions of z_1 to z_L; of any other
-            Pyro guide a code is the mean of 50 draws.
+        guide: its guide; a code is what :func:`posterior_means` gives.
         data: data with a column of labels for each factor in the training and test split.
         factors: a name for each column; ``"y1"`` ... if left out.
         seed: fixes draws.
@@ -143,21 +138,9 @@ def _width(split: Split) -> int:
 def _codes(guide: nn.Module, x: Tensor) -> dict[str, np.ndarray]:
     """Codes of all data by level, each ``(N, Z)``."""
     like = next(guide.parameters())
-    batches = [_means(guide, batch.to(like)) for batch in x.split(CHUNK)]
+    batches = [posterior_means(guide, batch.to(like)) for batch in x.split(CHUNK)]
     whole = {level: torch.cat([batch[level] for batch in batches]) for level in batches[0]}
     return {level: z.reshape(len(x), -1).double().cpu().numpy() for level, z in whole.items()}
-
-
-def _means(guide: Any, x: Tensor) -> dict[str, Tensor]:
-    """E_q[z_l | x] of a batch by level, the lowest first."""
-    if hasattr(guide, "posterior"):
-        return {"z": mean(guide.posterior(x), NUM_SAMPLES)}
-    if hasattr(guide, "posteriors"):
-        return {f"z{level}": mean(q, NUM_SAMPLES) for level, q in enumerate(guide.posteriors(x), 1)}
-    with pyro.plate("particles", NUM_SAMPLES, dim=-2):
-        sites = sample_sites(poutine.trace(guide).get_trace(x))
-    drawn = {name: site["value"] for name, site in sites.items() if not site["fn"].has_enumerate_support}
-    return {name: drawn[name].mean(0) for name in sorted(drawn, key=lambda name: (len(name), name))}
 
 
 def _entry(

@@ -26,11 +26,23 @@ class Likelihood(nn.Module):
             that :meth:`fisher` is a constant and :meth:`score` affine.
         preparation: the arguments of ``data.load`` that give data in the support; the command line loads with
             them unless told otherwise.
+        features_shape: shape of the features of one datum, where it is not that of the datum.
     """
 
     event_dim: int | None = None
     quadratic: bool = False
     preparation: ClassVar[Mapping[str, Any]] = {}
+    features_shape: Sequence[int] | None = None
+
+    @classmethod
+    def build(cls, event_shape: Sequence[int], **options: Any) -> Likelihood:
+        """The likelihood of data of this shape; by default no likelihood has to know it."""
+        return cls(**options)
+
+    @classmethod
+    def prepared(cls, **options: Any) -> Mapping[str, Any]:
+        """The ``preparation`` of a likelihood with these options."""
+        return cls.preparation
 
     def forward(self, features: Tensor) -> dist.TorchDistribution:
         """p(x | features), with the event shape of x."""

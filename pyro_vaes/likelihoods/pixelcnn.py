@@ -61,6 +61,8 @@ class PixelCNN(Likelihood):
         (torch.Size([3, 1, 8, 8]), torch.Size([3]))
     """
 
+    features_shape: torch.Size
+
     def __init__(
         self,
         event_shape: Sequence[int],
@@ -78,9 +80,18 @@ class PixelCNN(Likelihood):
         self.network = networks.PixelCNN(event_shape, features, window, layers, channels, tied)
         self.levels = levels
         self.features_shape = torch.Size((features, *event_shape[1:]))
-        preparation: Mapping[str, Any] = {"binarize": "dynamic"} if levels == 2 else {"dequantize": False}
-        self.preparation = preparation  # type: ignore[misc]
+        self.preparation = self.prepared(levels)  # type: ignore[misc]
         self.head: Head = CategoricalHead(channels, event_shape[0], levels)
+
+    @classmethod
+    def build(cls, event_shape: Sequence[int], features: int = 4, **options: Any) -> PixelCNN:
+        """The likelihood of images of this shape."""
+        return cls(event_shape, features, **options)
+
+    @classmethod
+    def prepared(cls, levels: int = 2, **options: Any) -> Mapping[str, Any]:
+        """Binary data are binarised dynamically, others stay on their levels."""
+        return {"binarize": "dynamic"} if levels == 2 else {"dequantize": False}
 
     def forward(self, features: Tensor) -> AutoregressiveImage:
         """The distribution of images at these features."""
@@ -158,6 +169,11 @@ class PixelCNNPP(PixelCNN):
         super().__init__(event_shape, features, levels, window, layers, channels, tied)
         checked_sizes(components=(components,))
         self.head = LogisticMixtureHead(channels, event_shape[0], levels, components)
+
+    @classmethod
+    def prepared(cls, levels: int = 256, **options: Any) -> Mapping[str, Any]:
+        """As of :class:`PixelCNN`, of another number of levels by default."""
+        return super().prepared(levels)
 
 
 class Head(nn.Module):

@@ -56,6 +56,11 @@ class HierarchicalVAE(LevelsModel):
         self.conditionals = nn.ModuleList(conditionals)
         self._check_conditionals()
 
+    @property
+    def priors(self) -> list[Prior]:
+        """The prior, which only the highest level has."""
+        return [self.prior]
+
     def draw(self) -> list[Tensor]:
         """Sites ``zL`` down to ``z1``."""
         z = [pyro.sample(f"z{len(self.latent_dims)}", self.prior())]
@@ -66,6 +71,16 @@ class HierarchicalVAE(LevelsModel):
     def features(self, *z: Tensor) -> Tensor:
         """Decoder(z_1)."""
         return self.decoder(z[0])
+
+    def decode_from(self, level: int, *z: Tensor) -> Tensor:
+        """E[x | z_1], with each z_l below ``level``, counted from 1, at its mean E[z_l | z_{l+1}].
+
+        The picture looks at z_1 alone: a higher level shows in it only through the levels below.
+        """
+        below = z[level - 1]
+        for conditional in reversed(self.conditionals[: level - 1]):
+            below = conditional(below).mean
+        return self.decode(below)
 
     def log_prior(self, *z: Tensor) -> Tensor:
         """Log p(z_L) + Σ_l log p(z_l | z_{l+1})."""

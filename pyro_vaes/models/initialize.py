@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pyro_vaes.errors import InputError
 from pyro_vaes.models.ladder_mixture import LadderMixtureGuide, LadderMixtureVAE
 from pyro_vaes.models.mixture import MixtureGuide, MixtureVAE
 from pyro_vaes.priors import GaussianMixture
@@ -41,12 +40,9 @@ def initialize_from_codes(
         >>> round(model.prior.logits.exp().sum().item(), 4)
         1.0
     """
-    for level, prior in enumerate(model.priors, 1):
-        if isinstance(prior, GaussianMixture) and len(prior.logits) > len(x):
-            raise InputError(
-                f"level {level} has {len(prior.logits)} clusters, but x holds {len(x)} data: give more data, or at "
-                f"most {len(x)} clusters"
-            )
+    for prior in model.priors:
+        if isinstance(prior, GaussianMixture):
+            prior.initialize(x)
     draws = [[q.sample() for q in guide.posteriors(batch)] for batch in x.split(CHUNK)]
     for prior, codes in zip(model.priors, zip(*draws, strict=True), strict=True):
         if isinstance(prior, GaussianMixture):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyro
 import torch
@@ -25,11 +26,14 @@ class LevelsModel(nn.Module):
         latent_dims: sizes of the latents, the lowest level's first.
 
     Attributes:
+        priors: the priors that are no conditionals, the lowest level's first.
         features_shape: shape of the decoder's output for one datum.
 
     Raises:
         InputError: where the decoder does not take latents of these sizes.
     """
+
+    priors: Any  # a list of them, in whatever form the model holds it
 
     def __init__(self, decoder: nn.Module, likelihood: Likelihood, latent_dims: Sequence[int]) -> None:
         super().__init__()
@@ -62,6 +66,10 @@ class LevelsModel(nn.Module):
         """E[x | z]: each ``(..., Z_l)`` to ``(..., *event_shape)``."""
         return self.likelihood.mean(self.features(*z))
 
+    def decode_from(self, level: int, *z: Tensor) -> Tensor:
+        """E[x | z] with the levels below ``level``, counted from 1, as they follow from it; here nothing follows."""
+        return self.decode(*z)
+
     def log_joint(self, x: Tensor, *z: Tensor) -> Tensor:
         """Log p(x, z) in nats: ``x (B, *event_shape)`` and each ``z_l (..., B, Z_l)`` to ``(..., B)``."""
         return self.log_prior(*z) + self.likelihood(self.features(*z)).log_prob(x)
@@ -69,9 +77,13 @@ class LevelsModel(nn.Module):
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
         """N draws of x from the model, shape ``(n, *event_shape)``."""
+        return self.likelihood(self.features(*self.sample_latents(n))).sample()
+
+    @torch.no_grad()
+    def sample_latents(self, n: int) -> list[Tensor]:
+        """N draws of z_1 to z_L from the model, each ``(n, Z_l)``."""
         with poutine.block(), pyro.plate("data", n):
-            z = self.draw()
-        return self.likelihood(self.features(*z)).sample()
+            return self.draw()
 
     @torch.no_grad()
     def _probe(self) -> Tensor:

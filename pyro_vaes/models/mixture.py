@@ -51,11 +51,6 @@ class MixtureVAE(VAE):
             )
         super().__init__(decoder, prior, likelihood)
 
-    @property
-    def priors(self) -> list[GaussianMixture]:
-        """The prior, as that of the only level."""
-        return [self.prior]
-
     def forward(self, x: Tensor) -> Tensor:
         """The Pyro model: sites ``y``, ``z`` and ``x`` (observed) in the plate ``data``; returns z."""
         announce(self)

@@ -1,5 +1,6 @@
 """Plain torch modules: encoders, decoders and what guides ask of them. No Pyro here."""
 
+from pyro_vaes.networks.constant import ConstantDecoder
 from pyro_vaes.networks.conv import ConvDecoder, ConvEncoder
 from pyro_vaes.networks.ladder import LadderConvDecoder, LadderConvEncoder, LadderMLPDecoder, LadderMLPEncoder
 from pyro_vaes.networks.linearize import Linearization, linear_head, linearize
@@ -11,6 +12,7 @@ from pyro_vaes.networks.resnet import ResNetDecoder, ResNetEncoder, weight_norma
 
 __all__ = [
     "MADE",
+    "ConstantDecoder",
     "ConvDecoder",
     "ConvEncoder",
     "LadderConvDecoder",

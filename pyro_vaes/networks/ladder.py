@@ -18,7 +18,7 @@ class LadderMLPEncoder(nn.Module):
 
     Args:
         event_shape: shape of one datum.
-        hidden: hidden sizes of each level's g_l, from the data upwards.
+        hidden: hidden sizes of each level's g_l, from the data upwards; a number is one layer.
         activation: nonlinearity after each layer.
 
     Shapes:
@@ -32,16 +32,16 @@ class LadderMLPEncoder(nn.Module):
     def __init__(
         self,
         event_shape: Sequence[int],
-        hidden: Sequence[Sequence[int]] = ((256,), (256,), (256,)),
+        hidden: Sequence[int | Sequence[int]] = ((256,), (256,), (256,)),
         activation: Callable[[], nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
-        hidden = _checked_levels(hidden)
-        inputs = [tuple(event_shape), *((sizes[-1],) for sizes in hidden[:-1])]
+        levels = _checked_levels(hidden)
+        inputs = [tuple(event_shape), *((sizes[-1],) for sizes in levels[:-1])]
         self.levels = nn.ModuleList(
-            MLPEncoder(shape, sizes, activation) for shape, sizes in zip(inputs, hidden, strict=True)
+            MLPEncoder(shape, sizes, activation) for shape, sizes in zip(inputs, levels, strict=True)
         )
-        self.out_features = tuple(sizes[-1] for sizes in hidden)
+        self.out_features = tuple(sizes[-1] for sizes in levels)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Features of every level."""
@@ -103,7 +103,7 @@ class LadderMLPDecoder(LadderDecoder):
     Args:
         latent_dims: sizes of the latents, the lowest level's first.
         event_shape: shape of the features of one datum.
-        hidden: hidden sizes of each level, from the data upwards.
+        hidden: hidden sizes of each level, from the data upwards; a number is one layer.
         merge: ``"gate"``, t + gate · v with a learnt gate a unit, 0.1 at first; or ``"concatenate"``.
         activation: nonlinearity after each layer but the last.
 
@@ -120,16 +120,16 @@ class LadderMLPDecoder(LadderDecoder):
         self,
         latent_dims: Sequence[int],
         event_shape: Sequence[int],
-        hidden: Sequence[Sequence[int]] = ((256,), (256,), (256,)),
+        hidden: Sequence[int | Sequence[int]] = ((256,), (256,), (256,)),
         merge: str = "gate",
         activation: Callable[[], nn.Module] = nn.ReLU,
     ) -> None:
-        hidden = _checked_levels(hidden)
-        latent_dims = _checked_latents(latent_dims, len(hidden))
-        widths, wider = [sizes[-1] for sizes in hidden], widening(merge)
+        levels = _checked_levels(hidden)
+        latent_dims = _checked_latents(latent_dims, len(levels))
+        widths, wider = [sizes[-1] for sizes in levels], widening(merge)
         merges = [merge_of(merge, (width,)) for width in widths[:-1]]
         inputs = [width * wider for width in widths[:-1]] + [widths[-1]]
-        inner = [tuple(reversed(sizes[:-1])) for sizes in hidden]
+        inner = [tuple(reversed(sizes[:-1])) for sizes in levels]
         outer = zip(inputs[1:], inner[1:], widths[:-1], strict=True)
         super().__init__(
             [MLPEncoder((size,), (width,), activation) for size, width in zip(latent_dims, widths, strict=True)],
@@ -194,11 +194,12 @@ class LadderConvDecoder(LadderDecoder):
         super().__init__(laterals, merges, blocks)
 
 
-def _checked_levels(hidden: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+def _checked_levels(hidden: Sequence[int | Sequence[int]]) -> list[tuple[int, ...]]:
     """Hidden sizes of each level."""
-    if not hidden or any(isinstance(sizes, int) for sizes in hidden):
+    if not hidden:
         raise InputError(f"hidden is {hidden!r}: expected the sizes of each level, for example ((256,), (256, 128))")
-    return checked_sizes(**{f"hidden of level {level}": sizes for level, sizes in enumerate(hidden, 1)})
+    levels = [(sizes,) if isinstance(sizes, int) else sizes for sizes in hidden]
+    return checked_sizes(**{f"hidden of level {level}": sizes for level, sizes in enumerate(levels, 1)})
 
 
 def _checked_latents(latent_dims: Sequence[int], levels: int) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from torch.distributions import Transform, constraints
 from torch.nn import functional as F
 
-from pyro_vaes.networks.masked import MaskedLinear
+from pyro_vaes.errors import InputError
+from pyro_vaes.networks.masked import CausalConv2d, MaskedLinear
 from pyro_vaes.networks.shapes import checked_sizes
 
 
@@ -55,12 +57,7 @@ class MADE(nn.Module):
         super().__init__()
         self.size, self.width = size, outputs
         self.order = range(size)[::-1] if reverse else range(size)
-        position = torch.tensor(self.order)
-        degrees = [torch.linspace(0, size - 1, units).round() for units in hidden]
-        masks = [degrees[0].unsqueeze(-1) > position]
-        masks += [above.unsqueeze(-1) >= below for below, above in itertools.pairwise(degrees)]
-        masks += [position.repeat(outputs).unsqueeze(-1) >= degrees[-1]]
-        self.layers = nn.ModuleList(MaskedLinear(mask) for mask in masks)
+        self.layers = nn.ModuleList(MaskedLinear(mask) for mask in _masks(self.order, hidden, outputs))
         self.register_module("context", nn.Linear(context, hidden[0], bias=False) if context else None)
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
@@ -74,6 +71,91 @@ class MADE(nn.Module):
     def outputs(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
         """The outputs one by one, each ``(..., Z)``."""
         return self(z, context).unbind(-2)
+
+    def outputs_at(self, i: int, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
+        """The outputs of coordinate i, each ``(..., 1)``."""
+        return self(z, context)[..., i : i + 1].unbind(-2)
+
+
+class ConvolutionalMADE(nn.Module):
+    """Masked convolutions over feature maps: output i sees coordinates of its input before i.
+
+    The order is that of the pixels, row by row, and of the channels within a pixel. Each layer sees its left neighbour,
+    the three above it, and of its own pixel what a :class:`MADE` of the channels sees.
+
+    Args:
+        event_shape: shape ``(C, H, W)`` of the maps, Z = C H W coordinates.
+        channels: channels of the hidden layers.
+        outputs: numbers given for each coordinate.
+        reverse: whether the order is reversed, of rows, columns and channels.
+
+    Attributes:
+        order: the coordinates in their order.
+        reach: number of layers, and so of the rows and columns that an output sees beyond its pixel's.
+
+    Shapes:
+        ``z (..., Z)`` to ``(..., outputs, Z)``.
+
+    Raises:
+        InputError: where a size is no positive whole number, or the shape is not that of maps.
+
+    References:
+        Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016);
+        MADE: Masked Autoencoder for Distribution Estimation (Germain, Gregor, Murray, Larochelle, 2015).
+
+    Example:
+        >>> ConvolutionalMADE((3, 4, 4), channels=(16,), outputs=2)(torch.zeros(5, 48)).shape
+        torch.Size([5, 2, 48])
+    """
+
+    def __init__(
+        self, event_shape: Sequence[int], channels: Sequence[int] = (64,), outputs: int = 1, reverse: bool = False
+    ) -> None:
+        event_shape, channels, (outputs,) = checked_sizes(
+            event_shape=event_shape, channels=channels, outputs=(outputs,)
+        )
+        if len(event_shape) != 3:
+            raise InputError(f"event_shape is {event_shape}: expected that of feature maps, (C, H, W)")
+        super().__init__()
+        self.event_shape, self.width, self.reverse, self.reach = event_shape, outputs, reverse, len(channels) + 1
+        self.order = torch.arange(math.prod(event_shape)).unflatten(0, event_shape).movedim(0, -1).flatten().tolist()
+        if reverse:
+            self.order.reverse()
+        first, *others = (CausalConv2d(mask) for mask in _masks(range(event_shape[0]), channels, outputs))
+        self.layers = nn.Sequential(first, *itertools.chain(*((nn.ELU(), layer) for layer in others)))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """All outputs at z."""
+        return self._turned(self.layers(self._maps(z)).reshape(*z.shape[:-1], self.width, z.shape[-1]))
+
+    def outputs(self, z: Tensor) -> tuple[Tensor, ...]:
+        """The outputs one by one, each ``(..., Z)``."""
+        return self(z).unbind(-2)
+
+    def outputs_at(self, i: int, z: Tensor) -> tuple[Tensor, ...]:
+        """The outputs of coordinate i, each ``(..., 1)``, from the part of the maps that it sees."""
+        channels, height, width = self.event_shape
+        channel, pixel = divmod(z.shape[-1] - 1 - i if self.reverse else i, height * width)
+        row, column = divmod(pixel, width)
+        top, left = max(0, row - self.reach), max(0, column - self.reach)
+        seen = self._maps(z)[..., top : row + 1, left : column + self.reach + 1]
+        found = self.layers(seen)[:, channel::channels, -1, column - left]
+        return found.reshape(*z.shape[:-1], self.width, 1).unbind(-2)
+
+    def _maps(self, z: Tensor) -> Tensor:
+        return self._turned(z).reshape(-1, *self.event_shape)
+
+    def _turned(self, z: Tensor) -> Tensor:
+        return z.flip(-1) if self.reverse else z
+
+
+def _masks(order: Sequence[int], hidden: Sequence[int], outputs: int) -> list[Tensor]:
+    """Masks of the layers, true where a unit sees one below: coordinates by the order, hidden units by degree."""
+    position = torch.tensor(order)
+    degrees = [torch.linspace(0, len(order) - 1, units).round() for units in hidden]
+    masks = [degrees[0].unsqueeze(-1) > position]
+    masks += [above.unsqueeze(-1) >= below for below, above in itertools.pairwise(degrees)]
+    return [*masks, position.repeat(outputs).unsqueeze(-1) >= degrees[-1]]
 
 
 Rule = Callable[..., tuple[Tensor, Tensor]]
@@ -126,7 +208,7 @@ class AutoregressiveStep(Transform):
     codomain = constraints.real_vector
     bijective = True
 
-    def __init__(self, network: MADE, rule: Rule, context: Tensor | None = None) -> None:
+    def __init__(self, network: MADE | ConvolutionalMADE, rule: Rule, context: Tensor | None = None) -> None:
         super().__init__()  # torch's own cache would lose the gradient of the density of what `sample` drew
         self.network, self.rule, self.context = network, rule, context
         self.last: _Pass | None = None
@@ -137,22 +219,24 @@ class AutoregressiveStep(Transform):
     def _inverse(self, y: Tensor) -> Tensor:
         if (last := self._recall()) is not None and last.y is y:
             return last.x
-        if self.context is not None:
-            y = y.expand(torch.broadcast_shapes(y.shape[:-1], self.context.shape[:-1]) + y.shape[-1:])
-        columns = [torch.zeros_like(y[..., 0])] * y.shape[-1]
+        batch = (each.shape[:-1] for each in (y, *self._contexts()))
+        y = y.expand(torch.broadcast_shapes(*batch) + y.shape[-1:])
+        x = torch.zeros_like(y)
         for i in self.network.order:
-            outputs = self.network.outputs(torch.stack(columns, -1), self.context)
-            log_slope, shift = self.rule(*(output[..., i] for output in outputs))
-            columns[i] = (y[..., i] - shift) * (-log_slope).exp()
-        return torch.stack(columns, -1)
+            log_slope, shift = self.rule(*self.network.outputs_at(i, x, *self._contexts()))
+            x = torch.cat([x[..., :i], (y[..., i : i + 1] - shift) * (-log_slope).exp(), x[..., i + 1 :]], -1)
+        return x
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         """Σ log aᵢ, in nats."""
         last = self._recall()
         return (last if last is not None and last.x is x else self._pass(x)).log_determinant
 
+    def _contexts(self) -> tuple[Tensor, ...]:
+        return () if self.context is None else (self.context,)
+
     def _pass(self, x: Tensor) -> _Pass:
-        log_slope, shift = self.rule(*self.network.outputs(x, self.context))
+        log_slope, shift = self.rule(*self.network.outputs(x, *self._contexts()))
         y = log_slope.exp() * x + shift
         self.last = _Pass(x, y, log_slope.sum(-1), torch.is_grad_enabled())
         return self.last

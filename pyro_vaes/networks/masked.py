@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -84,6 +85,35 @@ class MaskedConv2d(nn.Conv2d):
         """Write part of the input, whose first pixel is at a row and column, into what :meth:`blank` gave."""
         row, column = row + _positive(self.around[2]), column + _positive(self.around[0])
         blank[..., row : row + part.shape[-2], column : column + part.shape[-1]] = part
+
+
+class CausalConv2d(MaskedConv2d):
+    """Convolution whose output sees its left neighbour, the three above it, and of its own pixel what a mask allows.
+
+    Args:
+        mask: true where an output sees an input of its own pixel.
+
+    Shapes:
+        ``mask (out, in)``; ``(N, in, H, W)`` to ``(N, out, H, W)``.
+
+    References:
+        Pixel Recurrent Neural Networks (van den Oord, Kalchbrenner, Kavukcuoglu, 2016), for channels in order.
+
+    Example:
+        >>> CausalConv2d(torch.ones(4, 4).tril(-1) > 0)(torch.zeros(3, 4, 8, 8)).shape
+        torch.Size([3, 4, 8, 8])
+    """
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__(mask.shape[1], mask.shape[0], rows=(-1, 0), columns=(-1, 1))
+        self.mask: Tensor
+        self.register_buffer("mask", torch.ones_like(self.weight))
+        self.mask[..., 1, 1] = mask
+        self.mask[..., 1, 2] = 0
+
+    def seen(self, region: Tensor) -> Tensor:
+        """The outputs whose rectangles a region of the input holds."""
+        return F.conv2d(region, self.weight * self.mask, self.bias)
 
 
 def _positive(value: int) -> int:

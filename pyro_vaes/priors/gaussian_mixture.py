@@ -8,6 +8,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyro_vaes.errors import InputError
 from pyro_vaes.networks.shapes import checked_sizes
 from pyro_vaes.priors.base import Prior
 
@@ -45,6 +46,18 @@ class GaussianMixture(Prior):
         self.logits = nn.Parameter(torch.zeros(components))
         self.locs = nn.Parameter(math.sqrt(0.5) * torch.randn(components, latent_dim))
         self.log_scales = nn.Parameter(torch.full((components, latent_dim), 0.5 * math.log(0.5)))
+
+    def initialize(self, x: Tensor) -> None:
+        """Refuse fewer data than components.
+
+        Raises:
+            InputError: names the most that fit.
+        """
+        if len(self.logits) > len(x):
+            raise InputError(
+                f"there are {len(self.logits)} components, but only {len(x)} training data: give at most "
+                f"components={len(x)}, or more data"
+            )
 
     def forward(self) -> dist.TorchDistribution:
         """Σₖ πₖ N(mₖ, diag sₖ²)."""

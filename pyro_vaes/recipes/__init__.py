@@ -1,28 +1,46 @@
 """Each published system as a short function that builds it: ``model, guide, loss = laplace(event_shape)``.
 
-The command line knows each function that is exported here by its name in kebab case.
+The command line knows each function of ``SYSTEMS`` by its name in kebab case.
 """
 
-from pyro_vaes.recipes.single_latent import full_covariance, laplace, vae
-from pyro_vaes.recipes.system import Settings, System, build_guide, build_seeded, build_vae
+from pyro_vaes.recipes.levels import hierarchical, ladder, ladder_mixture, mixture
+from pyro_vaes.recipes.published import PUBLISHED, SMALL
+from pyro_vaes.recipes.settings import Settings
+from pyro_vaes.recipes.single_latent import af_prior, full_covariance, laplace, lossy, mae, pixelcnn, vae
+from pyro_vaes.recipes.system import System, build_guide, build_seeded, build_vae
 
 __all__ = [
     "PUBLISHED",
+    "SMALL",
     "SYSTEMS",
     "Settings",
     "System",
+    "af_prior",
     "build_guide",
     "build_seeded",
     "build_vae",
     "full_covariance",
+    "hierarchical",
+    "ladder",
+    "ladder_mixture",
     "laplace",
+    "lossy",
+    "mae",
+    "mixture",
+    "pixelcnn",
     "vae",
 ]
 
-SYSTEMS = ("full_covariance", "laplace", "vae")
-
-# Networks and optimiser of Variational Laplace Autoencoders (Park, Kim, Kim, 2019); its initial weights and its
-# centring of the pixels are not part of these settings.
-_PARK = Settings(likelihood="gaussian", latent_dim=50, hidden=(500, 500), epochs=2000, batch_size=128, lr=5e-4)
-
-PUBLISHED: dict[str, Settings] = {"vae": _PARK, "laplace": _PARK}
+SYSTEMS = (
+    "vae",
+    "full_covariance",
+    "laplace",
+    "lossy",
+    "af_prior",
+    "mae",
+    "pixelcnn",
+    "ladder",
+    "hierarchical",
+    "mixture",
+    "ladder_mixture",
+)

@@ -1,72 +1,60 @@
-"""What a recipe builds, and from which settings."""
+"""What a recipe builds, and its parts from their names in the settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
+from torch import nn
 
-from pyro_vaes import guides, likelihoods, priors
-from pyro_vaes.losses import Loss
-from pyro_vaes.naming import build
-from pyro_vaes.networks import MLPDecoder, MLPEncoder
+from pyro_vaes import guides, likelihoods, losses, networks, priors
+from pyro_vaes.errors import InputError, check_whole, unknown
+from pyro_vaes.likelihoods import Likelihood
+from pyro_vaes.losses import ExponentialWarmup, Loss, default_loss
+from pyro_vaes.naming import build, call, find, parse
+from pyro_vaes.priors import Prior
+from pyro_vaes.recipes.settings import Settings
 from pyro_vaes.training import check_seed
 from pyro_vaes.vae import VAE, Guide
 
+Model_co = TypeVar("Model_co", bound=nn.Module, covariant=True)
+Guide_co = TypeVar("Guide_co", bound=nn.Module, covariant=True)
 
-@dataclass(frozen=True)
-class Settings:
-    """Sizes and training settings of a system; the defaults are small ones, for 2 cores.
+Networks = dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]]
 
-    Attributes:
-        guide: name of the guide, with options if any, in place of the recipe's own.
-        likelihood: name of the likelihood, with options if any.
-        prior: name of the prior, with options if any.
-        latent_dim: size Z of the latent.
-        hidden: hidden layers of encoder and, reversed, decoder.
-        epochs: passes through the training data.
-        batch_size: data a gradient step.
-        lr: Adam's learning rate.
-    """
-
-    guide: str | None = None
-    likelihood: str = "gaussian"
-    prior: str = "standard-normal"
-    latent_dim: int = 16
-    hidden: Sequence[int] = (256, 256)
-    epochs: int = 20
-    batch_size: int = 128
-    lr: float = 1e-3
+NETWORKS: Networks = {
+    "mlp": (networks.MLPEncoder, networks.MLPDecoder),
+    "conv": (networks.ConvEncoder, networks.ConvDecoder),
+    "resnet": (networks.ResNetEncoder, networks.ResNetDecoder),
+}
 
 
-class System(NamedTuple):
+class System(NamedTuple, Generic[Model_co, Guide_co]):
     """A model, its guide and the loss that trains them."""
 
-    model: VAE
-    guide: Guide
+    model: Model_co
+    guide: Guide_co
     loss: Loss
 
 
 def build_vae(event_shape: Sequence[int], settings: Settings) -> VAE:
-    """The plain VAE of some settings, with a fully connected decoder.
+    """The plain VAE of some settings.
 
     Raises:
-        InputError: for sizes, a likelihood or a prior that do not exist.
+        InputError: for sizes, a network, a likelihood or a prior that do not exist.
 
     Example:
         >>> build_vae((1, 8, 8), Settings(latent_dim=2)).latent_dim
         2
     """
-    likelihood = build("likelihood", likelihoods, likelihoods.Likelihood, settings.likelihood)
-    decoder = MLPDecoder(settings.latent_dim, event_shape, tuple(reversed(settings.hidden)))
-    prior = build("prior", priors, priors.Prior, settings.prior, settings.latent_dim)
-    return VAE(decoder, prior, likelihood)
+    likelihood = build_likelihood(event_shape, settings)
+    decoder = build_decoder(likelihood.features_shape or event_shape, settings)
+    return VAE(decoder, build_prior(settings.prior, settings.size), likelihood)
 
 
 def build_guide(text: str, vae: VAE, event_shape: Sequence[int], settings: Settings) -> Guide:
-    """The guide of a name with options, such as ``laplace(updates=1)``, with a fully connected encoder.
+    """The guide of a name with options, such as ``laplace(updates=1)``.
 
     Raises:
         InputError: for an unknown guide or option, or a guide that the model's prior cannot be made of.
@@ -75,17 +63,72 @@ def build_guide(text: str, vae: VAE, event_shape: Sequence[int], settings: Setti
         >>> build_guide("laplace(updates=1)", build_vae((1, 8, 8), Settings()), (1, 8, 8), Settings()).updates
         1
     """
-    guide = build("guide", guides, Guide, text, vae, MLPEncoder(event_shape, settings.hidden))
+    guide = build("guide", guides, Guide, text, vae, build_encoder(event_shape, settings))
     vae.prior()  # a prior that is made of the guide says here whether it can be
     return guide
 
 
+def build_encoder(event_shape: Sequence[int], settings: Settings, known: Networks = NETWORKS) -> nn.Module:
+    """The encoder of some settings."""
+    return build_network(0, settings.network, known, event_shape, settings.hidden)
+
+
+def build_decoder(features_shape: Sequence[int], settings: Settings) -> nn.Module:
+    """The decoder of some settings, from the latent, or the lowest of several."""
+    hidden = tuple(reversed(settings.hidden))
+    return build_network(1, settings.network, NETWORKS, settings.levels[0], features_shape, hidden)
+
+
+def build_network(which: int, text: str, known: Networks, *args: Any, **own: Any) -> nn.Module:
+    """The encoder (0) or decoder (1) of a kind of networks, from its name with options.
+
+    Raises:
+        InputError: for an unknown kind or option.
+    """
+    name, options = parse(text)
+    if name not in known:
+        raise unknown("network", name, known)
+    return call("network", text, known[name][which], *args, **own, **options)
+
+
+def build_likelihood(event_shape: Sequence[int], settings: Settings) -> Likelihood:
+    """The likelihood of some settings, for data of a shape."""
+    found, options = find("likelihood", likelihoods, Likelihood, settings.likelihood)
+    return call("likelihood", settings.likelihood, found.build, event_shape, **options)
+
+
+def build_prior(text: str, latent_dim: int) -> Prior:
+    """The prior of a name with options, such as ``gaussian-mixture(components=5)``."""
+    return build("prior", priors, Prior, text, latent_dim)
+
+
+def build_loss(guide: nn.Module, settings: Settings) -> Loss:
+    """The loss of some settings, the guide's own unless they name another, with the KL's warm-up if there is one.
+
+    Raises:
+        InputError: for an unknown loss or option, or a warm-up where the loss has no weight on its KL.
+
+    Example:
+        >>> build_loss(nn.Identity(), Settings(loss="elbo(num_particles=2)", warmup=100)).beta(100)
+        0.6321205588285577
+    """
+    loss = default_loss(guide) if settings.loss is None else build("loss", losses, Loss, settings.loss)
+    check_whole("warmup", settings.warmup, least=0)
+    if settings.warmup:
+        if not hasattr(loss, "beta"):
+            raise InputError(
+                f"warmup is {settings.warmup}, but {type(loss).__name__} has no weight on its KL: leave it out"
+            )
+        loss.beta = ExponentialWarmup(settings.warmup)
+    return loss
+
+
 def build_seeded(
-    recipe: Callable[[Sequence[int], Settings], System],
+    recipe: Callable[[Sequence[int], Settings], System[Model_co, Guide_co]],
     event_shape: Sequence[int],
     settings: Settings,
     seed: int,
-) -> System:
+) -> System[Model_co, Guide_co]:
     """What a recipe builds, with initial weights that depend on the seed alone; the random state is left as it was.
 
     Recipes build the model first, so that its initial weights are the same under every guide.

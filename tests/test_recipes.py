@@ -1,0 +1,158 @@
+"""The recipes: each builds, trains and is looked at from the command line, with small and with published settings."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from pyro_vaes import recipes
+from pyro_vaes.cli import main
+from pyro_vaes.errors import InputError
+from pyro_vaes.naming import kebab
+from pyro_vaes.recipes import PUBLISHED, SMALL, SYSTEMS, Settings, build_seeded
+from pyro_vaes.recipes.system import build_loss
+
+NAMES = [kebab(name) for name in SYSTEMS]
+SHAPES = {"svhn": (3, 32, 32), "cifar10": (3, 32, 32)}
+QUICK = {
+    "ladder": ["--latent-dim", "2,2", "--hidden", "8,8"],
+    "hierarchical": ["--latent-dim", "2,2", "--hidden", "8,8"],
+    "ladder-mixture": [
+        *["--latent-dim", "2,2", "--hidden", "8,8"],
+        *["--prior", "gaussian-mixture(components=3), standard-normal"],
+    ],
+    "mixture": ["--latent-dim", "2", "--hidden", "8", "--prior", "gaussian-mixture(components=3)"],
+    "lossy": ["--likelihood", "pixelcnn(window=(3, 2), layers=2, channels=4)", "--loss", "free-bits(total=1)"],
+    "mae": ["--likelihood", "pixelcnn(layers=2, channels=4)"],
+    "pixelcnn": ["--likelihood", "pixelcnn(layers=2, channels=4)"],
+}
+
+
+def run(*arguments):
+    """The exit status of a command."""
+    try:
+        main([*arguments, "--device", "cpu"])
+    except SystemExit as end:
+        return end.code or 0
+    return 0
+
+
+def build(name, settings, shape=(1, 28, 28), seed=0):
+    return build_seeded(getattr(recipes, name.replace("-", "_")), shape, settings, seed)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty working folder with a small labelled set beside it."""
+    random = np.random.default_rng(0)
+    sizes = {"train": 60, "test": 12}
+    pixels = {f"x_{part}": random.integers(0, 256, (n, 8, 8), dtype=np.uint8) for part, n in sizes.items()}
+    np.savez(tmp_path / "tiny.npz", **pixels, **{f"y_{part}": np.arange(n) % 3 for part, n in sizes.items()})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_trains_and_is_looked_at(here, name):
+    quick = QUICK.get(name, ["--latent-dim", "2", "--hidden", "8"])
+    assert run("train", name, "--data", "tiny.npz", "--epochs", "1", "--out", "run", *quick) == 0
+    assert run("evaluate", "run", "--num-samples", "10") == 0
+    assert run("sample", "run", "--n", "4") == 0
+    assert run("traverse", "run", "--points", "2") == 0
+    assert np.isfinite(json.loads((here / "run" / "evaluation.json").read_text())["log_likelihood"])
+    for picture in ("samples.png", "traversals.png"):
+        assert (here / "run" / picture).stat().st_size > 500
+    factors = {row["factor"] for row in json.loads((here / "run" / "levels.json").read_text())["levels"]}
+    assert factors == {"label"}
+
+
+def test_a_run_can_be_had_again_from_its_configuration(here):
+    flags = ["--data", "tiny.npz", "--epochs", "1", "--warmup", "7", "--ema", "0.9", "--optimizer", "adamax"]
+    assert run("train", "ladder", *flags, *QUICK["ladder"], "--out", "first") == 0
+    assert run("train", "--config", "first/config.yaml", "--out", "second") == 0
+    first, second = (yaml.safe_load((here / folder / "config.yaml").read_text()) for folder in ("first", "second"))
+    assert first == second | {"out": "first"}
+    assert (first["latent_dim"], first["optimizer"]) == ("2,2", "adamax")
+    rows = [json.loads((here / folder / "metrics.jsonl").read_text()) for folder in ("first", "second")]
+    assert rows[0]["valid_elbo"] == rows[1]["valid_elbo"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_settings_are_complete(name):
+    """Small ones build for the embedded images, and the recipe's own default is the small one."""
+    own = build(name, SMALL[name], (3, 8, 8) if name == "ladder" else (1, 8, 8))
+    assert all(p.isfinite().all() for module in own[:2] for p in module.parameters())
+    assert getattr(recipes, name.replace("-", "_")).__defaults__ == (SMALL[name],)
+
+
+@pytest.mark.parametrize(("name", "data"), [(name, data) for name in PUBLISHED for data in PUBLISHED[name]])
+def test_published_settings_build(name, data):
+    settings = PUBLISHED[name][data]
+    system = build(name, settings, SHAPES.get(data, (1, 28, 28)))
+    sizes = getattr(system.model, "latent_dims", None) or (system.model.latent_dim,)
+    assert tuple(sizes) == settings.levels
+
+
+def test_published_settings_follow_the_data(here):
+    picked = {"mnist": (2, 2, 2), "svhn": (5, 5, 5, 10), "digits": (2, 2, 2)}
+    from pyro_vaes.cli import _recipe_settings
+
+    assert {data: _recipe_settings("ladder", True, data).levels for data in picked} == picked
+
+
+def test_warmup_reaches_the_loss():
+    loss = build("ladder", dataclasses.replace(SMALL["ladder"], warmup=10)).loss
+    assert loss.kl_weight() == 0
+    loss.step = 10
+    assert loss.kl_weight() == pytest.approx(1 - np.exp(-1))
+
+
+def test_top_down_inference_is_a_guide_of_the_hierarchy():
+    settings = dataclasses.replace(SMALL["hierarchical"], guide="top-down-guide")
+    assert type(build("hierarchical", settings).guide).__name__ == "TopDownGuide"
+
+
+def test_a_pixelcnn_alone_has_no_code():
+    model = build("pixelcnn", SMALL["pixelcnn"], (1, 8, 8)).model
+    far = model.decoder(torch.tensor([[0.0], [50.0]]))
+    assert torch.equal(far[0], far[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("vae", {"latent_dim": (2, 2)}, "this model has one latent: give one size"),
+        ("ladder", {"latent_dim": (2, 2)}, "2 latent_dims .2, 2., but the networks have 3 levels"),
+        ("ladder", {"latent_dim": (2, 0, 2)}, "latent_dims is .2, 0, 2.: expected positive"),
+        ("ladder", {"prior": "standard-normal, standard-normal"}, "2 priors for 3 levels"),
+        ("ladder", {"guide": "laplace"}, "a guide of its own"),
+        ("ladder", {"network": "resnet"}, "resnet"),
+        ("ladder", {"network": "conv", "latent_dim": (1,) * 6, "hidden": (4,) * 6}, "at most 5"),
+        ("ladder-mixture", {"prior": "standard-normal"}, "no level has clusters"),
+        ("mixture", {"prior": "standard-normal"}, "has no clusters"),
+        ("hierarchical", {"guide": "ladder-guide"}, "hierarchical-guide or top-down-guide"),
+        ("vae", {"network": "mpl"}, "did you mean 'mlp'"),
+        ("vae", {"network": "mlp(widths=3)"}, "mlp.widths=3.*widths"),
+        ("vae", {"loss": "ebo"}, "did you mean 'elbo'"),
+        ("lossy", {"warmup": -1}, "warmup is -1"),
+    ],
+)
+def test_bad_settings_are_refused(name, changes, words):
+    with pytest.raises(InputError, match=words):
+        build(name, dataclasses.replace(SMALL[name], **changes))
+
+
+def test_a_warmup_needs_a_weight():
+    class Plain(torch.nn.Module):
+        loss = "RecursiveMixtureELBO"
+
+    with pytest.raises(InputError, match="no weight on its KL"):
+        build_loss(Plain(), Settings(warmup=5))
+
+
+def test_more_clusters_than_data_are_refused(here, capsys):
+    assert run("train", "mixture", "--data", "tiny.npz", "--prior", "gaussian-mixture(components=99)") == 2
+    assert "at most components=54" in capsys.readouterr().err
