@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pyro_vaes import data, evaluate, guides, likelihoods, losses, models, networks, plots, priors, recipes, testing
     from pyro_vaes.errors import InputError
+    from pyro_vaes.trained import load_run
     from pyro_vaes.training import Run, fit
     from pyro_vaes.vae import VAE, Guide
 
 __version__ = "0.1.0"
 
-_HOMES = {"VAE": "vae", "Guide": "vae", "fit": "training", "Run": "training", "InputError": "errors"}
+_HOMES = {
+    "VAE": "vae",
+    "Guide": "vae",
+    "fit": "training",
+    "Run": "training",
+    "load_run": "trained",
+    "InputError": "errors",
+}
 
 __all__ = [
     "VAE",
@@ -28,6 +36,7 @@ __all__ = [
     "fit",
     "guides",
     "likelihoods",
+    "load_run",
     "losses",
     "models",
     "networks",

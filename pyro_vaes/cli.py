@@ -8,9 +8,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import cyclopts
 import yaml
@@ -21,8 +20,7 @@ from pyro_vaes.errors import InputError, NonFiniteError, unknown
 from pyro_vaes.options import Options, Switch, integers
 
 if TYPE_CHECKING:
-    from pyro_vaes.data import Data
-    from pyro_vaes.recipes import Settings, System
+    from pyro_vaes.recipes import Settings
 
 INTERRUPTED = 130
 OPTIONS = Options()
@@ -59,14 +57,14 @@ def train(
         out: run folder, runs/RECIPE-DATA by default.
         resume: go on with the run that is there.
     """
-    from pyro_vaes.recipes import build_seeded
+    from pyro_vaes.recipes import RECIPES, build_seeded
     from pyro_vaes.training import fit
 
     settings = options.settings(_recipe_settings(recipe, published, options.data))
     if guide is not None:
         settings = dataclasses.replace(settings, guide=guide)
     data = options.load(settings)
-    system = build_seeded(_recipes()[recipe], data.event_shape, settings, seed)
+    system = build_seeded(RECIPES[recipe], data.event_shape, settings, seed)
     folder = out or f"runs/{recipe}-{data.name}"
     print(f"{recipe} on {data.description}")
     run = fit(
@@ -161,8 +159,9 @@ def evaluate(run: str, *, num_samples: int = 1000, seed: int = 0, device: str = 
     import torch
 
     from pyro_vaes.evaluate import active_units, log_likelihood
+    from pyro_vaes.trained import load_run
 
-    data, system, *_ = _trained(run, device)
+    data, system, *_ = load_run(run, device)
     torch.manual_seed(seed)
     estimate = log_likelihood(*system[:2], data.test.x, num_samples)
     figures = {
@@ -211,8 +210,9 @@ def diagnose(
     """
     from pyro_vaes.diagnose import PAGE, Subject
     from pyro_vaes.diagnose import diagnose as write_diagnosis
+    from pyro_vaes.trained import load_run
 
-    trained = {path: _trained(path, device) for path in (run, *(against or ()))}
+    trained = {path: load_run(path, device) for path in (run, *(against or ()))}
     data = trained[run].data
     for path, each in trained.items():
         if each.data.description != data.description:
@@ -242,10 +242,11 @@ def sample(run: str, *, n: int = 64, out: str | None = None, seed: int = 0, devi
     import torch
 
     from pyro_vaes.plots import image_grid
+    from pyro_vaes.trained import load_run
 
     if n < 1:
         raise InputError(f"n is {n}: expected the number of images, 1 or more")
-    system = _trained(run, device).system
+    system = load_run(run, device).system
     torch.manual_seed(seed)
     with torch.no_grad():
         images = system.model.decode(*system.model.sample_latents(n))
@@ -270,9 +271,10 @@ def traverse(
         device: auto, cpu, cuda or another torch device.
     """
     from pyro_vaes.naming import split
+    from pyro_vaes.trained import load_run
     from pyro_vaes.traverse import traverse as write_traversals
 
-    data, system, *_ = _trained(run, device)
+    data, system, *_ = load_run(run, device)
     for path in write_traversals(*system[:2], data, out or run, split(factors), points, seed):
         print(path)
 
@@ -280,7 +282,9 @@ def traverse(
 @app.command
 def recipes() -> None:
     """List the recipes."""
-    for name, build in _recipes().items():
+    from pyro_vaes.recipes import RECIPES
+
+    for name, build in RECIPES.items():
         print(f"{name:18}{build.__doc__}")
 
 
@@ -338,66 +342,17 @@ def _check_config(path: str) -> None:
         raise InputError(f"{path} is no YAML mapping of settings: give a file such as the config.yaml of a run")
 
 
-def _recipes() -> dict[str, Callable[..., System[Any, Any]]]:
-    from pyro_vaes import recipes as package
-    from pyro_vaes.naming import kebab
-
-    return {kebab(name): getattr(package, name) for name in package.SYSTEMS}
-
-
 def _recipe_settings(recipe: str, published: bool, data: str) -> Settings:
     from pyro_vaes import recipes as package
 
-    if recipe not in _recipes():
-        raise unknown("recipe", recipe, _recipes())
+    if recipe not in package.RECIPES:
+        raise unknown("recipe", recipe, package.RECIPES)
     if not published:
         return package.SMALL[recipe]
     if recipe not in package.PUBLISHED:
         raise InputError(f"recipe {recipe!r} has no published settings: leave --published out")
     by_data = package.PUBLISHED[recipe]
     return by_data.get(Path(data).stem, next(iter(by_data.values())))
-
-
-class _Trained(NamedTuple):
-    data: Data
-    system: System[Any, Any]
-    history: list[dict[str, float]]
-    note: str  # what a reader of its figures has to know
-
-
-def _trained(run: str, device: str) -> _Trained:
-    """The data and the trained system of a run folder."""
-    from pyro_vaes.recipes import Settings, build_seeded
-    from pyro_vaes.runs import RunFolder, load_weights
-    from pyro_vaes.training import choose_device
-
-    folder = RunFolder(run)
-    config = folder.read_config()
-    known = {field.name for field in dataclasses.fields(Options)}
-    options = Options(**{name: value for name, value in config.items() if name in known})
-    try:
-        recipe, seed = config["recipe"], config["seed"]
-    except KeyError as error:
-        raise InputError(f"{folder.path}/config.yaml lacks {error}: give a run that pyro-vaes wrote") from None
-    if recipe not in _recipes():
-        raise unknown("recipe", recipe, _recipes())
-    settings = dataclasses.replace(options.settings(Settings()), guide=config.get("guide"))
-    state = folder.read_checkpoint()
-    data = options.load(settings)
-    system = build_seeded(_recipes()[recipe], data.event_shape, settings, seed)
-    for name in ("model", "guide"):
-        module = getattr(system, name)
-        load_weights(module, state, name)
-        module.to(choose_device(device)).eval()
-    return _Trained(data, system, state["history"], _note(state, settings.epochs))
-
-
-def _note(state: dict[str, Any], epochs: int) -> str:
-    """What became of a training that did not reach its last epoch."""
-    done = len(state["history"])
-    if done >= epochs:
-        return ""
-    return f"training was interrupted after epoch {done} of {epochs}; these are the best weights until then"
 
 
 if __name__ == "__main__":

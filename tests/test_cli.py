@@ -100,7 +100,9 @@ def test_an_error_in_a_real_process():
         [sys.executable, "-m", "pyro_vaes", "train", "vea"], capture_output=True, text=True, check=False
     )
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith("pyro-vaes: unknown recipe 'vea': did you mean 'vae'? Known: vae, full-covariance,")
+    assert result.stderr.startswith(
+        "pyro-vaes: unknown recipe 'vea': did you mean 'vae'? Known: af-prior, full-covariance,"
+    )
     assert result.stderr.count("\n") == 1
 
 

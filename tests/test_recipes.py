@@ -8,14 +8,11 @@ import pytest
 import torch
 import yaml
 
-from pyro_vaes import recipes
 from pyro_vaes.cli import main
 from pyro_vaes.errors import InputError
-from pyro_vaes.naming import kebab
-from pyro_vaes.recipes import PUBLISHED, SMALL, SYSTEMS, Settings, build_seeded
+from pyro_vaes.recipes import PUBLISHED, RECIPES, SMALL, Settings, build_seeded
 from pyro_vaes.recipes.system import build_loss
 
-NAMES = [kebab(name) for name in SYSTEMS]
 SHAPES = {"svhn": (3, 32, 32), "cifar10": (3, 32, 32)}
 QUICK = {
     "ladder": ["--latent-dim", "2,2", "--hidden", "8,8"],
@@ -41,7 +38,7 @@ def run(*arguments):
 
 
 def build(name, settings, shape=(1, 28, 28), seed=0):
-    return build_seeded(getattr(recipes, name.replace("-", "_")), shape, settings, seed)
+    return build_seeded(RECIPES[name], shape, settings, seed)
 
 
 @pytest.fixture
@@ -55,7 +52,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RECIPES)
 def test_each_trains_and_is_looked_at(here, name):
     quick = QUICK.get(name, ["--latent-dim", "2", "--hidden", "8"])
     assert run("train", name, "--data", "tiny.npz", "--epochs", "1", "--out", "run", *quick) == 0
@@ -80,12 +77,12 @@ def test_a_run_can_be_had_again_from_its_configuration(here):
     assert rows[0]["valid_elbo"] == rows[1]["valid_elbo"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RECIPES)
 def test_settings_are_complete(name):
     """Small ones build for the embedded images, and the recipe's own default is the small one."""
     own = build(name, SMALL[name], (3, 8, 8) if name == "ladder" else (1, 8, 8))
     assert all(p.isfinite().all() for module in own[:2] for p in module.parameters())
-    assert getattr(recipes, name.replace("-", "_")).__defaults__ == (SMALL[name],)
+    assert RECIPES[name].__defaults__ == (SMALL[name],)
 
 
 @pytest.mark.parametrize(("name", "data"), [(name, data) for name in PUBLISHED for data in PUBLISHED[name]])

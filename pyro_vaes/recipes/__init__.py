@@ -1,8 +1,14 @@
 """Each published system as a short function that builds it: ``model, guide, loss = laplace(event_shape)``.
 
-The command line knows each function of ``SYSTEMS`` by its name in kebab case.
+The command line knows them by the names in ``RECIPES``.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pyro_vaes.naming import kebab
 from pyro_vaes.recipes.levels import hierarchical, ladder, ladder_mixture, mixture
 from pyro_vaes.recipes.published import PUBLISHED, SMALL
 from pyro_vaes.recipes.settings import Settings
@@ -11,8 +17,8 @@ from pyro_vaes.recipes.system import System, build_guide, build_seeded, build_va
 
 __all__ = [
     "PUBLISHED",
+    "RECIPES",
     "SMALL",
-    "SYSTEMS",
     "Settings",
     "System",
     "af_prior",
@@ -31,16 +37,20 @@ __all__ = [
     "vae",
 ]
 
-SYSTEMS = (
-    "vae",
-    "full_covariance",
-    "laplace",
-    "lossy",
-    "af_prior",
-    "mae",
-    "pixelcnn",
-    "ladder",
-    "hierarchical",
-    "mixture",
-    "ladder_mixture",
-)
+#: The recipes by their names on the command line.
+RECIPES: dict[str, Callable[..., System[Any, Any]]] = {
+    kebab(recipe.__name__): recipe
+    for recipe in (
+        vae,
+        full_covariance,
+        laplace,
+        lossy,
+        af_prior,
+        mae,
+        pixelcnn,
+        ladder,
+        hierarchical,
+        mixture,
+        ladder_mixture,
+    )
+}
