@@ -58,6 +58,8 @@ class Options:
     """decay of the weights' moving average, such as 0.998."""
     warmup: int | None = None
     """time constant of the KL weight's rise, in gradient steps."""
+    cluster_epoch: int | None = None
+    """epoch after which mixture priors are set to the clusters of the codes."""
     device: str = "auto"
     """auto, cpu, cuda or another torch device."""
     overwrite: Switch = False

@@ -18,6 +18,8 @@ from tqdm.auto import tqdm
 from pyro_vaes.data import Data
 from pyro_vaes.errors import InputError, NonFiniteError, check_whole, unknown
 from pyro_vaes.losses import Loss, default_loss
+from pyro_vaes.models import initialize_from_codes
+from pyro_vaes.priors import GaussianMixture
 from pyro_vaes.runs import RunFolder, load_weights
 from pyro_vaes.step import OPTIMIZERS, EagerStep
 from pyro_vaes.vae import unchanged_store
@@ -61,6 +63,7 @@ def fit(
     step: str = "auto",
     ema: float | None = None,
     optimizer: str = "adam",
+    cluster_epoch: int = 0,
     config: Mapping[str, Any] | None = None,
 ) -> Run:
     """Train model and guide by gradient; leave them in evaluation mode, with the weights of the best validation ELBO.
@@ -86,6 +89,8 @@ def fit(
         ema: decay of the weights' exponential moving average; validation and the weights that are kept are then the
             averaged ones; None for none.
         optimizer: ``"adam"`` or ``"adamax"``.
+        cluster_epoch: epoch after which Gaussian mixture priors are set to the clusters that the codes form, see
+            ``models.initialize_from_codes``; weights from before are not kept as the best. 0 for never.
         config: what ``config.yaml`` says; by default the arguments of this call.
 
     Returns:
@@ -107,6 +112,7 @@ def fit(
     check_budget(epochs, batch_size, lr)
     check_optimizer(optimizer, ema)
     _check_means(loss, step)
+    _check_clusters(model, guide, cluster_epoch)
     chosen = choose_device(device)
     settings = {
         "data": data.description,
@@ -114,8 +120,9 @@ def fit(
         "epochs": epochs,
         "batch_size": batch_size,
     }
-    settings |= {"lr": lr, "optimizer": optimizer, "ema": ema, "seed": seed, "device": str(chosen)}
-    training = _Training(model.to(chosen), guide.to(chosen), data, loss, batch_size, seed, chosen)
+    settings |= {"lr": lr, "optimizer": optimizer, "ema": ema, "cluster_epoch": cluster_epoch}
+    settings |= {"seed": seed, "device": str(chosen)}
+    training = _Training(model.to(chosen), guide.to(chosen), data, loss, batch_size, seed, chosen, cluster_epoch)
     with torch.random.fork_rng([chosen] if chosen.type == "cuda" else []):
         torch.manual_seed(seed)
         training.prepare(initialize=not resume)
@@ -189,6 +196,16 @@ def _check_means(loss: Loss, step: str) -> None:
         raise InputError(f"step is {step!r}: expected 'auto' or 'eager'")
 
 
+def _check_clusters(model: Any, guide: Any, cluster_epoch: int) -> None:
+    check_whole("cluster_epoch", cluster_epoch, least=0)
+    clustered = any(isinstance(prior, GaussianMixture) for prior in getattr(model, "priors", ()))
+    if cluster_epoch and not (clustered and hasattr(guide, "posteriors")):
+        raise InputError(
+            f"cluster_epoch is {cluster_epoch}, but a {type(model).__name__} with a {type(guide).__name__} has no "
+            "clusters: leave it out, or take a MixtureVAE or a LadderMixtureVAE with its guide"
+        )
+
+
 class _Training:
     """The state of one run."""
 
@@ -203,12 +220,14 @@ class _Training:
         batch_size: int,
         seed: int,
         device: torch.device,
+        cluster_epoch: int,
     ) -> None:
         self.modules = {"model": model, "guide": guide}
         self.model, self.guide, self.loss = model, guide, loss
         self.train = data.train.to(device)
         self.valid = data.valid.x.to(device)
         self.batch_size, self.seed, self.device = batch_size, seed, device
+        self.cluster_epoch = cluster_epoch
         self.result = Run()
         self.best = self._weights()
         self.folder: RunFolder | None = None
@@ -269,8 +288,10 @@ class _Training:
 
     def _epoch(self, epoch: int, bar: Any) -> None:
         start = time.perf_counter()
-        self._switch(training=True)
         torch.manual_seed(self.seed * 1_000_003 + epoch)
+        if self.cluster_epoch and epoch == self.cluster_epoch + 1:
+            initialize_from_codes(self.model, self.guide, self.train.prepare(self.train.raw[:LOOK]))
+        self._switch(training=True)
         generator = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.train), generator=generator, device=self.device)
         records: list[Tensor] = []
@@ -303,7 +324,8 @@ class _Training:
             valid = self._validate()
             if not math.isfinite(valid):
                 raise NonFiniteError(f"epoch {epoch}: the validation ELBO is {valid}; {self._kept()}")
-            if valid > max((past["valid_elbo"] for past in self.result.history), default=-math.inf):
+            rivals = self.result.history[self.cluster_epoch if epoch > self.cluster_epoch else 0 :]
+            if valid > max((past["valid_elbo"] for past in rivals), default=-math.inf):
                 self.best, self.result.best_epoch = self._weights(), epoch
         return valid
 

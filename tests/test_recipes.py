@@ -122,9 +122,9 @@ def test_a_pixelcnn_alone_has_no_code():
     ("name", "changes", "words"),
     [
         ("vae", {"latent_dim": (2, 2)}, "this model has one latent: give one size"),
-        ("ladder", {"latent_dim": (2, 2)}, "2 latent_dims .2, 2., but the networks have 3 levels"),
-        ("ladder", {"latent_dim": (2, 0, 2)}, "latent_dims is .2, 0, 2.: expected positive"),
-        ("ladder", {"prior": "standard-normal, standard-normal"}, "2 priors for 3 levels"),
+        ("ladder", {"latent_dim": (2, 2, 2)}, "3 latent_dims .2, 2, 2., but the networks have 2 levels"),
+        ("ladder", {"latent_dim": (2, 0)}, "latent_dims is .2, 0.: expected positive"),
+        ("ladder", {"prior": "standard-normal, standard-normal, vamp-prior"}, "3 priors for 2 levels"),
         ("ladder", {"guide": "laplace"}, "a guide of its own"),
         ("ladder", {"network": "resnet"}, "resnet"),
         ("ladder", {"network": "conv", "latent_dim": (1,) * 6, "hidden": (4,) * 6}, "at most 5"),

@@ -94,6 +94,10 @@ class LadderGuide(LevelsGuide):
         for level, prior in enumerate(vae.priors):
             cast(Prior, prior).attach(cast(Guide, _Level(self, level)))
 
+    def features(self, x: Tensor) -> list[Tensor]:
+        """The encoder's features of each level."""
+        return self.encoder(x)
+
     def posteriors(self, x: Tensor) -> list[dist.TorchDistribution]:
         """q(z_l | x) of each level, the lowest first: batch shape ``(..., B)``, event shape ``(Z_l,)``."""
         return [self._posterior(head, h) for head, h in zip(self.heads, self.encoder(x), strict=True)]

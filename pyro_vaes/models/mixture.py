@@ -79,6 +79,15 @@ class MixtureGuide(LevelsGuide):
         """q(z | x) = Σ_y q(y | x) q(z | x, y), batch shape ``(..., B)`` and event shape ``(Z,)``."""
         return self.family.marginal(self.encoder(x))
 
+    @property
+    def heads(self) -> list[ClusterPosterior]:
+        """The layers behind the encoder's features, as those of the only level."""
+        return [self.family]
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """The encoder's features, as those of the only level."""
+        return [self.encoder(x)]
+
     def posteriors(self, x: Tensor) -> list[NormalMixture]:
         """q(z | x), as that of the only level."""
         return [self.posterior(x)]

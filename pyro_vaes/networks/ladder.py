@@ -18,7 +18,7 @@ class LadderMLPEncoder(nn.Module):
 
     Args:
         event_shape: shape of one datum.
-        hidden: hidden sizes of each level's g_l, from the data upwards; a number is one layer.
+        hidden: hidden sizes of each level's g_l, from the data upwards; a number is two layers.
         activation: nonlinearity after each layer.
 
     Shapes:
@@ -103,7 +103,7 @@ class LadderMLPDecoder(LadderDecoder):
     Args:
         latent_dims: sizes of the latents, the lowest level's first.
         event_shape: shape of the features of one datum.
-        hidden: hidden sizes of each level, from the data upwards; a number is one layer.
+        hidden: hidden sizes of each level, from the data upwards; a number is two layers.
         merge: ``"gate"``, t + gate · v with a learnt gate a unit, 0.1 at first; or ``"concatenate"``.
         activation: nonlinearity after each layer but the last.
 
@@ -198,7 +198,7 @@ def _checked_levels(hidden: Sequence[int | Sequence[int]]) -> list[tuple[int, ..
     """Hidden sizes of each level."""
     if not hidden:
         raise InputError(f"hidden is {hidden!r}: expected the sizes of each level, for example ((256,), (256, 128))")
-    levels = [(sizes,) if isinstance(sizes, int) else sizes for sizes in hidden]
+    levels = [(sizes, sizes) if isinstance(sizes, int) else sizes for sizes in hidden]
     return checked_sizes(**{f"hidden of level {level}": sizes for level, sizes in enumerate(levels, 1)})
 
 

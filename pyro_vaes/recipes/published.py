@@ -8,7 +8,7 @@ from pyro_vaes.recipes.settings import Settings
 
 _PIXELCNN = "pixelcnn(layers=4, channels=12)"
 _LEVELS = Settings(
-    likelihood="gaussian(scale=0.177, learn=False)", latent_dim=(6, 6, 8), hidden=(512, 256, 256), batch_size=100
+    likelihood="gaussian(scale=0.177, learn=False)", latent_dim=(4, 12), hidden=(384, 256), batch_size=100
 )
 
 #: For 2 cores, by recipe.
@@ -27,10 +27,8 @@ SMALL: dict[str, Settings] = {
     "pixelcnn": Settings(likelihood=_PIXELCNN, latent_dim=1),
     "ladder": _LEVELS,
     "hierarchical": _LEVELS,
-    "mixture": Settings(likelihood="bernoulli", prior="gaussian-mixture(components=10)"),
-    "ladder-mixture": replace(
-        _LEVELS, prior="gaussian-mixture(components=10), gaussian-mixture(components=20), standard-normal"
-    ),
+    "mixture": Settings(likelihood="bernoulli", prior="gaussian-mixture(components=10)", cluster_epoch=10),
+    "ladder-mixture": replace(_LEVELS, prior="gaussian-mixture(components=10)", cluster_epoch=10),
 }
 
 # Below, numbers of epochs are this project's where the papers train until nothing improves.

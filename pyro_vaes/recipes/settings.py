@@ -24,6 +24,7 @@ class Settings:
         hidden: hidden layers of the encoder and, reversed, of the decoder: units of fully connected layers, channels
             of convolutions. Of a ladder, one a level.
         warmup: time constant of the KL weight's rise, in gradient steps, see ``ExponentialWarmup``; 0 for none.
+        cluster_epoch: epoch after which mixture priors are set to the clusters of the codes; 0 for never.
         epochs: passes through the training data.
         batch_size: data a gradient step.
         lr: the learning rate.
@@ -43,6 +44,7 @@ class Settings:
     latent_dim: int | Sequence[int] = 16
     hidden: Sequence[int] = (256, 256)
     warmup: int = 0
+    cluster_epoch: int = 0
     epochs: int = 20
     batch_size: int = 128
     lr: float = 1e-3
@@ -68,5 +70,5 @@ class Settings:
     @property
     def training(self) -> dict[str, Any]:
         """The arguments of ``fit`` that are settings."""
-        names = ("epochs", "batch_size", "lr", "optimizer", "ema")
+        names = ("epochs", "batch_size", "lr", "optimizer", "ema", "cluster_epoch")
         return {name: getattr(self, name) for name in names}
