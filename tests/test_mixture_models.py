@@ -347,6 +347,20 @@ def test_priors_take_the_clusters_of_the_codes(sites):
         assert (clusters.argmax(-1) == order[(x[:, 0] > 0).long()]).all()
 
 
+def test_explicit_clusters_follow_those_of_the_codes():
+    """Two groups of data: q(y | x) tells them apart as their codes do, and q(z | x, y) is alike for every y."""
+    torch.manual_seed(0)
+    model, guide, *_ = mixture(components=2)
+    group = torch.arange(60) % 2
+    x = group.view(-1, 1, 1, 1) + 0.05 * torch.rand(60, *SHAPE)
+    guide.posteriors = lambda x: [dist.Normal(x.flatten(1)[:, :2], 0.05).to_event(1)]
+    initialize_from_codes(model, guide, x)
+    order = model.prior.locs[:, 0].argsort()
+    assert (guide.clusters(x)["y"].argmax(-1) == order[group]).all()
+    codes = guide.posterior(x).locs
+    torch.testing.assert_close(codes[:, 0], codes[:, 1])
+
+
 def test_clusters_of_a_summed_out_level_are_the_mean_responsibilities():
     model, guide, x, _ = ladder_mixture()
     with torch.no_grad():

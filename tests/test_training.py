@@ -11,14 +11,15 @@ import torch
 import yaml
 from torch import nn
 
-from pyro_vaes import VAE, fit
+from pyro_vaes import VAE, fit, training
 from pyro_vaes.data import Data
 from pyro_vaes.errors import InputError, NonFiniteError
 from pyro_vaes.guides import FullCovariance, Laplace, MeanField
 from pyro_vaes.likelihoods import Bernoulli, Gaussian
 from pyro_vaes.losses import ELBO, Warmup
+from pyro_vaes.models import MixtureGuide, MixtureVAE, initialize_from_codes
 from pyro_vaes.networks import MLPDecoder, MLPEncoder
-from pyro_vaes.priors import StandardNormal
+from pyro_vaes.priors import GaussianMixture, StandardNormal
 from pyro_vaes.step import Average, EagerStep
 from pyro_vaes.vae import unannounced
 
@@ -435,6 +436,27 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, turn, best, options):
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 4
 
 
+def clustered(seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = MixtureVAE(MLPDecoder(2, SHAPE, hidden=(16,)), GaussianMixture(2, components=3), Gaussian())
+        return model, MixtureGuide(model, MLPEncoder(SHAPE, hidden=(16,)))
+
+
+@pytest.mark.parametrize("cluster_epoch", [1, 2])
+def test_mixtures_start_from_the_codes_after_an_epoch(tmp_path, monkeypatch, cluster_epoch):
+    looks = []
+    monkeypatch.setattr(training, "initialize_from_codes", lambda *args: looks.append(initialize_from_codes(*args)))
+    whole, first, second = clustered(), clustered(), clustered(seed=1)
+    expected = train(whole, epochs=4, cluster_epoch=cluster_epoch)
+    assert len(looks) == 1
+    assert expected.best_epoch > cluster_epoch
+    train(first, epochs=2, out=tmp_path, cluster_epoch=cluster_epoch)
+    run = train(second, epochs=4, out=tmp_path, resume=True, cluster_epoch=cluster_epoch)
+    assert_equal(weights(second), weights(whole))
+    assert timeless(run.history) == timeless(expected.history)
+
+
 def test_an_existing_run_is_refused_or_replaced(tmp_path):
     train(build(), out=tmp_path)
     (tmp_path / "evaluation.json").write_text("{}")
@@ -543,6 +565,8 @@ def test_weights_that_are_not_finite_at_validation_are_named(tmp_path, monkeypat
         ({"lr": float("nan")}, "lr is nan"),
         ({"device": "gpu"}, "device 'gpu' is not to be had here"),
         ({"step": "x"}, "step is 'x'"),
+        ({"cluster_epoch": 1}, "a VAE with a MeanField has no clusters"),
+        ({"cluster_epoch": -1}, "cluster_epoch is -1"),
         ({"ema": 0}, "ema is 0: expected .* between 0 and 1 such as 0.998"),
         ({"ema": 1.0}, "ema is 1.0"),
         ({"ema": -0.1}, "ema is -0.1"),
