@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from pyro_vaes.data import Data
@@ -28,11 +28,15 @@ from pyro_vaes.evaluate import (
     inference_gaps,
     inference_ms,
     mutual_information,
+    posterior_means,
     reference_posterior,
     to_arviz,
 )
+from pyro_vaes.models import LevelsModel
 from pyro_vaes.page import write_page
-from pyro_vaes.vae import VAE, Guide
+from pyro_vaes.vae import VAE
+
+Model = VAE | LevelsModel
 
 WORST = 10  # images shown
 INFORMATION = 1000  # test data for the mutual information, which takes the square of their number
@@ -55,8 +59,8 @@ class Subject:
     """
 
     name: str
-    model: VAE
-    guide: Guide
+    model: Model
+    guide: nn.Module
     history: Sequence[Mapping[str, float]] = ()
     note: str = ""
 
@@ -193,9 +197,13 @@ def _finding(
     return Finding(subject, gaps, simulated, compared, worst, _draws(model, guide, x[worst]), numbers)
 
 
-def _draws(model: VAE, guide: Guide, x: Tensor) -> tuple[Tensor, Tensor]:
-    groups = [to_arviz(model, guide, x, DRAWS, resample=resample).posterior["z"] for resample in (False, True)]
-    plain, corrected = (torch.as_tensor(group.values).flatten(0, 1) for group in groups)
+def _draws(model: Model, guide: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Draws of all continuous latents of each datum side by side, and as importance weights correct them."""
+    names = list(posterior_means(guide, x[:1].to(next(guide.parameters()))))
+    groups = [to_arviz(model, guide, x, DRAWS, resample=resample).posterior for resample in (False, True)]
+    plain, corrected = (
+        torch.cat([torch.as_tensor(group[name].values).flatten(0, 1) for name in names], -1) for group in groups
+    )
     return plain, corrected
 
 

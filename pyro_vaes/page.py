@@ -174,7 +174,8 @@ def _cell(text: str) -> str:
 def _worst(finding: Finding, x: Tensor) -> Figure:
     model = finding.subject.model
     chosen = x[finding.worst].to(next(model.parameters()).device)
-    rebuilt = model.decode(finding.draws[0].to(chosen)).mean(0)
+    sizes = getattr(model, "latent_dims", [finding.draws[0].shape[-1]])
+    rebuilt = model.decode(*finding.draws[0].to(chosen).split(list(sizes), -1)).mean(0)
     return plots.corrected_posteriors(chosen, rebuilt, *finding.draws)
 
 

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 from pyro_vaes.recipes.settings import Settings
 
-_PIXELCNN = "pixelcnn(layers=4, channels=12)"
+_PIXELCNN = Settings(
+    likelihood="pixelcnn(layers=6, channels=8)", latent_dim=20, epochs=5, batch_size=32, lr=2e-3, ema=0.99
+)
 _LEVELS = Settings(
     likelihood="gaussian(scale=0.177, learn=False)", latent_dim=(4, 12), hidden=(384, 256), batch_size=100
 )
@@ -16,15 +18,16 @@ SMALL: dict[str, Settings] = {
     "vae": Settings(),
     "full-covariance": Settings(),
     "laplace": Settings(),
-    "lossy": Settings(
-        likelihood="pixelcnn(window=(5, 3), layers=4, channels=12)",
+    "lossy": replace(
+        _PIXELCNN,
+        likelihood="pixelcnn(window=(5, 3), layers=4, channels=8)",
         prior="autoregressive-flow(flows=2)",
         loss="free-bits(total=4)",
-        ema=0.99,
+        epochs=8,
     ),
     "af-prior": Settings(likelihood="bernoulli", prior="autoregressive-flow(flows=2)"),
-    "mae": Settings(likelihood=_PIXELCNN, loss="mutual-posterior-divergence"),
-    "pixelcnn": Settings(likelihood=_PIXELCNN, latent_dim=1),
+    "mae": replace(_PIXELCNN, loss="mutual-posterior-divergence(eta=2, gamma=0.5)"),
+    "pixelcnn": replace(_PIXELCNN, latent_dim=1),
     "ladder": _LEVELS,
     "hierarchical": _LEVELS,
     "mixture": Settings(likelihood="bernoulli", prior="gaussian-mixture(components=10)", cluster_epoch=10),
