@@ -10,7 +10,7 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 import yaml
@@ -19,11 +19,12 @@ from cyclopts import App, Parameter
 from pyro_vaes import __version__
 from pyro_vaes.errors import InputError, NonFiniteError, unknown
 from pyro_vaes.options import Options, Switch, integers
+from pyro_vaes.watch import on_termination
 
 if TYPE_CHECKING:
     from pyro_vaes.recipes import Settings
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143  # by Ctrl-C, by SIGTERM
 OPTIONS = Options()
 
 app = App(
@@ -46,6 +47,7 @@ def train(
     published: Switch = False,
     out: str | None = None,
     resume: Switch = False,
+    step: str = "auto",
 ) -> None:
     """Train a recipe.
 
@@ -57,8 +59,10 @@ def train(
         published: start from the published settings of the recipe instead of small ones.
         out: run folder, runs/RECIPE-DATA by default.
         resume: go on with the run that is there.
+        step: how a gradient step is run, eager or compiled.
     """
     from pyro_vaes.recipes import RECIPES, build_seeded
+    from pyro_vaes.runs import RunFolder
     from pyro_vaes.training import fit
 
     settings = options.settings(_recipe_settings(recipe, published, options.data))
@@ -79,11 +83,13 @@ def train(
         out=folder,
         overwrite=options.overwrite,
         resume=resume,
-        config={"recipe": recipe, **options.config(settings), "seed": seed, "out": folder},
+        step=step,
+        config={"recipe": recipe, **options.config(settings), "seed": seed, "out": folder, "step": step},
     )
     if run.interrupted:
-        if run.history:
-            print(f"interrupted after epoch {len(run.history)}; go on with --config {folder}/config.yaml --resume")
+        if RunFolder(folder).resumable:
+            where = f"after epoch {len(run.history)}" if run.history else "in the first epoch"
+            print(f"interrupted {where}; go on with --config {folder}/config.yaml --resume")
         else:
             print("interrupted in the first epoch, of which nothing is kept; start again with --overwrite")
         raise SystemExit(INTERRUPTED)
@@ -321,16 +327,21 @@ def _launch(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; bad input ends it with a message on standard error and status 2."""
+    """Run the command line; bad input ends it with a message on standard error and status 2, SIGTERM with 143."""
     app.config = ()  # of an earlier call in this process
     try:
-        app.meta(arguments, exit_on_error=False, print_error=False)
+        with on_termination(_terminated):
+            app.meta(arguments, exit_on_error=False, print_error=False)
     except (InputError, NonFiniteError, cyclopts.CycloptsError) as error:
         _fail(str(error), 2)
     except OSError as error:
         _fail(f"{error}: give another path, or mend it", 2)
     except KeyboardInterrupt:
         _fail("interrupted", INTERRUPTED)
+
+
+def _terminated(*_: Any) -> None:
+    _fail("terminated; train and compare go on with --resume", TERMINATED)
 
 
 def _fail(message: str, status: int) -> None:

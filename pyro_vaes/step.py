@@ -98,20 +98,29 @@ class EagerStep:
         ema: float | None = None,
     ) -> None:
         self.model, self.guide, self.loss, self.kind = model, guide, loss, optimizer
-        parameters = {id(p): p for module in (model, guide) for p in module.parameters() if p.requires_grad}
-        self.optimizer = OPTIMIZERS[optimizer](list(parameters.values()), lr=lr)
-        self.average = None if ema is None else Average(parameters.values(), ema)
+        weights = {id(p): p for module in (model, guide) for p in module.parameters() if p.requires_grad}
+        self.weights = list(weights.values())
+        self.optimizer = OPTIMIZERS[optimizer](self.weights, lr=lr)
+        self.average = None if ema is None else Average(self.weights, ema)
         self.names: list[str] = []
 
     def __call__(self, x: Tensor) -> Tensor:
         """Take one step on a batch; gives the sums over it of objective and terms, in the order of ``names``."""
-        self.optimizer.zero_grad(set_to_none=True)
-        objective, terms = self.loss.objective(self.model, self.guide, x)
-        (-objective.mean()).backward()
+        sums = self.differentiate(x)
         self.optimizer.step()
         self.loss.step += 1
         if self.average is not None:
             self.average.update(self.loss.step)
+        return sums
+
+    def capture(self, x: Tensor) -> None:
+        """Get ready for batches such as this one; here nothing has to be done."""
+
+    def differentiate(self, x: Tensor) -> Tensor:
+        """Set the gradients of all weights; gives the sums over the batch of objective and terms."""
+        self.optimizer.zero_grad(set_to_none=True)
+        objective, terms = self.loss.objective(self.model, self.guide, x)
+        (-objective.mean()).backward()
         self.names = ["objective", *terms]
         return torch.stack([value.detach().sum() for value in (objective, *terms.values())])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
@@ -15,7 +16,9 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from pyro_vaes.compiled import CompiledStep, NotCaptured
 from pyro_vaes.data import Data
+from pyro_vaes.epoch import Epoch
 from pyro_vaes.errors import InputError, NonFiniteError, check_whole, unknown
 from pyro_vaes.losses import Loss, default_loss
 from pyro_vaes.models import initialize_from_codes
@@ -23,7 +26,9 @@ from pyro_vaes.priors import GaussianMixture
 from pyro_vaes.runs import RunFolder, load_weights
 from pyro_vaes.step import OPTIMIZERS, EagerStep
 from pyro_vaes.vae import unchanged_store
+from pyro_vaes.watch import Watch
 
+STEPS: dict[str, type[EagerStep]] = {"auto": EagerStep, "eager": EagerStep, "compiled": CompiledStep}
 CHECK_EVERY = 50  # steps between two looks at whether the loss is finite, each of which waits for the device
 LOOK = 10_000  # training images that a likelihood is initialised from
 
@@ -37,7 +42,7 @@ class Run:
             datum in nats; ``step_ms``, milliseconds a gradient step; ``seconds`` for the epoch.
         path: the run folder, or None.
         best_epoch: the epoch of the best validation ELBO, whose weights model and guide now have.
-        interrupted: whether Ctrl-C ended the training.
+        interrupted: whether Ctrl-C or SIGTERM ended the training.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
@@ -65,6 +70,7 @@ def fit(
     optimizer: str = "adam",
     cluster_epoch: int = 0,
     config: Mapping[str, Any] | None = None,
+    checkpoint_minutes: float = 10.0,
 ) -> Run:
     """Train model and guide by gradient; leave them in evaluation mode, with the weights of the best validation ELBO.
 
@@ -83,18 +89,23 @@ def fit(
         device: ``"auto"`` (the first GPU, else the CPU) or a torch device.
         out: run folder to write ``config.yaml``, ``metrics.jsonl`` and ``checkpoint.pt`` to; None writes nothing.
         overwrite: whether to replace the run that ``out`` holds.
-        resume: whether to go on with the run that ``out`` holds, from its last whole epoch.
+        resume: whether to go on with the run that ``out`` holds, from its last checkpoint; on a CPU the weights are
+            then, to the bit, those of a run without a break.
         progress: whether to show a progress bar.
-        step: how a step is run: ``"eager"``; ``"auto"`` picks.
+        step: how a step is run: ``"eager"``, operation by operation; ``"compiled"``, from a graph that is traced and
+            compiled first, which takes some tens of seconds and pays in long trainings; ``"auto"`` is eager.
         ema: decay of the weights' exponential moving average; validation and the weights that are kept are then the
             averaged ones; None for none.
         optimizer: ``"adam"`` or ``"adamax"``.
         cluster_epoch: epoch after which Gaussian mixture priors are set to the clusters that the codes form, see
             ``models.initialize_from_codes``; weights from before are not kept as the best. 0 for never.
         config: what ``config.yaml`` says; by default the arguments of this call.
+        checkpoint_minutes: after so long a checkpoint is written inside an epoch too, not at its end alone.
 
     Returns:
-        The run. Ctrl-C ends it after the last whole epoch, without an exception.
+        The run. Ctrl-C ends it after the last whole epoch, without an exception. With ``out``, in the main thread,
+        SIGTERM ends it after the step under way: a checkpoint is written, and then the signal goes on to whoever
+        handled it before; by default it ends the process.
 
     Raises:
         InputError: for settings, data or a run folder that cannot be used, before any training.
@@ -112,6 +123,7 @@ def fit(
     check_budget(epochs, batch_size, lr)
     check_optimizer(optimizer, ema)
     _check_means(loss, step)
+    _check_minutes(checkpoint_minutes)
     _check_clusters(model, guide, cluster_epoch)
     chosen = choose_device(device)
     settings = {
@@ -123,13 +135,15 @@ def fit(
     settings |= {"lr": lr, "optimizer": optimizer, "ema": ema, "cluster_epoch": cluster_epoch}
     settings |= {"seed": seed, "device": str(chosen)}
     training = _Training(model.to(chosen), guide.to(chosen), data, loss, batch_size, seed, chosen, cluster_epoch)
+    training.watch = Watch(checkpoint_minutes)
     with torch.random.fork_rng([chosen] if chosen.type == "cuda" else []):
         torch.manual_seed(seed)
         training.prepare(initialize=not resume)
-        training.step = EagerStep(model, guide, loss, lr, optimizer, ema)
+        training.step = STEPS[step](model, guide, loss, lr, optimizer, ema)
         if out is not None:
             training.open_folder(RunFolder(out), config or settings, overwrite, resume)
         with unchanged_store(), pyro.validation_enabled(False):
+            training.capture()
             training.run(epochs, progress)
     return training.result
 
@@ -192,8 +206,13 @@ def check_optimizer(optimizer: str, ema: float | None) -> None:
 def _check_means(loss: Loss, step: str) -> None:
     if not isinstance(loss, Loss):
         raise InputError(f"loss is a {type(loss).__name__}: fit takes the losses of pyro_vaes.losses, such as ELBO()")
-    if step not in ("auto", "eager"):
-        raise InputError(f"step is {step!r}: expected 'auto' or 'eager'")
+    if step not in STEPS:
+        raise unknown("step", str(step), STEPS)
+
+
+def _check_minutes(minutes: float) -> None:
+    if not (isinstance(minutes, (int, float)) and minutes > 0):
+        raise InputError(f"checkpoint_minutes is {minutes!r}: expected a positive number of minutes, such as 10")
 
 
 def _check_clusters(model: Any, guide: Any, cluster_epoch: int) -> None:
@@ -210,6 +229,7 @@ class _Training:
     """The state of one run."""
 
     step: EagerStep
+    watch: Watch
 
     def __init__(
         self,
@@ -231,6 +251,8 @@ class _Training:
         self.result = Run()
         self.best = self._weights()
         self.folder: RunFolder | None = None
+        self.unfinished: Mapping[str, Any] | None = None  # the epoch that the checkpoint is in the middle of
+        self.kept = "no epoch was finished, nothing is kept"
 
     def prepare(self, initialize: bool) -> None:
         """Look at the data, and run the first batch with all of Pyro's checks on."""
@@ -247,6 +269,15 @@ class _Training:
         with unchanged_store(), pyro.validation_enabled(True), torch.no_grad():
             self.loss.objective(self.model, self.guide, x[: self.batch_size])
 
+    def capture(self) -> None:
+        """Let the step see a batch before the first one."""
+        x = self.train.prepare(self.train.raw[: self.batch_size], torch.Generator(self.device).manual_seed(self.seed))
+        self._switch(training=True)
+        try:
+            self.step.capture(x)
+        except NotCaptured as error:
+            raise InputError(f"this step cannot be compiled: {error}. Take step='eager'") from error
+
     def open_folder(self, folder: RunFolder, config: Mapping[str, Any], overwrite: bool, resume: bool) -> None:
         """Claim the run folder, and go on where its checkpoint ends."""
         folder.claim(overwrite, resume)
@@ -255,17 +286,48 @@ class _Training:
             state = folder.read_checkpoint()
             for name, module in self.modules.items():
                 load_weights(module, state, name, last=True)
+            self._check_unfinished(state)
             self.step.load_state_dict(state["last"])
+            self.loss.load_state_dict(state["last"].get("loss", {}))
             self.best = {name: state[name] for name in self.modules}
             self.result.history, self.result.best_epoch = state["history"], state["best_epoch"]
+            self._keeps(self.unfinished)
         folder.write_config(config)
+
+    def _check_unfinished(self, state: Mapping[str, Any]) -> None:
+        """Go on in the middle of an epoch only where its rest is the one that it would have had."""
+        self.unfinished = state.get("unfinished")
+        left = self._of_epochs() if self.unfinished is None else self.unfinished["of"]
+        for name, here in self._of_epochs().items():
+            if left[name] != here:
+                raise InputError(
+                    f"the checkpoint is in the middle of an epoch whose {name} is {left[name]}, "
+                    f"here it is {here}: resume it as it was started"
+                )
+
+    def _of_epochs(self) -> dict[str, Any]:
+        """What all parts of an epoch have to share."""
+        return {
+            "seed": self.seed,
+            "loss": type(self.loss).__name__,
+            "number of training data": len(self.train),
+            "device": self.device.type,
+        }
 
     def run(self, epochs: int, progress: bool) -> None:
         """Train up to so many epochs, then take the best weights."""
+        with contextlib.nullcontext() if self.folder is None else self.watch.holding():
+            self._run_epochs(epochs, progress)
+            self._switch(training=False)
+            if self.result.history:
+                for name, module in self.modules.items():
+                    module.load_state_dict(self.best[name])
+
+    def _run_epochs(self, epochs: int, progress: bool) -> None:
         done = len(self.result.history)
         with tqdm(
             total=epochs * len(self.train),
-            initial=done * len(self.train),
+            initial=done * len(self.train) + (self.unfinished["seen"] if self.unfinished else 0),
             unit=" images",
             unit_scale=True,
             disable=not progress,
@@ -276,54 +338,62 @@ class _Training:
                     self._epoch(epoch, bar)
             except KeyboardInterrupt:
                 self.result.interrupted = True
-        self._switch(training=False)
-        if self.result.history:
-            for name, module in self.modules.items():
-                module.load_state_dict(self.best[name])
 
     def _switch(self, training: bool) -> None:
         """Into training or evaluation mode, which dropout and batch norm heed."""
         for module in self.modules.values():
             module.train(training)
 
-    def _epoch(self, epoch: int, bar: Any) -> None:
-        start = time.perf_counter()
-        torch.manual_seed(self.seed * 1_000_003 + epoch)
-        if self.cluster_epoch and epoch == self.cluster_epoch + 1:
+    def _start(self, number: int) -> Epoch:
+        """An epoch from its start, or from where the checkpoint left it."""
+        seed = self.seed * 1_000_003 + number
+        epoch, left = Epoch(len(self.train), seed, self.device), self.unfinished
+        if left is not None:
+            epoch.load_state_dict(left)
+            self.unfinished = None
+            return epoch
+        torch.manual_seed(seed)
+        if self.cluster_epoch and number == self.cluster_epoch + 1:
             initialize_from_codes(self.model, self.guide, self.train.prepare(self.train.raw[:LOOK]))
+        return epoch
+
+    def _epoch(self, number: int, bar: Any) -> None:
+        epoch = self._start(number)
         self._switch(training=True)
-        generator = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.train), generator=generator, device=self.device)
-        records: list[Tensor] = []
-        for index in order.split(self.batch_size):
-            records.append(self.step(self.train.prepare(self.train.raw[index], generator)))
-            if len(records) % CHECK_EVERY == 0:
-                self._check_finite(records[-CHECK_EVERY:], epoch, len(records) - CHECK_EVERY)
+        checked = len(epoch.records)
+        for index in epoch.left().split(self.batch_size):
+            epoch.add(self.step(self.train.prepare(self.train.raw[index], epoch.generator)), len(index))
             bar.update(len(index))
-        remaining = len(records) % CHECK_EVERY
-        self._check_finite(records[len(records) - remaining :], epoch, len(records) - remaining)
-        means = (torch.stack(records).sum(0) / len(self.train)).tolist()
+            due = self.folder is not None and epoch.seen < len(self.train) and self.watch.due()
+            if due or len(epoch.records) - checked == CHECK_EVERY:
+                self._check_finite(epoch.records, checked, number)
+                checked = len(epoch.records)
+            if due:
+                self._check_weights(number)
+                self._save({**epoch.state_dict(), "of": self._of_epochs()})
+        self._check_finite(epoch.records, checked, number)
+        means = (torch.stack(epoch.records).sum(0) / len(self.train)).tolist()
         trained = time.perf_counter()
         row = dict(zip(self.step.names, means, strict=True))
-        valid = self._assess(epoch)
+        valid = self._assess(number)
         row = {
-            "epoch": epoch,
+            "epoch": number,
             "train_elbo": row["reconstruction"] - row["kl"],
             "valid_elbo": valid,
             **row,
-            "step_ms": 1e3 * (trained - start) / len(records),
-            "seconds": time.perf_counter() - start,
+            "step_ms": 1e3 * (trained - epoch.started) / len(epoch.records),
+            "seconds": time.perf_counter() - epoch.started,
         }
         self.result.history.append(row)
         self._save()
-        bar.set_postfix_str(f"epoch {epoch} ELBO train {row['train_elbo']:.2f} valid {valid:.2f} nats", refresh=False)
+        bar.set_postfix_str(f"epoch {number} ELBO train {row['train_elbo']:.2f} valid {valid:.2f} nats", refresh=False)
 
     def _assess(self, epoch: int) -> float:
         """Validate the weights, the averaged ones if there are any, and keep them where they are the best so far."""
         with self.step.averaged():
             valid = self._validate()
             if not math.isfinite(valid):
-                raise NonFiniteError(f"epoch {epoch}: the validation ELBO is {valid}; {self._kept()}")
+                raise NonFiniteError(f"epoch {epoch}: the validation ELBO is {valid}; {self.kept}")
             rivals = self.result.history[self.cluster_epoch if epoch > self.cluster_epoch else 0 :]
             if valid > max((past["valid_elbo"] for past in rivals), default=-math.inf):
                 self.best, self.result.best_epoch = self._weights(), epoch
@@ -340,10 +410,11 @@ class _Training:
             total += (terms["reconstruction"] - terms["kl"]).sum()
         return total.item() / len(self.valid)
 
-    def _check_finite(self, records: list[Tensor], epoch: int, before: int) -> None:
-        if not records:
+    def _check_finite(self, records: list[Tensor], before: int, epoch: int) -> None:
+        """Look at the records after the first so many."""
+        if len(records) == before:
             return
-        table = torch.stack(records)
+        table = torch.stack(records[before:])
         finite = table.isfinite()
         if finite.all():
             return
@@ -355,14 +426,21 @@ class _Training:
         ]
         raise NonFiniteError(
             f"epoch {epoch}, step {before + step + 1}: not finite: {', '.join(wrong)} (sums over the batch); "
-            f"{self._kept()}. A smaller lr often helps"
+            f"{self.kept}. A smaller lr often helps"
         )
 
-    def _kept(self) -> str:
-        if not self.result.history:
-            return "no epoch was finished, nothing is kept"
-        where = "" if self.folder is None else f" in {self.folder.path}"
-        return f"the checkpoint of epoch {len(self.result.history)}{where} is kept"
+    def _check_weights(self, epoch: int) -> None:
+        """Save no weights that the last step spoilt; at the end of an epoch the validation would tell."""
+        for module in self.modules.values():
+            for name, weight in module.named_parameters():
+                if not weight.isfinite().all():
+                    raise NonFiniteError(f"epoch {epoch}: not finite: {name}; {self.kept}. A smaller lr often helps")
+
+    def _keeps(self, unfinished: Mapping[str, Any] | None) -> None:
+        """Note what stays if the training fails from here on."""
+        epoch, where = len(self.result.history), "" if self.folder is None else f" in {self.folder.path}"
+        step = "" if unfinished is None else f", step {len(unfinished['records'])},"
+        self.kept = f"the checkpoint of epoch {epoch + bool(step)}{step}{where} is kept"
 
     def _weights(self) -> dict[str, dict[str, Tensor]]:
         return {
@@ -370,15 +448,22 @@ class _Training:
             for name, module in self.modules.items()
         }
 
-    def _save(self) -> None:
+    def _save(self, unfinished: Mapping[str, Any] | None = None) -> None:
+        """Save the state, at the end of an epoch or in the middle of one; then end the run if SIGTERM asks for it."""
         if self.folder is None:
+            self._keeps(None)
             return
         state = {
             **self.best,
             "classes": {name: type(module).__name__ for name, module in self.modules.items()},
-            "last": {**self._weights(), **self.step.state_dict()},
+            "last": {**self._weights(), **self.step.state_dict(), "loss": self.loss.state_dict()},
             "history": self.result.history,
             "best_epoch": self.result.best_epoch,
+            "unfinished": unfinished,
         }
         self.folder.write_checkpoint(state)
         self.folder.write_metrics(self.result.history)
+        self._keeps(unfinished)
+        self.watch.restart()
+        if self.watch.terminated:
+            raise KeyboardInterrupt

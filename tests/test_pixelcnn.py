@@ -192,6 +192,15 @@ def test_the_likelihood_learns_a_pattern_that_its_window_predicts():
     assert (drawn == drawn[:, :, :1]).float().mean() > 0.8  # of independent pixels, a half
 
 
+def test_many_images_have_the_probabilities_of_each():
+    likelihood = MODELS["binary"](SHAPE).double()
+    features = torch.randn(2, MAPS, *SHAPE[1:]).double()
+    images = torch.rand(400, 2, *SHAPE).round().double()
+    many = likelihood(features).log_prob(images)
+    each = torch.stack([likelihood(features).log_prob(image) for image in images])
+    torch.testing.assert_close(many, each)
+
+
 def test_laplace_is_refused():
     with pytest.raises(InputError, match=r"PixelCNN has no fisher.*MeanField"):
         build(guide=Laplace)

@@ -386,7 +386,7 @@ def test_the_run_folder_holds_the_run(tmp_path):
     pair = build()
     run = train(pair, out=tmp_path / "new" / "run", seed=5)
     assert run.path == tmp_path / "new" / "run"
-    assert sorted(path.name for path in run.path.iterdir()) == FILES
+    assert sorted(path.name for path in run.path.iterdir()) == ["checkpoint.1.pt", *FILES]
     lines = (run.path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == run.history
     assert yaml.safe_load((run.path / "config.yaml").read_text())["seed"] == 5
@@ -400,12 +400,12 @@ def test_a_write_that_fails_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     train(build(), out=tmp_path, epochs=1)
     before = (tmp_path / "checkpoint.pt").read_bytes()
 
-    def fails(state, path):
-        path.write_bytes(before[:100])
+    def fails(state, file):
+        file.write(before[:100])
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", fails)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match=r"checkpoint\.pt cannot be written \(disk full\)"):
         train(build(), out=tmp_path, resume=True)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
@@ -498,7 +498,7 @@ def test_resume_refuses_another_pair(tmp_path, other, difference):
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"no checkpoint"])
 def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
-    train(build(), out=tmp_path)
+    train(build(), out=tmp_path, epochs=1)
     path = tmp_path / "checkpoint.pt"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(InputError, match=r"checkpoint\.pt is damaged"):
@@ -506,7 +506,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
 
 
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
-    train(build(), out=tmp_path)
+    train(build(), out=tmp_path, epochs=1)
     torch.save({"weights": torch.zeros(3)}, tmp_path / "checkpoint.pt")
     with pytest.raises(InputError, match=r"checkpoint\.pt is no checkpoint"):
         train(build(), out=tmp_path, resume=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -27,20 +28,49 @@ class Loss(infer.ELBO):
 
     Attributes:
         step: number of gradient steps taken, which schedules read. ``SVI`` and ``fit`` advance it.
+        traceable: whether the objective depends on the step through :meth:`schedule` alone and changes nothing, so
+            that a step can be traced once and repeated.
     """
+
+    traceable: bool = True
 
     def __init__(self, num_particles: int = 1) -> None:
         check_whole("num_particles", num_particles)
         super().__init__(num_particles=num_particles, vectorize_particles=True, max_plate_nesting=1)
         self.step = 0
+        self._feed: Tensor | None = None
 
     def objective(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> tuple[Tensor, Terms]:
         """What is maximised, and its named parts, each of shape ``(B,)`` and in nats."""
         raise NotImplementedError(f"{type(self).__name__} must implement objective(model, guide, x)")
 
+    def schedule(self) -> tuple[float, ...]:
+        """What the objective takes from the step: numbers that :meth:`scheduled` gives; by default none."""
+        return ()
+
+    def scheduled(self) -> tuple[Any, ...]:
+        """The schedule at this step, or in its place the tensors of :meth:`fed`."""
+        return self.schedule() if self._feed is None else tuple(self._feed.unbind())
+
+    @contextlib.contextmanager
+    def fed(self, values: Tensor) -> Iterator[None]:
+        """Within it the schedule is these numbers, ``(n,)``: a traced step takes them as an input."""
+        self._feed = values
+        try:
+            yield
+        finally:
+            self._feed = None
+
     def terms(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> Terms:
         """The named parts of the objective, each of shape ``(B,)`` and in nats."""
         return self.objective(model, guide, x, *args)[1]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What the next step depends on beside ``step``, for a checkpoint; nothing for most."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
 
     def differentiable_loss(self, model: Pair, guide: Pair, *args: Any) -> Tensor:
         """Minus the objective, summed over the batch; a scalar with gradients."""

@@ -88,9 +88,13 @@ class ELBO(Loss):
             terms["kl"] = terms["kl"] - sampled + held
         return reconstruction - self.kl_weight() * terms["kl"], terms
 
-    def kl_weight(self) -> float:
+    def kl_weight(self) -> Any:
         """The KL's weight β at this step."""
-        return self.beta(self.step) if callable(self.beta) else self.beta
+        return self.scheduled()[0]
+
+    def schedule(self) -> tuple[float, ...]:
+        """The KL's weight β at this step."""
+        return (self.beta(self.step) if callable(self.beta) else self.beta,)
 
 
 class Warmup:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -101,8 +102,7 @@ class SoftFreeBits(ELBO):
         num_particles: number S of draws a datum.
 
     Attributes:
-        weight: the weight now. It starts at 1 with each training, also with one that is resumed, and finds its
-            value within some tens of steps.
+        weight: the weight now. It starts at 1 with each training, and finds its value within some tens of steps.
 
     Shapes:
         ``terms`` gives ``reconstruction`` and ``kl``, each ``(B,)``; a model of several latents adds ``kl_<site>``.
@@ -120,6 +120,7 @@ class SoftFreeBits(ELBO):
         tensor(0.8100)
     """
 
+    traceable = False
     rate, margin = 0.1, 0.05
 
     def __init__(self, target: float, num_particles: int = 1) -> None:
@@ -137,6 +138,14 @@ class SoftFreeBits(ELBO):
         if torch.is_grad_enabled():  # what is only evaluated moves nothing
             self.weight = self._adapted(weight, kl.detach().mean())
         return terms["reconstruction"] - weight * kl, terms
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The weight."""
+        return {"weight": self.weight.cpu()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on with the weight of a checkpoint that has one."""
+        self.weight = state.get("weight", self.weight)
 
     def _adapted(self, weight: Tensor, kl: Tensor) -> Tensor:
         grown = torch.where(kl > (1 + self.margin) * self.target, (1 + self.rate) * weight, weight)

@@ -44,6 +44,8 @@ class ProgressiveELBO(ELBO):
         [1.0, 1.0, 1.0]
     """
 
+    traceable = False
+
     def __init__(self, steps: int, num_particles: int = 1, beta: float | Callable[[int], float] = 1.0) -> None:
         check_whole("steps", steps)
         super().__init__(num_particles, beta)

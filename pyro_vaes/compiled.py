@@ -1,0 +1,113 @@
+"""The gradient step as one compiled graph: Pyro's handlers run once, when it is traced, and never again."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyro
+import torch
+import torch._inductor
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.utils import stateless
+
+from pyro_vaes.step import EagerStep
+
+TOLERANCE = 1e-3  # of a gradient, against the eager one, in units of its norm
+
+
+class CompiledStep(EagerStep):
+    """The step of :class:`EagerStep`, whose gradients come from a graph that Inductor compiled.
+
+    The loss is traced through Pyro's handlers into a graph of tensor operations, with its gradients, and checked
+    against the eager ones on the batch that it was traced with: draws come from the same generator in the same order,
+    so that under one seed both see the same noise. Schedules of the loss are inputs of the graph. A batch of another
+    size, such as an epoch's last, is taken eagerly.
+
+    Args:
+        model: the Pyro model.
+        guide: its guide.
+        loss: the objective.
+        lr: the optimiser's learning rate.
+        optimizer: ``"adam"`` or ``"adamax"``.
+        ema: decay of the weights' moving average; None for none.
+
+    Raises:
+        NotCaptured: at the first batch, where the loss cannot be traced or compiled, or the graph's gradients differ.
+    """
+
+    shape: torch.Size | None = None
+    graph: Callable[..., Any]
+
+    def differentiate(self, x: Tensor) -> Tensor:
+        """Set the gradients of all weights; gives the sums over the batch of objective and terms."""
+        if self.shape is None:
+            self.capture(x)
+        if x.shape != self.shape:
+            return super().differentiate(x)
+        with torch.no_grad():
+            sums, *gradients = self.graph(x, self._scheduled(x), *self.values)
+        for weight, gradient in zip(self.weights, gradients, strict=True):
+            weight.grad = gradient
+        return sums
+
+    def capture(self, x: Tensor) -> None:
+        """Trace, compile and check the graph of batches such as this one."""
+        if not self.loss.traceable:
+            raise NotCaptured(f"{type(self.loss).__name__} keeps a state of its own from step to step")
+        self.values = [weight.detach() for weight in self.weights]
+        inputs = (x, self._scheduled(x), *self.weights)
+        with _same_draws(x):
+            expected = super().differentiate(x)
+        gradients = [weight.grad for weight in self.weights]
+        try:
+            with _same_draws(x), pyro.validation_enabled(False):  # whose checks look at values
+                traced = make_fx(self._function)(*inputs)
+            with torch.no_grad():
+                self.graph = torch._inductor.compile(
+                    traced, [each.detach() for each in inputs], options={"fallback_random": True}
+                )
+                with _same_draws(x):
+                    sums, *found = self.graph(*(each.detach() for each in inputs))
+        except Exception as error:
+            raise NotCaptured(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
+        _check_equal([expected, *gradients], [sums, *found])
+        self.shape = x.shape
+
+    def _function(self, x: Tensor, scheduled: Tensor, *values: Tensor) -> tuple[Tensor | None, ...]:
+        """Sums over the batch, and the gradients, as a function of everything that they depend on."""
+        with contextlib.ExitStack() as stack:
+            places = {id(weight): value for weight, value in zip(self.weights, values, strict=True)}
+            for module in (self.model, self.guide):
+                named = module.named_parameters(remove_duplicate=False)
+                own = {name: places[id(p)] for name, p in named if id(p) in places}
+                stack.enter_context(stateless._reparametrize_module(module, own))
+            stack.enter_context(self.loss.fed(scheduled))
+            objective, terms = self.loss.objective(self.model, self.guide, x)
+            gradients = torch.autograd.grad(-objective.mean(), values, allow_unused=True)
+        return torch.stack([value.detach().sum() for value in (objective, *terms.values())]), *gradients
+
+    def _scheduled(self, like: Tensor) -> Tensor:
+        """The loss's schedule at this step; the copy to a device waits for nothing."""
+        return torch.tensor(self.loss.schedule(), dtype=like.dtype).to(like.device, non_blocking=True)
+
+
+class NotCaptured(Exception):
+    """A step that cannot be one graph."""
+
+
+@contextlib.contextmanager
+def _same_draws(x: Tensor) -> Iterator[None]:
+    """Within it draws are made that will be made again afterwards."""
+    with torch.random.fork_rng([x.device] if x.is_cuda else []):
+        yield
+
+
+def _check_equal(expected: list[Any], found: list[Any]) -> None:
+    for one, other in zip(expected, found, strict=True):
+        if (one is None) != (other is None):
+            raise NotCaptured("the graph trains other weights than the eager step")
+        if one is not None and not (one - other).norm() <= TOLERANCE * (one.norm() + TOLERANCE):
+            raise NotCaptured(f"the graph's gradients differ from the eager ones by {(one - other).norm().item():.2g}")

@@ -1,0 +1,69 @@
+"""When a training saves other than at the end of an epoch: by the clock, and when SIGTERM comes."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+
+class Watch:
+    """Says between gradient steps whether a checkpoint is due.
+
+    Args:
+        minutes: a checkpoint is due so long after the last one.
+
+    Attributes:
+        terminated: whether SIGTERM came while it was held back; a checkpoint is due then.
+
+    Example:
+        >>> watch = Watch(minutes=10)
+        >>> with watch.holding():
+        ...     watch.due()
+        False
+    """
+
+    def __init__(self, minutes: float) -> None:
+        self.seconds, self.terminated = 60 * minutes, False
+        self.restart()
+
+    def restart(self) -> None:
+        """Count the minutes from now."""
+        self.last = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether to save now."""
+        return self.terminated or time.monotonic() - self.last >= self.seconds
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """Within it SIGTERM is only noted; at its end the signal goes to whoever handled it before."""
+        with on_termination(self._note):
+            yield
+        if self.terminated:
+            signal.raise_signal(signal.SIGTERM)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.terminated = True
+
+
+@contextlib.contextmanager
+def on_termination(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Within it SIGTERM calls the handler; only in the main thread, which is the one that Python lets handle signals.
+
+    Example:
+        >>> with on_termination(lambda number, frame: print("noted", number)):
+        ...     signal.raise_signal(signal.SIGTERM)
+        noted 15
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: a handler that is not Python's

@@ -1,0 +1,118 @@
+"""The compiled step takes the eager one's steps: same draws, same sums, same weights."""
+
+import shutil
+
+import pytest
+import torch
+
+import pyro_vaes as pv
+from pyro_vaes.compiled import CompiledStep, NotCaptured
+from pyro_vaes.errors import InputError
+from pyro_vaes.guides import MeanField
+from pyro_vaes.losses import ELBO, ProgressiveELBO, SoftFreeBits, Warmup, default_loss
+from pyro_vaes.naming import build
+from pyro_vaes.step import EagerStep
+from pyro_vaes.vae import Guide, unchanged_store
+
+SHAPE = (1, 6, 6)
+GUIDES = ["full-covariance", "low-rank", "laplace", "semi-amortized(steps=2)", "inverse-autoregressive-flow"]
+GUIDES += ["householder", "mixture(components=2)", "recursive-mixture(components=2)", "boosted-mixture(components=2)"]
+
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler, which Inductor needs here")
+
+
+def pair(guide="mean-field", likelihood=pv.likelihoods.Gaussian):
+    torch.manual_seed(0)
+    vae = pv.VAE(pv.networks.MLPDecoder(3, SHAPE, (8,)), pv.priors.StandardNormal(3), likelihood())
+    return vae, build("guide", pv.guides, Guide, guide, vae, pv.networks.MLPEncoder(SHAPE, (8,)))
+
+
+def steps(kind, model, guide, loss, batches, **options):
+    """Sums of each step, and the weights after the last."""
+    with unchanged_store():
+        torch.manual_seed(1)
+        step = kind(model, guide, loss, lr=1e-2, **options)
+        sums = torch.stack([step(x) for x in batches])
+    return sums, [weight.detach().clone() for weight in step.weights], step
+
+
+def assert_same_steps(make, loss, **options):
+    batches = [torch.rand(size, *SHAPE) for size in (5, 5, 2, 5)]  # one smaller than that of the graph
+    (one, first, _), (other, second, compiled) = (
+        steps(kind, *make(), loss(), batches, **options) for kind in (EagerStep, CompiledStep)
+    )
+    assert compiled.shape == batches[0].shape
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-5)
+
+
+@needs_compiler
+def test_equal_to_eager_with_a_schedule_and_averages():
+    assert_same_steps(pair, lambda: ELBO(beta=Warmup(steps=3)), ema=0.9)
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("guide", GUIDES)
+def test_equal_to_eager_under_every_guide(guide):
+    assert_same_steps(lambda: pair(guide), lambda: default_loss(pair(guide)[1]))
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ladder", "hierarchical", "mixture", "ladder-mixture"])
+def test_equal_to_eager_for_several_latents(name):
+    settings = {"latent_dim": (2, 2), "hidden": (8, 8)} if name != "mixture" else {"latent_dim": 2, "hidden": (8,)}
+    changed = pv.recipes.SMALL[name].__class__(**{**vars(pv.recipes.SMALL[name]), **settings, "likelihood": "gaussian"})
+
+    def make():
+        system = pv.recipes.build_seeded(pv.recipes.RECIPES[name], SHAPE, changed, seed=0)
+        return system.model, system.guide
+
+    assert_same_steps(make, ELBO)
+
+
+@needs_compiler
+def test_fit_trains_with_it():
+    x = torch.rand(70, *SHAPE)
+    data = pv.data.Data.from_arrays(x_train=x, x_valid=x[:5], x_test=x[:5])
+    histories = [
+        pv.fit(*pair(), data, epochs=2, batch_size=16, step=step, device="cpu", progress=False).history
+        for step in ("eager", "compiled")
+    ]
+    for one, other in zip(*histories, strict=True):
+        assert one["valid_elbo"] == pytest.approx(other["valid_elbo"], rel=1e-4)
+        assert one["train_elbo"] == pytest.approx(other["train_elbo"], rel=1e-4)
+
+
+def test_fit_says_what_cannot_be_compiled():
+    data = pv.data.Data.from_arrays(x_train=torch.rand(20, *SHAPE))
+    with pytest.raises(InputError, match=r"cannot be compiled: SoftFreeBits keeps .* Take step='eager'"):
+        pv.fit(*pair(), data, SoftFreeBits(target=1.0), epochs=1, step="compiled", device="cpu", progress=False)
+
+
+@pytest.mark.parametrize("loss", [SoftFreeBits(target=1.0), ProgressiveELBO(steps=4)])
+def test_losses_with_a_state_are_not_captured(loss):
+    with pytest.raises(NotCaptured, match="a state of its own"):
+        steps(CompiledStep, *pair(), loss, [torch.rand(5, *SHAPE)])
+
+
+def test_what_looks_at_its_values_is_not_captured():
+    class Branching(MeanField):
+        def posterior(self, x):
+            if self.head.bias.sum() > 1e6:  # a branch on data
+                raise AssertionError
+            return super().posterior(x)
+
+    vae, _ = pair()
+    with pytest.raises(NotCaptured):
+        steps(CompiledStep, vae, Branching(vae, pv.networks.MLPEncoder(SHAPE, (8,))), ELBO(), [torch.rand(5, *SHAPE)])
+
+
+def test_a_fed_schedule_is_in_the_place_of_the_steps():
+    loss = ELBO(beta=Warmup(steps=4))
+    loss.step = 2
+    assert loss.kl_weight() == 0.5
+    with loss.fed(torch.tensor([0.25])):
+        assert loss.kl_weight() == 0.25
+    assert loss.kl_weight() == 0.5
