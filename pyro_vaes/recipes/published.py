@@ -7,7 +7,7 @@ from dataclasses import replace
 from pyro_vaes.recipes.settings import Settings
 
 _PIXELCNN = Settings(
-    likelihood="pixelcnn(layers=6, channels=8)", latent_dim=20, epochs=5, batch_size=32, lr=2e-3, ema=0.99
+    likelihood="pixelcnn(layers=6, channels=12)", latent_dim=20, epochs=3, batch_size=32, lr=2e-3, ema=0.99
 )
 _LEVELS = Settings(
     likelihood="gaussian(scale=0.177, learn=False)", latent_dim=(4, 12), hidden=(384, 256), batch_size=100
