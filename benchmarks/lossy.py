@@ -39,8 +39,8 @@ STEPS = "--batch-size 32 --lr 2e-3 --ema 0.99"
 LARGE = f"--likelihood pixelcnn(window=(39,19),layers=6,channels=12) {STEPS}"
 FACTORISED = "--likelihood bernoulli --batch-size 128 --lr 1e-3 --epochs 40"
 SETS = {
-    "mnist": f"{MNIST} --epochs 3 --latent-dim 20",
-    "omniglot-small": f"{OMNIGLOT} --epochs 8 --latent-dim 24",
+    "mnist": f"{MNIST} --epochs 2 --latent-dim 20",
+    "omniglot-small": f"{OMNIGLOT} --epochs 6 --latent-dim 24",
 }
 LOSSES = {"vae": "elbo", "mae": "mutual-posterior-divergence(eta=2,gamma=0.5)"}
 
@@ -63,10 +63,10 @@ BY_PRIOR = {
     for prior, recipe in {"plain": "vae", "flow": "af-prior"}.items()
     for seed in SEEDS
 }
-UNCONDITIONAL = {"mnist-pixelcnn": f"pixelcnn {MNIST} --epochs 3 {LARGE}"}
+UNCONDITIONAL = {"mnist-pixelcnn": f"pixelcnn {MNIST} --epochs 2 {LARGE}"}
 IN_COLOUR = {
     "cifar10-jpeg-lossy": (
-        "lossy --data DATA/cifar10-jpeg.npz --train-size 2000 --epochs 14 --latent-dim 32 --loss elbo "
+        "lossy --data DATA/cifar10-jpeg.npz --train-size 2000 --epochs 8 --latent-dim 32 --loss elbo "
         f"--likelihood pixelcnnpp(window=(7,4),layers=3,channels=16,components=5) {STEPS}"
     )
 }
@@ -76,8 +76,8 @@ TRAININGS = {**LARGE_WINDOW, **BY_WINDOW, **BY_PRIOR, **UNCONDITIONAL, **IN_COLO
 PUBLISHED = {"mnist-pixelcnn": "87.55 / 0", "mnist-lossy-15x8": "78.94 / 11.73"}
 
 FIGURES = "lossy.json"
-IMAGES, SAMPLES = 500, 50
-IMAGES_IN_COLOUR, SAMPLES_IN_COLOUR = 200, 20
+IMAGES, SAMPLES = 300, 50
+IMAGES_IN_COLOUR, SAMPLES_IN_COLOUR = 100, 20
 PICTURED = 10
 COLUMNS = {
     "nll": ("NLL", ".2f"),

@@ -77,7 +77,7 @@ def compare(
         device: as in ``fit``.
         overwrite: whether to replace the report that ``out`` holds.
         resume: whether to go on with the comparison that ``out`` holds: finished trials are kept, an interrupted one
-            goes on from its last whole epoch.
+            goes on from its last checkpoint.
         progress: whether to show progress.
         config: where the data come from, for ``config.yaml``, of the report and of each run.
 
