@@ -34,7 +34,7 @@ from pyro_vaes.trained import load_run
 MNIST = "--data mnist --train-size 10000"
 OMNIGLOT = "--data DATA/omniglot-small.npz"
 SEEDS = (0, 1)
-WINDOWS = ("3,2", "5,3", "9,5", "15,8")
+WINDOWS = (("3,2", 0), ("5,3", 0), ("5,3", 1), ("9,5", 0), ("15,8", 0))  # and the seed
 STEPS = "--batch-size 32 --lr 2e-3 --ema 0.99"
 LARGE = f"--likelihood pixelcnn(window=(39,19),layers=6,channels=12) {STEPS}"
 FACTORISED = "--likelihood bernoulli --batch-size 128 --lr 1e-3 --epochs 40"
@@ -52,11 +52,12 @@ LARGE_WINDOW = {
     for seed in SEEDS
 }
 BY_WINDOW = {
-    f"mnist-lossy-{window.replace(',', 'x')}": (
+    f"mnist-lossy-{window.replace(',', 'x')}{f'-seed{seed}' if seed else ''}": (
         f"lossy --loss elbo --warmup 500 {MNIST} --epochs 12 --network conv --hidden 16,32 "
-        f"--likelihood pixelcnn(window=({window}),layers=2,channels=8) --batch-size 32 --lr 4e-3 --ema 0.99"
+        f"--likelihood pixelcnn(window=({window}),layers=2,channels=8) --batch-size 32 --lr 4e-3 --ema 0.99 "
+        f"--seed {seed}"
     )
-    for window in WINDOWS
+    for window, seed in WINDOWS
 }
 BY_PRIOR = {
     f"mnist-factorised-{prior}-seed{seed}": f"{recipe} {MNIST} {FACTORISED} --seed {seed}"
