@@ -564,7 +564,7 @@ def test_weights_that_are_not_finite_at_validation_are_named(tmp_path, monkeypat
         ({"lr": -1}, "lr is -1: expected a positive number"),
         ({"lr": float("nan")}, "lr is nan"),
         ({"device": "gpu"}, "device 'gpu' is not to be had here"),
-        ({"step": "x"}, "step is 'x'"),
+        ({"step": "x"}, "unknown step 'x'"),
         ({"cluster_epoch": 1}, "a VAE with a MeanField has no clusters"),
         ({"cluster_epoch": -1}, "cluster_epoch is -1"),
         ({"ema": 0}, "ema is 0: expected .* between 0 and 1 such as 0.998"),

@@ -38,8 +38,8 @@ def initialize_from_codes(model: Any, guide: Any, x: Tensor) -> None:
     Example:
         >>> import pyro_vaes as pv
         >>> decoder = pv.networks.MLPDecoder(2, (1, 8, 8), hidden=(16,))
-        >>> model = MixtureVAE(decoder, pv.priors.GaussianMixture(2, components=3), pv.likelihoods.Gaussian())
-        >>> initialize_from_codes(model, MixtureGuide(model, encoder), x)
+        >>> model = pv.models.MixtureVAE(decoder, pv.priors.GaussianMixture(2, components=3), pv.likelihoods.Gaussian())
+        >>> initialize_from_codes(model, pv.models.MixtureGuide(model, encoder), x)
         >>> round(model.prior.logits.exp().sum().item(), 4)
         1.0
     """
