@@ -6,16 +6,13 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
-import os
 import shutil
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from benchmarks.running import AT_ONCE, command, places
 from benchmarks.timing import RESULTS
 
 GUIDES = (
@@ -30,16 +27,11 @@ SETS = {
     "fashion-mnist-gaussian": f"--guides {GUIDES} --data fashion-mnist --train-size 5000 --test-size 2000 --epochs 20",
     "omniglot-small-bernoulli": f"--guides {GUIDES} --data DATA/omniglot-small.npz --likelihood bernoulli --epochs 20",
 }
-AT_ONCE = 2
 
 
 def main() -> None:
     """Compare, copy the reports, write the summary."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("work", type=Path)
-    arguments = parser.parse_args()
-    data, work = arguments.data.resolve(), arguments.work.resolve()
+    data, work = places(__doc__)
     work.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -52,12 +44,9 @@ def main() -> None:
 
 def _compare(name: str, data: Path, work: Path) -> None:
     out = work / name
-    command = [sys.executable, "-m", "pyro_vaes", "compare", "--data-root", str(data)]
-    command += [word.replace("DATA", str(data)) for word in SETS[name].split()]
-    command += ["--num-samples", "500", "--diagnose", "0", "--device", "cpu"]
-    command += ["--out", str(out), *(["--resume"] if out.exists() else [])]
-    with (work / f"{name}.log").open("a") as log:
-        subprocess.run(command, check=True, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    words = ["compare", "--data-root", str(data), *(word.replace("DATA", str(data)) for word in SETS[name].split())]
+    words += ["--num-samples", "500", "--diagnose", "0", "--out", str(out), *(["--resume"] if out.exists() else [])]
+    command(words, work / f"{name}.log")
 
 
 def _copy(report: Path, to: Path, data: str) -> None:

@@ -6,7 +6,6 @@ with where it was interrupted. The tables and pictures go to ``benchmarks/result
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import shutil
@@ -18,7 +17,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.running import AT_ONCE, command, train_all
+from benchmarks.running import AT_ONCE, command, places, train_all
 from benchmarks.timing import RESULTS
 from pyro_vaes import __version__
 
@@ -53,11 +52,7 @@ PUBLISHED = (
 
 def main() -> None:
     """Train, look, write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("work", type=Path)
-    arguments = parser.parse_args()
-    data, work, out = arguments.data.resolve(), arguments.work.resolve(), RESULTS / "levels"
+    (data, work), out = places(__doc__), RESULTS / "levels"
     jobs = {
         f"{name}-seed{seed}": [*words.split(), "--data-root", str(data), "--seed", str(seed)]
         for name, words in SYSTEMS.items()

@@ -7,7 +7,6 @@ report goes to ``benchmarks/results/lossy``.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import math
@@ -23,7 +22,7 @@ import torch
 from torch import Tensor
 
 import pyro_vaes as pv
-from benchmarks.running import AT_ONCE, train_all
+from benchmarks.running import AT_ONCE, places, train_all
 from benchmarks.timing import RESULTS
 from pyro_vaes.data import Data
 from pyro_vaes.evaluate import active_units, log_likelihood
@@ -101,11 +100,7 @@ Row = dict[str, Any]
 
 def main() -> None:
     """Train, measure, report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("work", type=Path)
-    arguments = parser.parse_args()
-    data, work = arguments.data.resolve(), arguments.work.resolve()
+    data, work = places(__doc__)
     train_all({name: _words(name, data) for name in TRAININGS}, work)
     with ProcessPoolExecutor(
         AT_ONCE, multiprocessing.get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)

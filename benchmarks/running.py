@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -10,6 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 AT_ONCE = 2
+
+
+def places(description: str | None) -> tuple[Path, Path]:
+    """The folders DATA and WORK of the command line."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("work", type=Path)
+    arguments = parser.parse_args()
+    return arguments.data.resolve(), arguments.work.resolve()
 
 
 def train_all(jobs: Mapping[str, Sequence[str]], work: Path) -> None:

@@ -8,9 +8,7 @@ from typing import Any
 
 import pyro
 import torch
-import torch._inductor
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils import stateless
 
 from pyro_vaes.step import EagerStep
@@ -26,13 +24,7 @@ class CompiledStep(EagerStep):
     so that under one seed both see the same noise. Schedules of the loss are inputs of the graph. A batch of another
     size, such as an epoch's last, is taken eagerly.
 
-    Args:
-        model: the Pyro model.
-        guide: its guide.
-        loss: the objective.
-        lr: the optimiser's learning rate.
-        optimizer: ``"adam"`` or ``"adamax"``.
-        ema: decay of the weights' moving average; None for none.
+    Its arguments are those of :class:`EagerStep`.
 
     Raises:
         NotCaptured: at the first batch, where the loss cannot be traced or compiled, or the graph's gradients differ.
@@ -57,6 +49,9 @@ class CompiledStep(EagerStep):
         """Trace, compile and check the graph of batches such as this one."""
         if not self.loss.traceable:
             raise NotCaptured(f"{type(self.loss).__name__} keeps a state of its own from step to step")
+        import torch._inductor as inductor  # seconds, which no other step should wait for
+        from torch.fx.experimental.proxy_tensor import make_fx
+
         self.values = [weight.detach() for weight in self.weights]
         inputs = (x, self._scheduled(x), *self.weights)
         with _same_draws(x):
@@ -66,7 +61,7 @@ class CompiledStep(EagerStep):
             with _same_draws(x), pyro.validation_enabled(False):  # whose checks look at values
                 traced = make_fx(self._function)(*inputs)
             with torch.no_grad():
-                self.graph = torch._inductor.compile(
+                self.graph = inductor.compile(
                     traced, [each.detach() for each in inputs], options={"fallback_random": True}
                 )
                 with _same_draws(x):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import TypeVar
 
 from torch import nn
 
@@ -36,7 +37,11 @@ from pyro_vaes.recipes.system import (
     build_loss,
     build_network,
     build_prior,
+    features_shape,
 )
+
+Ladder = TypeVar("Ladder", bound=LadderVAE)
+OfLadder = TypeVar("OfLadder", bound=LadderGuide)
 
 LADDERS: Networks = {
     "mlp": (networks.LadderMLPEncoder, networks.LadderMLPDecoder),
@@ -46,20 +51,14 @@ LADDERS: Networks = {
 
 def ladder(event_shape: Sequence[int], settings: Settings = SMALL["ladder"]) -> System[LadderVAE, LadderGuide]:
     """VLAE: independent latents at several depths. Learning Hierarchical Features (Zhao, Song, Ermon, 2017)."""
-    _refuse_guide(settings)
-    model = LadderVAE(*_ladder_parts(event_shape, settings))
-    guide = LadderGuide(model, _ladder_encoder(event_shape, settings))
-    return System(model, guide, build_loss(guide, settings))
+    return _ladder(LadderVAE, LadderGuide, event_shape, settings)
 
 
 def ladder_mixture(
     event_shape: Sequence[int], settings: Settings = SMALL["ladder-mixture"]
 ) -> System[LadderMixtureVAE, LadderMixtureGuide]:
     """VLAC: a ladder with clusters on its levels. Variational ladder autoencoder clustering (Willetts et al., 2019)."""
-    _refuse_guide(settings)
-    model = LadderMixtureVAE(*_ladder_parts(event_shape, settings))
-    guide = LadderMixtureGuide(model, _ladder_encoder(event_shape, settings))
-    return System(model, guide, build_loss(guide, settings))
+    return _ladder(LadderMixtureVAE, LadderMixtureGuide, event_shape, settings)
 
 
 def hierarchical(
@@ -67,7 +66,7 @@ def hierarchical(
 ) -> System[HierarchicalVAE, LevelsGuide]:
     """Stacked latents, each the parent of the one below. Deep latent Gaussian models (Rezende et al., 2014)."""
     likelihood = build_likelihood(event_shape, settings)
-    decoder = build_decoder(likelihood.features_shape or event_shape, settings)
+    decoder = build_decoder(features_shape(likelihood, event_shape), settings)
     sizes = settings.levels
     below = [ConditionalNormal(_between(above, settings), size) for size, above in itertools.pairwise(sizes)]
     model = HierarchicalVAE(decoder, build_prior(settings.prior, sizes[-1]), below, likelihood)
@@ -79,7 +78,7 @@ def mixture(event_shape: Sequence[int], settings: Settings = SMALL["mixture"]) -
     """GM-DGM: explicit clusters, summed out exactly. Semi-supervised learning, model M2 (Kingma et al., 2014)."""
     _refuse_guide(settings)
     likelihood = build_likelihood(event_shape, settings)
-    decoder = build_decoder(likelihood.features_shape or event_shape, settings)
+    decoder = build_decoder(features_shape(likelihood, event_shape), settings)
     model = MixtureVAE(decoder, build_prior(settings.prior, settings.size), likelihood)  # type: ignore[arg-type]
     guide = MixtureGuide(model, build_encoder(event_shape, settings))
     return System(model, guide, build_loss(guide, settings))
@@ -90,11 +89,20 @@ def _refuse_guide(settings: Settings) -> None:
         raise InputError(f"guide is {settings.guide!r}, but this model has a guide of its own: leave it out")
 
 
+def _ladder(
+    model_class: type[Ladder], guide_class: type[OfLadder], event_shape: Sequence[int], settings: Settings
+) -> System[Ladder, OfLadder]:
+    _refuse_guide(settings)
+    model = model_class(*_ladder_parts(event_shape, settings))
+    guide = guide_class(model, build_encoder(event_shape, settings, LADDERS))
+    return System(model, guide, build_loss(guide, settings))
+
+
 def _ladder_parts(event_shape: Sequence[int], settings: Settings) -> tuple[nn.Module, list[Prior], Likelihood]:
     """Decoder, priors and likelihood; grey digits merge by gates, all else by concatenation, as was published."""
     likelihood = build_likelihood(event_shape, settings)
     merge = "gate" if event_shape[0] == 1 else "concatenate"
-    shape = likelihood.features_shape or event_shape
+    shape = features_shape(likelihood, event_shape)
     decoder = build_network(1, settings.network, LADDERS, settings.levels, shape, settings.hidden, merge=merge)
     names = split(settings.prior)
     names = names * len(settings.levels) if len(names) == 1 else names
@@ -103,10 +111,6 @@ def _ladder_parts(event_shape: Sequence[int], settings: Settings) -> tuple[nn.Mo
             f"there are {len(names)} priors for {len(settings.levels)} levels: give one for all, or one a level"
         )
     return decoder, [build_prior(*pair) for pair in zip(names, settings.levels, strict=True)], likelihood
-
-
-def _ladder_encoder(event_shape: Sequence[int], settings: Settings) -> nn.Module:
-    return build_encoder(event_shape, settings, LADDERS)
 
 
 def _between(size: int, settings: Settings) -> nn.Module:

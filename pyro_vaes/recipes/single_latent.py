@@ -8,7 +8,15 @@ from dataclasses import replace
 from pyro_vaes.networks import ConstantDecoder
 from pyro_vaes.recipes.published import SMALL
 from pyro_vaes.recipes.settings import Settings
-from pyro_vaes.recipes.system import System, build_guide, build_likelihood, build_loss, build_prior, build_vae
+from pyro_vaes.recipes.system import (
+    System,
+    build_guide,
+    build_likelihood,
+    build_loss,
+    build_prior,
+    build_vae,
+    features_shape,
+)
 from pyro_vaes.vae import VAE, Guide
 
 
@@ -45,7 +53,7 @@ def mae(event_shape: Sequence[int], settings: Settings = SMALL["mae"]) -> System
 def pixelcnn(event_shape: Sequence[int], settings: Settings = SMALL["pixelcnn"]) -> System[VAE, Guide]:
     """PixelCNN without a code. Pixel Recurrent Neural Networks (van den Oord et al., 2016)."""
     likelihood = build_likelihood(event_shape, settings)
-    decoder = ConstantDecoder(settings.size, likelihood.features_shape or event_shape)
+    decoder = ConstantDecoder(settings.size, features_shape(likelihood, event_shape))
     model = VAE(decoder, build_prior(settings.prior, settings.size), likelihood)
     return _with_guide("mean-field", model, event_shape, replace(settings, network="mlp", hidden=(1,)))
 

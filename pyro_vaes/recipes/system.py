@@ -49,7 +49,7 @@ def build_vae(event_shape: Sequence[int], settings: Settings) -> VAE:
         2
     """
     likelihood = build_likelihood(event_shape, settings)
-    decoder = build_decoder(likelihood.features_shape or event_shape, settings)
+    decoder = build_decoder(features_shape(likelihood, event_shape), settings)
     return VAE(decoder, build_prior(settings.prior, settings.size), likelihood)
 
 
@@ -95,6 +95,11 @@ def build_likelihood(event_shape: Sequence[int], settings: Settings) -> Likeliho
     """The likelihood of some settings, for data of a shape."""
     found, options = find("likelihood", likelihoods, Likelihood, settings.likelihood)
     return call("likelihood", settings.likelihood, found.build, event_shape, **options)
+
+
+def features_shape(likelihood: Likelihood, event_shape: Sequence[int]) -> Sequence[int]:
+    """Shape of the features that a decoder of such data has to give."""
+    return likelihood.features_shape or event_shape
 
 
 def build_prior(text: str, latent_dim: int) -> Prior:
