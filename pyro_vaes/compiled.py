@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pyro
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import stateless
 
-from pyro_vaes.step import EagerStep
+from pyro_vaes.step import EagerStep, NotCaptured, check_repeatable, same_draws
 
 TOLERANCE = 1e-3  # of a gradient, against the eager one, in units of its norm
 
@@ -35,36 +35,33 @@ class CompiledStep(EagerStep):
 
     def differentiate(self, x: Tensor) -> Tensor:
         """Set the gradients of all weights; gives the sums over the batch of objective and terms."""
-        if self.shape is None:
-            self.capture(x)
         if x.shape != self.shape:
             return super().differentiate(x)
         with torch.no_grad():
-            sums, *gradients = self.graph(x, self._scheduled(x), *self.values)
+            sums, *gradients = self.graph(x, self.schedule(x), *self.values)
         for weight, gradient in zip(self.weights, gradients, strict=True):
             weight.grad = gradient
         return sums
 
     def capture(self, x: Tensor) -> None:
         """Trace, compile and check the graph of batches such as this one."""
-        if not self.loss.traceable:
-            raise NotCaptured(f"{type(self.loss).__name__} keeps a state of its own from step to step")
+        check_repeatable(self.loss)
         import torch._inductor as inductor  # seconds, which no other step should wait for
         from torch.fx.experimental.proxy_tensor import make_fx
 
         self.values = [weight.detach() for weight in self.weights]
-        inputs = (x, self._scheduled(x), *self.weights)
-        with _same_draws(x):
+        inputs = (x, self.schedule(x), *self.weights)
+        with same_draws(x):
             expected = super().differentiate(x)
         gradients = [weight.grad for weight in self.weights]
         try:
-            with _same_draws(x), pyro.validation_enabled(False):  # whose checks look at values
+            with same_draws(x), pyro.validation_enabled(False):  # whose checks look at values
                 traced = make_fx(self._function)(*inputs)
             with torch.no_grad():
                 self.graph = inductor.compile(
                     traced, [each.detach() for each in inputs], options={"fallback_random": True}
                 )
-                with _same_draws(x):
+                with same_draws(x):
                     sums, *found = self.graph(*(each.detach() for each in inputs))
         except Exception as error:
             raise NotCaptured(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
@@ -80,24 +77,9 @@ class CompiledStep(EagerStep):
                 own = {name: places[id(p)] for name, p in named if id(p) in places}
                 stack.enter_context(stateless._reparametrize_module(module, own))
             stack.enter_context(self.loss.fed(scheduled))
-            objective, terms = self.loss.objective(self.model, self.guide, x)
+            objective, terms = self.objective(x)
             gradients = torch.autograd.grad(-objective.mean(), values, allow_unused=True)
         return torch.stack([value.detach().sum() for value in (objective, *terms.values())]), *gradients
-
-    def _scheduled(self, like: Tensor) -> Tensor:
-        """The loss's schedule at this step; the copy to a device waits for nothing."""
-        return torch.tensor(self.loss.schedule(), dtype=like.dtype).to(like.device, non_blocking=True)
-
-
-class NotCaptured(Exception):
-    """A step that cannot be one graph."""
-
-
-@contextlib.contextmanager
-def _same_draws(x: Tensor) -> Iterator[None]:
-    """Within it draws are made that will be made again afterwards."""
-    with torch.random.fork_rng([x.device] if x.is_cuda else []):
-        yield
 
 
 def _check_equal(expected: list[Any], found: list[Any]) -> None:

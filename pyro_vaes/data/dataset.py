@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from pyro_vaes.data.arrays import CHANNELS, as_images, as_labels
 from pyro_vaes.data.split import Preparation, Split
+from pyro_vaes.data.stream import StreamedPixels
 from pyro_vaes.errors import InputError, unknown
 
 MOST_VALID = 2000  # images drawn for validation where none are given: a tenth, but no more than these
@@ -112,6 +115,72 @@ class Data:
         sizes = ", ".join(f"{len(split)} {part}" for part, split in splits.items())
         shape = "x".join(map(str, parts["train"][0].shape[1:]))
         return cls(**splits, name=name, description=f"{name}: {sizes}, {shape}; {preparation.describe()}{note}")
+
+    @classmethod
+    def from_dataset(
+        cls,
+        train: Dataset[Any],
+        *,
+        x_valid: object,
+        x_test: object,
+        y_valid: object = None,
+        y_test: object = None,
+        binarize: str | None = None,
+        dequantize: bool = True,
+        seed: int = 0,
+        levels: int = 256,
+    ) -> Data:
+        """Data whose training images are read from a torch ``Dataset`` as they are needed, a batch ahead.
+
+        For sets that do not fit into memory. A `Data` of arrays that fit the host's memory and not the device's needs
+        no ``Dataset``: its batches are sent as they are needed too.
+
+        Args:
+            train: its items are images, channels first, or vectors, or tuples that begin with one; uint8, or floats
+                in [0, 1], as ``x_valid`` is.
+            x_valid: images for validation, held in memory.
+            x_test: images for testing, held in memory.
+            y_valid: labels of ``x_valid``.
+            y_test: labels of ``x_test``.
+            binarize: None, ``"dynamic"`` or ``"threshold"``, see `Preparation`.
+            dequantize: whether integer pixels that are not binarised get uniform noise.
+            seed: fixes the noise.
+            levels: number of grey levels of integer pixels.
+
+        Raises:
+            InputError: for a ``Dataset`` or arrays that cannot be used.
+        """
+        if binarize == "static":
+            raise InputError("binarize is 'static', which draws each pixel once and keeps it: a Dataset is not kept")
+        pixels = StreamedPixels(train)
+        held = cls.from_arrays(
+            x_train=x_valid,
+            y_train=y_valid,
+            x_valid=x_valid,
+            y_valid=y_valid,
+            x_test=x_test,
+            y_test=y_test,
+            binarize=binarize,
+            dequantize=dequantize,
+            seed=seed,
+            levels=levels,
+        )
+        _check_pixels(pixels, held.valid.raw)
+        preparation = held.valid.preparation
+        sizes = f"{len(pixels)} train (read as needed), {len(held.valid)} valid, {len(held.test)} test"
+        shape, name = "x".join(map(str, held.event_shape)), type(train).__name__
+        description = f"{name}: {sizes}, {shape}; {preparation.describe()}"
+        return replace(held, train=Split(pixels, None, preparation, seed), name=name, description=description)
+
+
+def _check_pixels(pixels: StreamedPixels, held: Tensor | StreamedPixels) -> None:
+    """Refuse a Dataset whose pixels are not as those that are held in memory."""
+    shapes = ["x".join(map(str, each.shape[1:])) for each in (pixels, held)]
+    if shapes[0] != shapes[1]:
+        raise InputError(f"images of the Dataset are {shapes[0]} and of x_valid {shapes[1]}: make them one size")
+    kinds = [str(each.dtype).removeprefix("torch.") for each in (pixels, held)]
+    if kinds[0] != kinds[1]:
+        raise InputError(f"pixels of the Dataset are {kinds[0]} and of x_valid {kinds[1]}: give both the same way")
 
 
 def check_options(binarize: str | None, seed: int, channels: str | None, train_size: int | None) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from pyro_vaes.data.stream import StreamedPixels
 from pyro_vaes.errors import unknown
 
 BINARISATIONS = ("dynamic", "static", "threshold")
@@ -99,7 +100,7 @@ class Split:
     """Images as they are stored, their labels, and their `Preparation`.
 
     Args:
-        raw: stored pixels, uint8 or float32, channels first.
+        raw: stored pixels, uint8 or float32, channels first; those of a ``Dataset`` where they are.
         y: integer labels, or None.
         preparation: how ``raw`` becomes what a model sees.
         seed: fixes the noise of `x`.
@@ -113,7 +114,7 @@ class Split:
         (5, True)
     """
 
-    raw: Tensor = field(repr=False)
+    raw: Tensor | StreamedPixels = field(repr=False)
     y: Tensor | None = field(repr=False)
     preparation: Preparation
     seed: int
@@ -123,7 +124,7 @@ class Split:
 
     @property
     def x(self) -> Tensor:
-        """The split as a model sees it: one draw of the noise, the same at each reading on any device.
+        """The split as a model sees it, with one draw of the noise, the same at each reading on any device.
 
         Figures of a test split are to be computed on this. It is computed at each reading, float32.
         """
