@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,6 +48,13 @@ def isolated() -> Iterator[None]:
     if changed:
         _restore(before)
         pytest.fail(f"the test changed global state: {'; '.join(changed)}")
+
+
+@pytest.fixture(autouse=True)
+def without_tensorboard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide TensorBoard from all but its own tests, since its pictures take time and its files lie in run folders."""
+    if request.node.path.stem not in ("test_follow", "follow"):
+        monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
 
 
 @pytest.fixture(autouse=True)

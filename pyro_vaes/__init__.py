@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pyro_vaes import data, evaluate, guides, likelihoods, losses, models, networks, plots, priors, recipes, testing
     from pyro_vaes.errors import InputError
+    from pyro_vaes.saving import load, save
     from pyro_vaes.trained import load_run
     from pyro_vaes.training import Run, fit
     from pyro_vaes.vae import VAE, Guide
@@ -23,6 +24,8 @@ _HOMES = {
     "fit": "training",
     "Run": "training",
     "load_run": "trained",
+    "save": "saving",
+    "load": "saving",
     "InputError": "errors",
 }
 
@@ -36,6 +39,7 @@ __all__ = [
     "fit",
     "guides",
     "likelihoods",
+    "load",
     "load_run",
     "losses",
     "models",
@@ -43,6 +47,7 @@ __all__ = [
     "plots",
     "priors",
     "recipes",
+    "save",
     "testing",
 ]
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import cyclopts
-import yaml
 from cyclopts import App, Parameter
 
 from pyro_vaes import __version__
-from pyro_vaes.errors import InputError, NonFiniteError, unknown
+from pyro_vaes.errors import InputError, NonFiniteError, shown, unknown
+from pyro_vaes.files import as_path, read_settings, unlinked
 from pyro_vaes.options import Options, Switch, integers
 from pyro_vaes.watch import on_termination
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pyro_vaes.recipes import Settings
 
 INTERRUPTED, TERMINATED = 130, 143  # by Ctrl-C, by SIGTERM
+MOST_LETTERS = 2000  # of an error, which may quote what somebody else wrote
 OPTIONS = Options()
 
 app = App(
@@ -48,8 +50,9 @@ def train(
     out: str | None = None,
     resume: Switch = False,
     step: str = "auto",
+    precision: str = "float32",
 ) -> None:
-    """Train a recipe.
+    """Train a recipe; `torchrun --nproc-per-node N -m pyro_vaes train RECIPE` does so in N processes.
 
     Args:
         recipe: what to train; `pyro-vaes recipes` lists them.
@@ -59,42 +62,54 @@ def train(
         published: start from the published settings of the recipe instead of small ones.
         out: run folder, runs/RECIPE-DATA by default.
         resume: go on with the run that is there.
-        step: how a gradient step is run, eager or compiled.
+        step: how a gradient step is run, eager, compiled, graph (a CUDA graph), or auto.
+        precision: float32, or bfloat16 for the layers of networks.
     """
+    from pyro_vaes.parallel import joined
     from pyro_vaes.recipes import RECIPES, build_seeded
     from pyro_vaes.runs import RunFolder
     from pyro_vaes.training import fit
 
-    settings = options.settings(_recipe_settings(recipe, published, options.data))
-    if guide is not None:
-        settings = dataclasses.replace(settings, guide=guide)
-    data = options.load(settings)
-    system = build_seeded(RECIPES[recipe], data.event_shape, settings, seed)
-    folder = out or f"runs/{recipe}-{data.name}"
-    print(f"{recipe} on {data.description}")
-    run = fit(
-        system.model,
-        system.guide,
-        data,
-        system.loss,
-        **settings.training,
-        seed=seed,
-        device=options.device,
-        out=folder,
-        overwrite=options.overwrite,
-        resume=resume,
-        step=step,
-        config={"recipe": recipe, **options.config(settings), "seed": seed, "out": folder, "step": step},
-    )
+    with joined() as ranks:
+        with ranks.agreeing():
+            settings = options.settings(_recipe_settings(recipe, published, options.data))
+            if guide is not None:
+                settings = dataclasses.replace(settings, guide=guide)
+            data = options.load(settings)
+            system = build_seeded(RECIPES[recipe], data.event_shape, settings, seed)
+        folder = out or f"runs/{recipe}-{data.name}"
+        _say(f"{recipe} on {data.description}")
+        run = fit(
+            system.model,
+            system.guide,
+            data,
+            system.loss,
+            **settings.training,
+            seed=seed,
+            device=options.device,
+            out=folder,
+            overwrite=options.overwrite,
+            resume=resume,
+            step=step,
+            precision=precision,
+            config={
+                "recipe": recipe,
+                **options.config(settings),
+                "seed": seed,
+                "out": folder,
+                "step": step,
+                "precision": precision,
+            },
+        )
     if run.interrupted:
         if RunFolder(folder).resumable:
             where = f"after epoch {len(run.history)}" if run.history else "in the first epoch"
-            print(f"interrupted {where}; go on with --config {folder}/config.yaml --resume")
+            _say(f"interrupted {where}; go on with --config {folder}/config.yaml --resume")
         else:
-            print("interrupted in the first epoch, of which nothing is kept; start again with --overwrite")
+            _say("interrupted in the first epoch, of which nothing is kept; start again with --overwrite")
         raise SystemExit(INTERRUPTED)
     best = run.history[run.best_epoch - 1]
-    print(f"best validation ELBO {best['valid_elbo']:.2f} nats at epoch {run.best_epoch}; the run is in {folder}")
+    _say(f"best validation ELBO {best['valid_elbo']:.2f} nats at epoch {run.best_epoch}; the run is in {folder}")
 
 
 @app.command
@@ -170,7 +185,7 @@ def evaluate(run: str, *, num_samples: int = 1000, seed: int = 0, device: str = 
 
     data, system, *_ = load_run(run, device)
     torch.manual_seed(seed)
-    estimate = log_likelihood(*system[:2], data.test.x, num_samples)
+    estimate = log_likelihood(*system[:2], data.test.x, num_samples, progress=True)
     figures = {
         "log_likelihood": estimate.mean,
         "log_likelihood_stderr": estimate.stderr,
@@ -183,7 +198,7 @@ def evaluate(run: str, *, num_samples: int = 1000, seed: int = 0, device: str = 
         "split": "test",
         "seed": seed,
     }
-    (Path(run) / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    unlinked(Path(run) / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     print(f"{data.description}; test split, {estimate.describe()}")
     print(f"log p(x) {estimate.mean:.2f} ± {estimate.stderr:.2f} nats, ELBO {figures['elbo']:.2f} nats")
     trusted = (
@@ -263,7 +278,7 @@ def sample(run: str, *, n: int = 64, out: str | None = None, seed: int = 0, devi
     with torch.no_grad():
         images = system.model.decode(*system.model.sample_latents(n))
     rows = images.split(max(1, round(n**0.5)))
-    path = Path(out) if out else Path(run) / "samples.png"
+    path = Path(out) if out else unlinked(Path(run) / "samples.png")
     image_grid(list(rows)).savefig(path, dpi=120)
     print(path)
 
@@ -289,6 +304,27 @@ def traverse(
     data, system, *_ = load_run(run, device)
     for path in write_traversals(*system[:2], data, out or run, split(factors), points, seed):
         print(path)
+
+
+@app.command
+def export(run: str, *, out: str | None = None) -> None:
+    """Export a run for other programs: its history as metrics.csv, encoder.pt2 and decoder.pt2 for torch.export.load.
+
+    Args:
+        run: the run folder.
+        out: folder to write to, the run folder by default.
+    """
+    from pyro_vaes.export import TABLE, write_table
+    from pyro_vaes.export import export as write_programs
+    from pyro_vaes.trained import load_run
+
+    data, system, history, _ = load_run(run, "cpu")
+    folder = Path(out or run)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_table(history, folder / TABLE)
+    print(f"{folder / TABLE}: a row an epoch")
+    for line in write_programs(*system[:2], data.test.x[:1], folder):
+        print(line)
 
 
 @app.command
@@ -320,9 +356,9 @@ def _launch(
         tokens: the command and its arguments.
         config: take the command's arguments from a file, such as the config.yaml of a run.
     """
-    if config is not None:
-        _check_config(config)
-    app.config = () if config is None else cyclopts.config.Yaml(config, must_exist=True, use_commands_as_keys=False)
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and "train" not in tokens:
+        raise InputError("several processes share the work of train alone: start this command without torchrun")
+    app.config = () if config is None else _configured(config)
     app(tokens, exit_on_error=False, print_error=False)
 
 
@@ -334,8 +370,17 @@ def main(arguments: list[str] | None = None) -> None:
             app.meta(arguments, exit_on_error=False, print_error=False)
     except (InputError, NonFiniteError, cyclopts.CycloptsError) as error:
         _fail(str(error), 2)
+    except ConnectionError as error:  # to other processes of the training
+        _fail(str(error), 1)
     except OSError as error:
         _fail(f"{error}: give another path, or mend it", 2)
+    except (MemoryError, RuntimeError) as error:
+        from pyro_vaes.memory import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        reason = str(error).partition("\n")[0]
+        _fail(f"there is too little memory ({reason}): take fewer data, samples or units, or another device", 2)
     except KeyboardInterrupt:
         _fail("interrupted", INTERRUPTED)
 
@@ -345,18 +390,26 @@ def _terminated(*_: Any) -> None:
 
 
 def _fail(message: str, status: int) -> None:
-    print(f"pyro-vaes: {message}", file=sys.stderr)
+    if len(message) > MOST_LETTERS:
+        message = f"{message[:MOST_LETTERS]} ..."
+    _say(f"pyro-vaes: {message}", sys.stderr)
     raise SystemExit(status) from None
 
 
-def _check_config(path: str) -> None:
-    """Read a configuration for its errors alone, which are plainer here than from the command-line library."""
-    try:
-        content = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError):
-        content = None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is no YAML mapping of settings: give a file such as the config.yaml of a run")
+def _say(message: str, file: TextIO | None = None) -> None:
+    """Print, once for all processes that torchrun started, which end alike."""
+    if os.environ.get("RANK", "0") == "0":
+        print(message, file=file)
+
+
+def _configured(path: str) -> cyclopts.config.Dict:
+    """The settings of a file, as arguments of a command."""
+    settings = read_settings(as_path(path, "config"), "give a file such as the config.yaml of a run")
+    for name, value in settings.items():
+        values = value if isinstance(value, list) else [value]
+        if not all(each is None or isinstance(each, (str, int, float)) for each in values):
+            raise InputError(f"{path}: {name} is {shown(value)}: expected one value, or a list of them")
+    return cyclopts.config.Dict(settings, source=path, use_commands_as_keys=False)
 
 
 def _recipe_settings(recipe: str, published: bool, data: str) -> Settings:

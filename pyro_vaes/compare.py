@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyro_vaes.arguments import check_budget, check_optimizer, check_seed, choose_device
 from pyro_vaes.data import Data
 from pyro_vaes.diagnose import Subject, diagnose
 from pyro_vaes.errors import InputError, check_whole
@@ -21,7 +22,7 @@ from pyro_vaes.naming import folder
 from pyro_vaes.recipes import Settings, System, build_seeded, vae
 from pyro_vaes.report import write_report
 from pyro_vaes.runs import CHECKPOINT, RunFolder, load_weights
-from pyro_vaes.training import Run, check_budget, check_optimizer, check_seed, choose_device, fit
+from pyro_vaes.training import Run, fit
 from pyro_vaes.vae import VAE, Guide
 
 TRIAL = "trial.json"
@@ -204,7 +205,13 @@ def _finished(guide: str, seed: int, system: System[VAE, Guide], path: Path) -> 
     state = RunFolder(path).read_checkpoint()
     load_weights(system.model, state, "model")
     load_weights(system.guide, state, "guide")
-    return Trial(guide, seed, system, state["history"], json.loads((path / TRIAL).read_text(encoding="utf-8")))
+    try:
+        row = json.loads((path / TRIAL).read_text(encoding="utf-8"))
+        if not (isinstance(row, dict) and (row.get("guide"), row.get("seed")) == (guide, seed)):
+            raise ValueError("it is of another trial")
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path / TRIAL} is damaged ({error}): remove it, and the trial is measured again") from error
+    return Trial(guide, seed, system, state["history"], row)
 
 
 def _measure(

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 100
 
 
 class InputError(ValueError):
@@ -17,6 +21,16 @@ class NonFiniteError(ArithmeticError):
     """Training met a value that is not finite; the message says where, and what was kept."""
 
 
+def shown(value: object) -> str:
+    """A value as an error shows it, which may have come from anywhere: not longer than a line.
+
+    Example:
+        >>> shown("laplace"), len(shown("laplace" * 1000))
+        ("'laplace'", 100)
+    """
+    return _short.repr(value)
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a ``name`` that is not one of the ``known`` ones, with the near names.
 
@@ -25,9 +39,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
         unknown guide 'laplce': did you mean 'laplace'? Known: laplace, mean-field
     """
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name[:100], known, n=3, cutoff=0.5)
     hint = f" did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return InputError(f"unknown {kind} {name!r}:{hint} Known: {', '.join(known)}")
+    return InputError(f"unknown {kind} {shown(name)}:{hint} Known: {', '.join(known)}")
 
 
 def check_whole(name: str, value: object, least: int = 1) -> None:

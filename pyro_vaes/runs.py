@@ -13,19 +13,25 @@ from typing import Any
 
 import torch
 import yaml
-from torch import nn
+from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
+from pyro_vaes.files import as_path, read_settings, unlinked
 
 CONFIG, METRICS, CHECKPOINT = "config.yaml", "metrics.jsonl", "checkpoint.pt"
+EVENTS = "events"  # folder of TensorBoard's event files
 BEFORE = "checkpoint.1.pt"  # the checkpoint before
 DERIVED = (
+    "decoder.pt2",
     "diagnosis.html",
     "diagnosis.json",
+    "encoder.pt2",
     "evaluation.json",
+    "metrics.csv",
     "samples.png",
 )  # what the command line writes of the weights that are there
 KEYS = {"model", "guide", "last", "history", "best_epoch"}  # of a checkpoint
+ROW = {"epoch", "train_elbo", "valid_elbo", "step_ms", "seconds"}  # of its history, beside the terms of the loss
 
 
 class RunFolder:
@@ -36,7 +42,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path).expanduser()
+        self.path = as_path(path, "the run folder")
         self._damaged = False  # whether checkpoint.pt is known to be
 
     @property
@@ -65,11 +71,13 @@ class RunFolder:
                 )
             for name in (CONFIG, METRICS, CHECKPOINT, BEFORE, *DERIVED):
                 (self.path / name).unlink(missing_ok=True)
+            for path in (self.path / EVENTS).glob("events.out.tfevents.*"):
+                path.unlink()
         self.path.mkdir(parents=True, exist_ok=True)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write ``config.yaml``."""
-        _write_whole(self.path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False).encode())
+        write_whole(self.path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False).encode())
 
     def read_config(self) -> dict[str, Any]:
         """Read ``config.yaml``.
@@ -77,18 +85,11 @@ class RunFolder:
         Raises:
             InputError: where it is missing or no YAML mapping.
         """
-        path = self.path / CONFIG
-        try:
-            config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InputError(f"{path} cannot be read ({type(error).__name__}): give the folder of a run") from error
-        if not isinstance(config, dict):
-            raise InputError(f"{path} is no mapping of settings: give the folder of a run")
-        return config
+        return read_settings(self.path / CONFIG, "give the folder of a run")
 
     def write_metrics(self, history: list[dict[str, float]]) -> None:
         """Write ``metrics.jsonl``, one line an epoch."""
-        _write_whole(self.path / METRICS, "".join(json.dumps(row) + "\n" for row in history).encode())
+        write_whole(self.path / METRICS, "".join(json.dumps(row) + "\n" for row in history).encode())
 
     def write_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write ``checkpoint.pt``, whole or not at all; the one that was there becomes ``checkpoint.1.pt``.
@@ -97,7 +98,7 @@ class RunFolder:
             InputError: where it cannot be written, as on a full disk; what was there before stays.
         """
         path = self.path / CHECKPOINT
-        with _replacing(path) as part:
+        with replacing(path) as part:
             with part.open("wb") as file:  # given a path, torch hides what the system says of a full disk
                 torch.save(dict(state), file)
             if path.exists() and not self._damaged:
@@ -142,7 +143,48 @@ def load_weights(module: nn.Module, state: Mapping[str, Any], part: str, last: b
     """
     if not (last or state["history"]):
         raise InputError("the run has not finished its first epoch: go on with it (--resume) before using its weights")
-    weights, own = (state["last"] if last else state)[part], module.state_dict()
+    weights, trained = (state["last"] if last else state)[part], state.get("classes", {}).get(part, part)
+    advice = "the settings that it was trained with, which its config.yaml has"
+    check_weights(module, weights, f"the checkpoint's {part} is a {trained}", advice)
+    module.load_state_dict(weights)
+
+
+@contextlib.contextmanager
+def restoring(folder: Path | None) -> Iterator[None]:
+    """Within it parts of a folder's checkpoint are put in place; one that does not fit there is bad input.
+
+    Raises:
+        InputError: says how it did not fit.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # the parts may be anything
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"the checkpoint of {folder} cannot be resumed ({type(error).__name__}: {reason})") from error
+
+
+def check_weights(module: nn.Module, weights: Mapping[str, Tensor], whose: str, advice: str) -> None:
+    """Refuse weights of another module, with a message that names both sides.
+
+    Args:
+        module: what they are to be loaded into.
+        weights: a ``state_dict``.
+        whose: what they are the weights of, as the message begins.
+        advice: what to give in place of the module.
+
+    Raises:
+        InputError: where names, shapes or kinds of numbers differ, or weights are not finite.
+
+    Example:
+        >>> check_weights(nn.Linear(2, 1), {}, "the file's model is a Linear", "its own model")
+        Traceback (most recent call last):
+            ...
+        pyro_vaes.errors.InputError: the file's model is a Linear that does not fit this Linear: it lacks weight. Give
+        its own model
+    """
+    own = module.state_dict()
     reasons = [f"it lacks {name}" for name in own if name not in weights]
     reasons += [f"it has {name} too" for name in weights if name not in own]
     reasons += [
@@ -150,30 +192,72 @@ def load_weights(module: nn.Module, state: Mapping[str, Any], part: str, last: b
         for name, value in own.items()
         if name in weights and weights[name].shape != value.shape
     ]
+    reasons += [
+        f"its {name} is {weights[name].dtype}, here it is {value.dtype}"
+        for name, value in own.items()
+        if name in weights and weights[name].is_floating_point() != value.is_floating_point()
+    ]
     if reasons:
-        trained, here = state.get("classes", {}).get(part, part), type(module).__name__
-        raise InputError(
-            f"the checkpoint's {part} is a {trained} that does not fit this {here}: {reasons[0]}. "
-            "Give the settings that it was trained with, which its config.yaml has"
-        )
-    module.load_state_dict(weights)
+        raise InputError(f"{whose} that does not fit this {type(module).__name__}: {reasons[0]}. Give {advice}")
+    spoilt = [name for name, _ in module.named_parameters() if not weights[name].isfinite().all()]
+    if spoilt:
+        raise InputError(f"{whose} with values in {spoilt[0]} that are not finite: give another, or train it again")
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """A checkpoint whose checksums are right; nothing in it is executed."""
+def read_whole(path: Path) -> Any:
+    """What ``torch.save`` wrote to a file whose checksums are right; nothing in it is executed.
+
+    Raises:
+        InputError: where it is damaged, or no such file.
+        FileNotFoundError: where there is none.
+    """
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise InputError(f"{path} is no file")
         with zipfile.ZipFile(path) as records:  # torch writes a CRC-32 of each record, and does not look at it
+            if sum(record.file_size for record in records.infolist()) > path.stat().st_size:
+                raise InputError(f"{path} is damaged (it unpacks to more than it has)")
             wrong = records.testzip()
         if wrong is not None:
             raise InputError(f"{path} is damaged (the checksum of {wrong})")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, InputError):
         raise
     except Exception as error:  # of zipfile, of what it decompresses with, of torch: which one depends on the byte
         raise InputError(f"{path} is damaged ({type(error).__name__})") from error
-    if not isinstance(state, dict) or not state.keys() >= KEYS:
+
+
+def _read(path: Path) -> dict[str, Any]:
+    state = read_whole(path)
+    if not _is_checkpoint(state):
         raise InputError(f"{path} is no checkpoint of fit")
     return state
+
+
+def _is_checkpoint(state: Any) -> bool:
+    """Whether it has the parts of a checkpoint, each of the kind that it should be."""
+    return (
+        isinstance(state, dict)
+        and state.keys() >= KEYS
+        and isinstance(state["last"], dict)
+        and all(are_weights(each.get(part)) for each in (state, state["last"]) for part in ("model", "guide"))
+        and isinstance(state["history"], list)
+        and all(_is_row(row) for row in state["history"])
+        and isinstance(state["best_epoch"], int)
+        and isinstance(state.get("classes", {}), dict)
+    )
+
+
+def are_weights(weights: Any) -> bool:
+    """Whether something from a file is a ``state_dict`` of plain tensors."""
+    return isinstance(weights, dict) and all(
+        isinstance(name, str) and isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
+        for name, value in weights.items()
+    )
+
+
+def _is_row(row: Any) -> bool:
+    return isinstance(row, dict) and row.keys() >= ROW and all(isinstance(row[name], (int, float)) for name in row)
 
 
 def _keep(path: Path, name: Path) -> None:
@@ -185,15 +269,24 @@ def _keep(path: Path, name: Path) -> None:
         path.replace(name)
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    with _replacing(path) as part:
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        InputError: where it cannot be written; what was there before stays.
+    """
+    with replacing(path) as part:
         part.write_bytes(content)
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A new file beside ``path`` that takes its place once written and on disk."""
-    part = path.with_name(f".{path.name}.part")  # always the same, so that kills leave no more than one behind
+def replacing(path: Path) -> Iterator[Path]:
+    """A new file beside ``path`` that takes its place once written and on disk.
+
+    Raises:
+        InputError: where it cannot be written; what was there before stays.
+    """
+    part = unlinked(path.with_name(f".{path.name}.part"))  # always the same, so that kills leave no more than one
     try:
         yield part
         with part.open("rb+") as file:

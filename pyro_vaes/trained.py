@@ -6,12 +6,12 @@ import dataclasses
 import os
 from typing import Any, NamedTuple
 
+from pyro_vaes.arguments import choose_device
 from pyro_vaes.data import Data
 from pyro_vaes.errors import InputError, unknown
-from pyro_vaes.options import Options
+from pyro_vaes.options import Options, typed
 from pyro_vaes.recipes import RECIPES, Settings, System, build_seeded
 from pyro_vaes.runs import RunFolder, load_weights
-from pyro_vaes.training import choose_device
 
 
 class Trained(NamedTuple):
@@ -33,6 +33,9 @@ class Trained(NamedTuple):
 def load_run(run: str | os.PathLike[str], device: str = "auto") -> Trained:
     """The data and the trained system of a run folder that ``pyro-vaes train`` or ``compare`` wrote.
 
+    The folder may be someone else's: nothing in it is executed, and nothing is written, but that data which are
+    known by name are downloaded to the cache. Where its ``config.yaml`` names a data root, they have to be there.
+
     Args:
         run: the run folder.
         device: as in ``fit``.
@@ -42,17 +45,16 @@ def load_run(run: str | os.PathLike[str], device: str = "auto") -> Trained:
     """
     folder = RunFolder(run)
     config = folder.read_config()
-    known = {field.name for field in dataclasses.fields(Options)}
-    options = Options(**{name: value for name, value in config.items() if name in known})
-    try:
-        recipe, seed = config["recipe"], config["seed"]
-    except KeyError as error:
-        raise InputError(f"{folder.path}/config.yaml lacks {error}: give a run that pyro-vaes wrote") from None
+    for name in ("recipe", "seed"):
+        if config.get(name) is None:
+            raise InputError(f"{folder.path}/config.yaml lacks {name!r}: give a run that pyro-vaes wrote")
+    options = Options.read(config)
+    recipe, seed = typed(config, "recipe", str), typed(config, "seed", int)
     if recipe not in RECIPES:
         raise unknown("recipe", recipe, RECIPES)
-    settings = dataclasses.replace(options.settings(Settings()), guide=config.get("guide"))
+    settings = dataclasses.replace(options.settings(Settings()), guide=typed(config, "guide", str))
     state = folder.read_checkpoint()
-    data = options.load(settings)
+    data = options.load(settings, download=options.data_root is None)
     system = build_seeded(RECIPES[recipe], data.event_shape, settings, seed)
     for name in ("model", "guide"):
         module = getattr(system, name)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +18,32 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from pyro_vaes.compiled import CompiledStep, NotCaptured
+from pyro_vaes.arguments import (
+    check_budget,
+    check_clusters,
+    check_means,
+    check_minutes,
+    check_optimizer,
+    check_seed,
+    check_shards,
+    choose_device,
+)
+from pyro_vaes.choice import STEPS, capture, choose_step
 from pyro_vaes.data import Data
+from pyro_vaes.data.stream import batches, room_for
 from pyro_vaes.epoch import Epoch
-from pyro_vaes.errors import InputError, NonFiniteError, check_whole, unknown
+from pyro_vaes.errors import InputError, NonFiniteError, check_whole
+from pyro_vaes.follow import EventFiles
 from pyro_vaes.losses import Loss, default_loss
+from pyro_vaes.memory import rehearsal, within_memory
 from pyro_vaes.models import initialize_from_codes
-from pyro_vaes.priors import GaussianMixture
-from pyro_vaes.runs import RunFolder, load_weights
-from pyro_vaes.step import OPTIMIZERS, EagerStep
+from pyro_vaes.parallel import Ranks, joined
+from pyro_vaes.progress import Progress
+from pyro_vaes.runs import RunFolder, load_weights, restoring
+from pyro_vaes.step import EagerStep
 from pyro_vaes.vae import unchanged_store
 from pyro_vaes.watch import Watch
 
-STEPS: dict[str, type[EagerStep]] = {"auto": EagerStep, "eager": EagerStep, "compiled": CompiledStep}
 CHECK_EVERY = 50  # steps between two looks at whether the loss is finite, each of which waits for the device
 LOOK = 10_000  # training images that a likelihood is initialised from
 
@@ -43,12 +58,14 @@ class Run:
         path: the run folder, or None.
         best_epoch: the epoch of the best validation ELBO, whose weights model and guide now have.
         interrupted: whether Ctrl-C or SIGTERM ended the training.
+        step: the kind of step that was taken, and why.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
     path: Path | None = None
     best_epoch: int = 0
     interrupted: bool = False
+    step: str = ""
 
 
 def fit(
@@ -71,11 +88,13 @@ def fit(
     cluster_epoch: int = 0,
     config: Mapping[str, Any] | None = None,
     checkpoint_minutes: float = 10.0,
+    precision: str = "float32",
 ) -> Run:
     """Train model and guide by gradient; leave them in evaluation mode, with the weights of the best validation ELBO.
 
     Torch's global random state is left as it was, and Pyro's parameter store is not touched. The order of the
-    data depends on ``seed`` and the epoch alone.
+    data depends on ``seed`` and the epoch alone. Started by ``torchrun``, or in a process group of torch, all processes
+    train one model: each takes its part of every batch of ``batch_size``, and the first one writes.
 
     Args:
         model: a Pyro model that is a module, called with a batch.
@@ -87,13 +106,15 @@ def fit(
         lr: the optimiser's learning rate.
         seed: fixes the order of the data and all noise.
         device: ``"auto"`` (the first GPU, else the CPU) or a torch device.
-        out: run folder to write ``config.yaml``, ``metrics.jsonl`` and ``checkpoint.pt`` to; None writes nothing.
+        out: run folder to write ``config.yaml``, ``metrics.jsonl`` and ``checkpoint.pt`` to, and what TensorBoard shows
+            where it is installed; None writes nothing.
         overwrite: whether to replace the run that ``out`` holds.
         resume: whether to go on with the run that ``out`` holds, from its last checkpoint; on a CPU the weights are
             then, to the bit, those of a run without a break.
-        progress: whether to show a progress bar.
+        progress: whether to show a progress bar; in a log file it is a line an epoch, at most every 30 seconds.
         step: how a step is run: ``"eager"``, operation by operation; ``"compiled"``, from a graph that is traced and
-            compiled first, which takes some tens of seconds and pays in long trainings; ``"auto"`` is eager.
+            compiled first, which takes some tens of seconds; ``"graph"``, as one CUDA graph; ``"auto"``, a graph on a
+            GPU, compiled on a CPU where there are enough steps to repay it, and eager where the loss allows neither.
         ema: decay of the weights' exponential moving average; validation and the weights that are kept are then the
             averaged ones; None for none.
         optimizer: ``"adam"`` or ``"adamax"``.
@@ -101,6 +122,7 @@ def fit(
             ``models.initialize_from_codes``; weights from before are not kept as the best. 0 for never.
         config: what ``config.yaml`` says; by default the arguments of this call.
         checkpoint_minutes: after so long a checkpoint is written inside an epoch too, not at its end alone.
+        precision: ``"float32"``, or ``"bfloat16"`` for the layers of networks, densities and all else in float32.
 
     Returns:
         The run. Ctrl-C ends it after the last whole epoch, without an exception. With ``out``, in the main thread,
@@ -122,107 +144,38 @@ def fit(
     check_seed(seed)
     check_budget(epochs, batch_size, lr)
     check_optimizer(optimizer, ema)
-    _check_means(loss, step)
-    _check_minutes(checkpoint_minutes)
-    _check_clusters(model, guide, cluster_epoch)
-    chosen = choose_device(device)
-    settings = {
-        "data": data.description,
-        "loss": type(loss).__name__,
-        "epochs": epochs,
-        "batch_size": batch_size,
-    }
-    settings |= {"lr": lr, "optimizer": optimizer, "ema": ema, "cluster_epoch": cluster_epoch}
-    settings |= {"seed": seed, "device": str(chosen)}
-    training = _Training(model.to(chosen), guide.to(chosen), data, loss, batch_size, seed, chosen, cluster_epoch)
-    training.watch = Watch(checkpoint_minutes)
-    with torch.random.fork_rng([chosen] if chosen.type == "cuda" else []):
-        torch.manual_seed(seed)
-        training.prepare(initialize=not resume)
-        training.step = STEPS[step](model, guide, loss, lr, optimizer, ema)
-        if out is not None:
-            training.open_folder(RunFolder(out), config or settings, overwrite, resume)
-        with unchanged_store(), pyro.validation_enabled(False):
-            training.capture()
-            training.run(epochs, progress)
+    check_means(loss, step, precision)
+    check_minutes(checkpoint_minutes)
+    check_clusters(model, guide, cluster_epoch)
+    with joined() as ranks:
+        with ranks.agreeing():
+            chosen = choose_device(device)
+            check_shards(ranks.size, loss, model, guide)
+        settings = {
+            "data": data.description,
+            "loss": type(loss).__name__,
+            "epochs": epochs,
+            "batch_size": batch_size,
+        }
+        settings |= {"lr": lr, "optimizer": optimizer, "ema": ema, "cluster_epoch": cluster_epoch}
+        settings |= {"seed": seed, "device": str(chosen), "step": step, "precision": precision}
+        training = _Training(model.to(chosen), guide.to(chosen), data, loss, batch_size, seed, chosen, cluster_epoch)
+        training.watch, training.ranks = Watch(checkpoint_minutes), ranks
+        with torch.random.fork_rng([chosen] if chosen.type == "cuda" else []):
+            torch.manual_seed(seed)
+            with ranks.agreeing():
+                training.prepare(initialize=not resume)
+            ranks.align(training.modules.values())
+            kind = choose_step(step, chosen, epochs * -(-len(data.train) // batch_size))
+            training.step = STEPS[kind[0]](model, guide, loss, lr, optimizer, ema, precision)
+            training.step.ranks = ranks
+            if out is not None:
+                training.open_folder(RunFolder(out), config or settings, overwrite, resume)
+            with unchanged_store(), pyro.validation_enabled(False):
+                with ranks.agreeing():
+                    training.capture(step, *kind, progress and ranks.first)
+                training.run(epochs, progress and ranks.first)
     return training.result
-
-
-def choose_device(device: str) -> torch.device:
-    """The torch device of a name; ``"auto"`` is the first GPU, else the CPU.
-
-    Raises:
-        InputError: where there is no such device here.
-
-    Example:
-        >>> choose_device("cpu")
-        device(type='cpu')
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {device!r} is not to be had here: give auto, cpu or cuda") from error
-
-
-def check_seed(seed: int) -> None:
-    """Refuse a seed that the generators do not take.
-
-    Raises:
-        InputError: where it is no whole number from 0 to 2³² - 1.
-    """
-    if not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise InputError(f"seed is {seed!r}: expected a whole number from 0 to 4294967295")
-
-
-def check_budget(epochs: int, batch_size: int, lr: float) -> None:
-    """Refuse settings with which no training is possible.
-
-    Raises:
-        InputError: for one that is out of range.
-    """
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        check_whole(name, value)
-    if not (isinstance(lr, (int, float)) and 0 < lr < math.inf):
-        raise InputError(f"lr is {lr!r}: expected a positive number, for example 1e-3")
-
-
-def check_optimizer(optimizer: str, ema: float | None) -> None:
-    """Refuse an optimiser or an average of the weights that there is not.
-
-    Raises:
-        InputError: for an unknown optimiser, or a decay outside (0, 1).
-    """
-    if optimizer not in OPTIMIZERS:
-        raise unknown("optimizer", str(optimizer), OPTIMIZERS)
-    if ema is not None and not (isinstance(ema, (int, float)) and 0 < ema < 1):
-        raise InputError(
-            f"ema is {ema!r}: expected the decay of the weights' moving average, a number between 0 and 1 such as "
-            "0.998, or None for no average"
-        )
-
-
-def _check_means(loss: Loss, step: str) -> None:
-    if not isinstance(loss, Loss):
-        raise InputError(f"loss is a {type(loss).__name__}: fit takes the losses of pyro_vaes.losses, such as ELBO()")
-    if step not in STEPS:
-        raise unknown("step", str(step), STEPS)
-
-
-def _check_minutes(minutes: float) -> None:
-    if not (isinstance(minutes, (int, float)) and minutes > 0):
-        raise InputError(f"checkpoint_minutes is {minutes!r}: expected a positive number of minutes, such as 10")
-
-
-def _check_clusters(model: Any, guide: Any, cluster_epoch: int) -> None:
-    check_whole("cluster_epoch", cluster_epoch, least=0)
-    clustered = any(isinstance(prior, GaussianMixture) for prior in getattr(model, "priors", ()))
-    if cluster_epoch and not (clustered and hasattr(guide, "posteriors")):
-        raise InputError(
-            f"cluster_epoch is {cluster_epoch}, but a {type(model).__name__} with a {type(guide).__name__} has no "
-            "clusters: leave it out, or take a MixtureVAE or a LadderMixtureVAE with its guide"
-        )
 
 
 class _Training:
@@ -230,6 +183,7 @@ class _Training:
 
     step: EagerStep
     watch: Watch
+    ranks: Ranks
 
     def __init__(
         self,
@@ -244,13 +198,14 @@ class _Training:
     ) -> None:
         self.modules = {"model": model, "guide": guide}
         self.model, self.guide, self.loss = model, guide, loss
-        self.train = data.train.to(device)
+        self.train = data.train.to(device if room_for(data.train.raw, device) else "cpu")
         self.valid = data.valid.x.to(device)
         self.batch_size, self.seed, self.device = batch_size, seed, device
         self.cluster_epoch = cluster_epoch
         self.result = Run()
         self.best = self._weights()
         self.folder: RunFolder | None = None
+        self.events = EventFiles(None, model, guide, self.valid)
         self.unfinished: Mapping[str, Any] | None = None  # the epoch that the checkpoint is in the middle of
         self.kept = "no epoch was finished, nothing is kept"
 
@@ -258,7 +213,7 @@ class _Training:
         """Look at the data, and run the first batch with all of Pyro's checks on."""
         self.loss.step = 0
         likelihood = getattr(self.model, "likelihood", None)
-        x = self.train.prepare(self.train.raw[:LOOK])
+        x = self.train.prepare(self.train.raw[:LOOK].to(self.device))
         if likelihood is not None:
             likelihood.check(x)
             if initialize:
@@ -269,39 +224,45 @@ class _Training:
         with unchanged_store(), pyro.validation_enabled(True), torch.no_grad():
             self.loss.objective(self.model, self.guide, x[: self.batch_size])
 
-    def capture(self) -> None:
+    def capture(self, asked: str, kind: str, reason: str, progress: bool) -> None:
         """Let the step see a batch before the first one."""
-        x = self.train.prepare(self.train.raw[: self.batch_size], torch.Generator(self.device).manual_seed(self.seed))
+        raw = self.ranks.shard(self.train.raw[: self.batch_size].to(self.device))
+        x = self.train.prepare(raw, torch.Generator(self.device).manual_seed(self.seed))
         self._switch(training=True)
-        try:
-            self.step.capture(x)
-        except NotCaptured as error:
-            raise InputError(f"this step cannot be compiled: {error}. Take step='eager'") from error
+        self.result.step = capture(self.step, x, asked, kind, reason)
+        if progress:
+            tqdm.write(f"step: {self.result.step}", file=sys.stderr)
 
     def open_folder(self, folder: RunFolder, config: Mapping[str, Any], overwrite: bool, resume: bool) -> None:
         """Claim the run folder, and go on where its checkpoint ends."""
-        folder.claim(overwrite, resume)
+        self.ranks.at_first(lambda: folder.claim(overwrite, resume))
         self.folder, self.result.path = folder, folder.path
+        if self.ranks.first:
+            self.events = EventFiles(folder.path, self.model, self.guide, self.valid)
         if resume:
-            state = folder.read_checkpoint()
+            state = self.ranks.at_first(folder.read_checkpoint)
             for name, module in self.modules.items():
                 load_weights(module, state, name, last=True)
-            self._check_unfinished(state)
-            self.step.load_state_dict(state["last"])
-            self.loss.load_state_dict(state["last"].get("loss", {}))
+            with restoring(folder.path):
+                self._check_unfinished(state)
+                self.step.load_state_dict(state["last"])
+                self.loss.load_state_dict(state["last"].get("loss", {}))
             self.best = {name: state[name] for name in self.modules}
             self.result.history, self.result.best_epoch = state["history"], state["best_epoch"]
             self._keeps(self.unfinished)
-        folder.write_config(config)
+        self.ranks.at_first(lambda: folder.write_config(config))
 
     def _check_unfinished(self, state: Mapping[str, Any]) -> None:
         """Go on in the middle of an epoch only where its rest is the one that it would have had."""
         self.unfinished = state.get("unfinished")
-        left = self._of_epochs() if self.unfinished is None else self.unfinished["of"]
+        left = self._of_epochs()
+        if self.unfinished is not None:
+            check_whole("the number of data that the checkpoint has seen", self.unfinished["seen"])
+            left = self.unfinished["of"]
         for name, here in self._of_epochs().items():
-            if left[name] != here:
+            if (there := left.get(name, 1)) != here:  # checkpoints from before there were processes are of one
                 raise InputError(
-                    f"the checkpoint is in the middle of an epoch whose {name} is {left[name]}, "
+                    f"the checkpoint is in the middle of an epoch whose {name} is {there}, "
                     f"here it is {here}: resume it as it was started"
                 )
 
@@ -312,11 +273,12 @@ class _Training:
             "loss": type(self.loss).__name__,
             "number of training data": len(self.train),
             "device": self.device.type,
+            "number of processes": self.ranks.size,
         }
 
     def run(self, epochs: int, progress: bool) -> None:
         """Train up to so many epochs, then take the best weights."""
-        with contextlib.nullcontext() if self.folder is None else self.watch.holding():
+        with contextlib.nullcontext() if self.folder is None else self.watch.holding(), self.ranks.holding():
             self._run_epochs(epochs, progress)
             self._switch(training=False)
             if self.result.history:
@@ -325,14 +287,8 @@ class _Training:
 
     def _run_epochs(self, epochs: int, progress: bool) -> None:
         done = len(self.result.history)
-        with tqdm(
-            total=epochs * len(self.train),
-            initial=done * len(self.train) + (self.unfinished["seen"] if self.unfinished else 0),
-            unit=" images",
-            unit_scale=True,
-            disable=not progress,
-            mininterval=0.5,
-        ) as bar:
+        seen = done * len(self.train) + (self.unfinished["seen"] if self.unfinished else 0)
+        with Progress(epochs, len(self.train), seen, progress) as bar, contextlib.closing(self.events):
             try:
                 for epoch in range(done + 1, epochs + 1):
                     self._epoch(epoch, bar)
@@ -349,66 +305,84 @@ class _Training:
         seed = self.seed * 1_000_003 + number
         epoch, left = Epoch(len(self.train), seed, self.device), self.unfinished
         if left is not None:
-            epoch.load_state_dict(left)
+            with restoring(self.result.path):
+                epoch.load_state_dict([left, *left.get("others", ())][self.ranks.rank])
             self.unfinished = None
             return epoch
-        torch.manual_seed(seed)
+        self.ranks.part(epoch.generator)
+        torch.manual_seed(self.ranks.seed(seed))
         if self.cluster_epoch and number == self.cluster_epoch + 1:
-            initialize_from_codes(self.model, self.guide, self.train.prepare(self.train.raw[:LOOK]))
+            self.ranks.at_first(self._cluster)
+            self.ranks.align(self.modules.values())
         return epoch
 
-    def _epoch(self, number: int, bar: Any) -> None:
+    def _cluster(self) -> None:
+        x = self.train.prepare(self.train.raw[:LOOK].to(self.device))
+        initialize_from_codes(self.model, self.guide, x)
+
+    def _epoch(self, number: int, bar: Progress) -> None:
         epoch = self._start(number)
         self._switch(training=True)
         checked = len(epoch.records)
-        for index in epoch.left().split(self.batch_size):
-            epoch.add(self.step(self.train.prepare(self.train.raw[index], epoch.generator)), len(index))
+        indices = epoch.left().split(self.batch_size)
+        for index, raw in zip(indices, batches(self.train.raw, map(self.ranks.cut, indices), self.device), strict=True):
+            self.ranks.note(index)
+            epoch.add(self._step(self.train.prepare(raw, epoch.generator)), len(index))
             bar.update(len(index))
-            due = self.folder is not None and epoch.seen < len(self.train) and self.watch.due()
+            self.ranks.heed(self.loss.step)
+            inside = self.folder is not None and epoch.seen < len(self.train)
+            due = inside and self.ranks.any(self.watch.due(), self.loss.step)
             if due or len(epoch.records) - checked == CHECK_EVERY:
                 self._check_finite(epoch.records, checked, number)
                 checked = len(epoch.records)
             if due:
                 self._check_weights(number)
-                self._save({**epoch.state_dict(), "of": self._of_epochs()})
+                state, *others = self.ranks.gather(epoch.state_dict())
+                self._save({**state, "others": others, "of": self._of_epochs()})
         self._check_finite(epoch.records, checked, number)
         means = (torch.stack(epoch.records).sum(0) / len(self.train)).tolist()
         trained = time.perf_counter()
         row = dict(zip(self.step.names, means, strict=True))
-        valid = self._assess(number)
-        row = {
-            "epoch": number,
-            "train_elbo": row["reconstruction"] - row["kl"],
-            "valid_elbo": valid,
-            **row,
-            "step_ms": 1e3 * (trained - epoch.started) / len(epoch.records),
-            "seconds": time.perf_counter() - epoch.started,
-        }
+        self._check_weights(number)
+        with self.step.averaged():
+            valid = self._assess(number)
+            row = {
+                "epoch": number,
+                "train_elbo": row["reconstruction"] - row["kl"],
+                "valid_elbo": valid,
+                **row,
+                "step_ms": 1e3 * (trained - epoch.started) / len(epoch.records),
+                "seconds": time.perf_counter() - epoch.started,
+            }
+            self.ranks.at_first(lambda: self.events.add(row))
         self.result.history.append(row)
         self._save()
-        bar.set_postfix_str(f"epoch {number} ELBO train {row['train_elbo']:.2f} valid {valid:.2f} nats", refresh=False)
+        bar.epoch(row)
+
+    def _step(self, x: Tensor) -> Tensor:
+        return within_memory(self.step, x, self.batch_size, self.kept, rehearsal(self.step), 1 / self.ranks.size)
 
     def _assess(self, epoch: int) -> float:
-        """Validate the weights, the averaged ones if there are any, and keep them where they are the best so far."""
-        with self.step.averaged():
-            valid = self._validate()
-            if not math.isfinite(valid):
-                raise NonFiniteError(f"epoch {epoch}: the validation ELBO is {valid}; {self.kept}")
-            rivals = self.result.history[self.cluster_epoch if epoch > self.cluster_epoch else 0 :]
-            if valid > max((past["valid_elbo"] for past in rivals), default=-math.inf):
-                self.best, self.result.best_epoch = self._weights(), epoch
+        """Validate the weights that are there, and keep them where they are the best so far."""
+        valid = self._validate()
+        if not math.isfinite(valid):
+            raise NonFiniteError(f"epoch {epoch}: the validation ELBO is {valid}; {self.kept}")
+        rivals = self.result.history[self.cluster_epoch if epoch > self.cluster_epoch else 0 :]
+        if valid > max((past["valid_elbo"] for past in rivals), default=-math.inf):
+            self.best, self.result.best_epoch = self._weights(), epoch
         return valid
 
     @torch.no_grad()
     def _validate(self) -> float:
         """Mean ELBO a validation datum, on the same draws in every epoch."""
         self._switch(training=False)
-        torch.manual_seed(self.seed)
+        torch.manual_seed(self.ranks.seed(self.seed))
         total = torch.zeros((), device=self.device)
-        for x in self.valid.split(4 * self.batch_size):
-            terms = self.loss.terms(self.model, self.guide, x)
+        for x in self.ranks.shard(self.valid).split(4 * self.batch_size):
+            work = partial(self.loss.terms, self.model, self.guide)
+            terms = within_memory(work, x, self.batch_size, self.kept, rows=4 / self.ranks.size)
             total += (terms["reconstruction"] - terms["kl"]).sum()
-        return total.item() / len(self.valid)
+        return self.ranks.total(total).item() / len(self.valid)
 
     def _check_finite(self, records: list[Tensor], before: int, epoch: int) -> None:
         """Look at the records after the first so many."""
@@ -430,7 +404,7 @@ class _Training:
         )
 
     def _check_weights(self, epoch: int) -> None:
-        """Save no weights that the last step spoilt; at the end of an epoch the validation would tell."""
+        """Save no weights that the last steps spoilt; a loss may stay finite with them, and the validation too."""
         for module in self.modules.values():
             for name, weight in module.named_parameters():
                 if not weight.isfinite().all():
@@ -450,9 +424,18 @@ class _Training:
 
     def _save(self, unfinished: Mapping[str, Any] | None = None) -> None:
         """Save the state, at the end of an epoch or in the middle of one; then end the run if SIGTERM asks for it."""
-        if self.folder is None:
+        folder = self.folder
+        if folder is None:
             self._keeps(None)
             return
+        self.ranks.at_first(lambda: self._write(folder, unfinished))
+        self._keeps(unfinished)
+        self.watch.restart()
+        self.watch.terminated = self.ranks.any(self.watch.terminated)
+        if self.watch.terminated:
+            raise KeyboardInterrupt
+
+    def _write(self, folder: RunFolder, unfinished: Mapping[str, Any] | None) -> None:
         state = {
             **self.best,
             "classes": {name: type(module).__name__ for name, module in self.modules.items()},
@@ -461,9 +444,5 @@ class _Training:
             "best_epoch": self.result.best_epoch,
             "unfinished": unfinished,
         }
-        self.folder.write_checkpoint(state)
-        self.folder.write_metrics(self.result.history)
-        self._keeps(unfinished)
-        self.watch.restart()
-        if self.watch.terminated:
-            raise KeyboardInterrupt
+        folder.write_checkpoint(state)
+        folder.write_metrics(self.result.history)

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from pyro_vaes import plots
+from pyro_vaes.arguments import check_seed
 from pyro_vaes.data import FACTORS, Data, Split
 from pyro_vaes.data.sources import COLOURED
 from pyro_vaes.errors import InputError, check_whole
@@ -22,9 +23,9 @@ from pyro_vaes.evaluate import clustering, levels
 from pyro_vaes.evaluate.inputs import as_input, isolated, seeded
 from pyro_vaes.evaluate.latents import mean
 from pyro_vaes.evaluate.probes import labels, thresholded
+from pyro_vaes.files import unlinked
 from pyro_vaes.models import LevelsModel
 from pyro_vaes.priors import GaussianMixture
-from pyro_vaes.training import check_seed
 from pyro_vaes.vae import VAE
 
 DRAWS = 1000  # of a level's prior, whose quantiles it moves over
@@ -112,7 +113,7 @@ def traverse(
     with isolated(), seeded(seed, next(guide.parameters()).device), torch.no_grad():
         parts = _levels(model)
         scores = _cluster_scores(model, guide, data, parts, factors)
-        figures = _figures(parts, _fixed(model, guide, data, parts), points) if drawable else {}
+        figures = _figures(parts, _fixed(model, guide, thresholded(data.test)[:1], parts), points) if drawable else {}
     report = {
         "data": data.description,
         "split": "test",
@@ -122,10 +123,21 @@ def traverse(
         "left_out": _left_out(guide, data, parts, factors, drawable),
     }
     for name, figure in figures.items():
-        figure.savefig(folder / name, dpi=120)
-    (folder / FIGURES).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    (folder / PAGE).write_text("\n".join(_page(report, figures)), encoding="utf-8")
+        figure.savefig(unlinked(folder / name), dpi=120)
+    unlinked(folder / FIGURES).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    unlinked(folder / PAGE).write_text("\n".join(_page(report, figures)), encoding="utf-8")
     return [folder / name for name in (*figures, FIGURES, PAGE)]
+
+
+def draw_traversals(model: VAE | LevelsModel, guide: nn.Module, x: Tensor, points: int = 8) -> Figure:
+    """The figure of ``traversals.png``, the others fixed at the posterior means of a datum ``(1, *event_shape)``.
+
+    Example:
+        >>> len(draw_traversals(vae, guide, x[:1], points=3).axes)
+        1
+    """
+    parts = _levels(model)
+    return _traversals(parts, _fixed(model, guide, x, parts), points)
 
 
 def _factors(data: Data, given: Sequence[str]) -> Sequence[str]:
@@ -156,9 +168,9 @@ def _levels(model: VAE | LevelsModel) -> list[_Level]:
     ]
 
 
-def _fixed(model: nn.Module, guide: Any, data: Data, parts: Sequence[_Level]) -> list[Tensor]:
+def _fixed(model: nn.Module, guide: Any, x: Tensor, parts: Sequence[_Level]) -> list[Tensor]:
     """Where each level is while another moves."""
-    x = as_input(model, thresholded(data.test)[:1]).to(next(guide.parameters()))
+    x = as_input(model, x).to(next(guide.parameters()))
     if hasattr(guide, "posteriors"):
         return [mean(q)[0] for q in guide.posteriors(x)]
     if hasattr(guide, "posterior"):
@@ -166,10 +178,14 @@ def _fixed(model: nn.Module, guide: Any, data: Data, parts: Sequence[_Level]) ->
     return [part.draws[0] for part in parts]
 
 
+def _traversals(parts: Sequence[_Level], fixed: Sequence[Tensor], points: int) -> Figure:
+    return plots.traversals([part.decode for part in parts], fixed, [part.draws for part in parts], points)
+
+
 def _figures(parts: Sequence[_Level], fixed: Sequence[Tensor], points: int) -> dict[str, Figure]:
     """The pictures by the names of their files."""
     draws = [part.draws for part in parts]
-    figures = {TRAVERSALS: plots.traversals([part.decode for part in parts], fixed, draws, points)}
+    figures = {TRAVERSALS: _traversals(parts, fixed, points)}
     for place, part in enumerate(parts):
         if isinstance(part.prior, GaussianMixture):
             latents = [each[:COLUMNS] for each in draws]

@@ -38,6 +38,7 @@ from pyro_vaes.recipes.system import (
     build_network,
     build_prior,
     features_shape,
+    remembered,
 )
 
 Ladder = TypeVar("Ladder", bound=LadderVAE)
@@ -49,11 +50,13 @@ LADDERS: Networks = {
 }
 
 
+@remembered
 def ladder(event_shape: Sequence[int], settings: Settings = SMALL["ladder"]) -> System[LadderVAE, LadderGuide]:
     """VLAE: independent latents at several depths. Learning Hierarchical Features (Zhao, Song, Ermon, 2017)."""
     return _ladder(LadderVAE, LadderGuide, event_shape, settings)
 
 
+@remembered
 def ladder_mixture(
     event_shape: Sequence[int], settings: Settings = SMALL["ladder-mixture"]
 ) -> System[LadderMixtureVAE, LadderMixtureGuide]:
@@ -61,6 +64,7 @@ def ladder_mixture(
     return _ladder(LadderMixtureVAE, LadderMixtureGuide, event_shape, settings)
 
 
+@remembered
 def hierarchical(
     event_shape: Sequence[int], settings: Settings = SMALL["hierarchical"]
 ) -> System[HierarchicalVAE, LevelsGuide]:
@@ -74,6 +78,7 @@ def hierarchical(
     return System(model, guide, build_loss(guide, settings))
 
 
+@remembered
 def mixture(event_shape: Sequence[int], settings: Settings = SMALL["mixture"]) -> System[MixtureVAE, MixtureGuide]:
     """GM-DGM: explicit clusters, summed out exactly. Semi-supervised learning, model M2 (Kingma et al., 2014)."""
     _refuse_guide(settings)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
 import torch
 from torch import nn
 
 from pyro_vaes import guides, likelihoods, losses, networks, priors
+from pyro_vaes.arguments import check_seed
 from pyro_vaes.errors import InputError, check_whole, unknown
 from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.losses import ExponentialWarmup, Loss, default_loss
-from pyro_vaes.naming import build, call, find, parse
+from pyro_vaes.naming import build, call, find, kebab, parse
 from pyro_vaes.priors import Prior
 from pyro_vaes.recipes.settings import Settings
-from pyro_vaes.training import check_seed
 from pyro_vaes.vae import VAE, Guide
 
 Model_co = TypeVar("Model_co", bound=nn.Module, covariant=True)
 Guide_co = TypeVar("Guide_co", bound=nn.Module, covariant=True)
+
+Arguments = ParamSpec("Arguments")
 
 Networks = dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]]
 
@@ -36,6 +40,44 @@ class System(NamedTuple, Generic[Model_co, Guide_co]):
     model: Model_co
     guide: Guide_co
     loss: Loss
+
+
+Built = TypeVar("Built", bound=System[Any, Any])
+
+
+class Origin(NamedTuple):
+    """What a recipe built a pair from; ``pyro_vaes.save`` writes it down, so that ``load`` can build the pair again.
+
+    Attributes:
+        recipe: the recipe's name on the command line.
+        event_shape: shape of one datum.
+        settings: its settings.
+    """
+
+    recipe: str
+    event_shape: tuple[int, ...]
+    settings: Settings
+
+
+def remembered(recipe: Callable[Arguments, Built]) -> Callable[Arguments, Built]:
+    """The recipe, whose model and guide keep their :class:`Origin` as the attribute ``origin``, which is no weight.
+
+    Example:
+        >>> from pyro_vaes.recipes import vae
+        >>> system = vae((1, 8, 8), Settings(latent_dim=2))
+        >>> system.model.origin.recipe, system.guide.origin.settings.latent_dim
+        ('vae', 2)
+    """
+    default = inspect.signature(recipe).parameters["settings"].default
+
+    @functools.wraps(recipe)
+    def build_remembered(event_shape: Sequence[int], settings: Settings = default) -> Any:
+        system = cast(Any, recipe)(event_shape, settings)
+        for module in (system.model, system.guide):
+            module.__dict__["origin"] = Origin(kebab(recipe.__name__), tuple(map(int, event_shape)), settings)
+        return system
+
+    return cast(Callable[Arguments, Built], build_remembered)
 
 
 def build_vae(event_shape: Sequence[int], settings: Settings) -> VAE:
@@ -150,4 +192,7 @@ def build_seeded(
     check_seed(seed)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        return recipe(event_shape, settings)
+        try:
+            return recipe(event_shape, settings)
+        except (RuntimeError, MemoryError, OverflowError) as error:  # as where no memory holds it
+            raise InputError(f"no system can be made of these settings: {error}") from error

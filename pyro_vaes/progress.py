@@ -1,0 +1,76 @@
+"""How far a training is, on a terminal or in a log file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from tqdm.auto import tqdm
+
+GAP = 30.0  # seconds between two lines of a log, or a hundredth of the time since the start where that is longer
+
+
+class Progress:
+    """Where a training is, its ELBO with the parts, its rate and the time that is left, on standard error.
+
+    On a terminal and in a notebook it is a bar. In a log file it is a line an epoch, so that the file can be read with
+    ``cat``: one at least every 30 seconds, where epochs are no longer than that, and the last; after an hour they
+    become rarer, so that training for a week writes some hundred of them.
+
+    Args:
+        epochs: epochs that the training ends after.
+        size: data an epoch.
+        seen: data that it has trained on already.
+        shown: whether to show anything.
+
+    Example:
+        >>> with Progress(epochs=2, size=100, seen=0, shown=False) as progress:
+        ...     progress.update(100)
+        ...     progress.epoch({"epoch": 1, "train_elbo": 1.0, "valid_elbo": 1.0, "reconstruction": 3.0, "kl": 2.0})
+    """
+
+    def __init__(self, epochs: int, size: int, seen: int, shown: bool) -> None:
+        live = sys.stderr.isatty() or "ipykernel" in sys.modules
+        self.epochs, self.total, self.seen, self.first = epochs, epochs * size, seen, seen
+        self.logs = shown and not live
+        self.started = time.monotonic()
+        self.due = 0.0  # seconds after the start
+        self.bar = tqdm(
+            total=self.total,
+            initial=seen,
+            unit=" images",
+            unit_scale=True,
+            disable=not (shown and live),
+            mininterval=0.5,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.close()
+
+    def update(self, count: int) -> None:
+        """So many more data were trained on."""
+        self.seen += count
+        self.bar.update(count)
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        """An epoch ended, with this row of the history."""
+        text = (
+            f"ELBO train {row['train_elbo']:.2f} (reconstruction {row['reconstruction']:.2f}, KL {row['kl']:.2f}) "
+            f"valid {row['valid_elbo']:.2f} nats"
+        )
+        self.bar.set_postfix_str(f"epoch {row['epoch']} {text}", refresh=False)
+        elapsed = time.monotonic() - self.started
+        if self.logs and (elapsed >= self.due or self.seen >= self.total):
+            self.due = elapsed + max(GAP, elapsed / 100)
+            rate = (self.seen - self.first) / max(elapsed, 1e-9)
+            left = tqdm.format_interval((self.total - self.seen) / max(rate, 1e-9))
+            line = f"epoch {row['epoch']}/{self.epochs}: {text}; {tqdm.format_sizeof(rate)} images/s, {left} left"
+            print(line, file=sys.stderr, flush=True)

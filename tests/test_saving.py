@@ -1,0 +1,248 @@
+"""Saved pairs: what comes back, and what is refused."""
+
+import os
+import zipfile
+
+import pyro
+import pytest
+import torch
+from torch import nn
+
+import pyro_vaes as pv
+from pyro_vaes import saving
+from pyro_vaes.recipes import RECIPES, SMALL, Settings
+from pyro_vaes.runs import RunFolder
+
+SHAPE = (1, 8, 8)
+X = torch.rand(4, *SHAPE, generator=torch.Generator().manual_seed(0))
+DATA = pv.data.Data.from_arrays(x_train=torch.rand(40, *SHAPE, generator=torch.Generator().manual_seed(1)))
+
+
+def build(recipe="vae", **changes):
+    return RECIPES[recipe](SHAPE, Settings(**{**vars(SMALL[recipe]), **changes}))
+
+
+def by_hand(features=6, guide=pv.guides.MeanField):
+    """A pair with a network of the user's own."""
+    encoder = nn.Sequential(nn.Flatten(-3), nn.Linear(64, features))
+    decoder = nn.Sequential(nn.Linear(2, 64), nn.Unflatten(-1, SHAPE))
+    model = pv.VAE(decoder, pv.priors.StandardNormal(2), pv.likelihoods.Gaussian())
+    return model, guide(model, encoder)
+
+
+def assert_same(first, second):
+    for one, other in zip(first, second, strict=True):
+        own = other.state_dict()
+        assert [*one.state_dict()] == [*own]
+        for name, value in one.state_dict().items():
+            assert value.dtype == own[name].dtype, name
+            assert torch.equal(value, own[name]), name
+
+
+def seeded_terms(model, guide):
+    torch.manual_seed(3)
+    return pv.losses.ELBO().terms(model, guide, X)
+
+
+# --- what comes back ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
+def test_a_pair_of_every_recipe_comes_back(tmp_path, recipe):
+    system = build(recipe)
+    pv.save(tmp_path / "pair.pt", system.model, system.guide)
+    model, guide = pv.load(tmp_path / "pair.pt")
+    assert_same((model, guide), system[:2])
+    assert (type(model), type(guide)) == (type(system.model), type(system.guide))
+    assert not model.training
+    assert not guide.training
+    assert guide.vae is model
+    pv.save(tmp_path / "again.pt", model, guide)  # what was loaded knows its recipe too
+    assert_same(pv.load(tmp_path / "again.pt"), (model, guide))
+
+
+def test_a_pair_of_fit_comes_back_with_its_options(tmp_path):
+    model, guide, _ = build("laplace", guide="laplace(updates=2)", latent_dim=3, hidden=(8,))
+    pv.fit(model, guide, DATA, epochs=1, progress=False)
+    pv.save(tmp_path / "pair.pt", model, guide)
+    loaded = pv.load(tmp_path / "pair.pt")
+    assert loaded[1].updates == 2
+    for name, value in seeded_terms(*loaded).items():
+        assert torch.equal(value, seeded_terms(model, guide)[name]), name
+
+
+def test_a_pair_of_stock_pyro_comes_back(tmp_path):
+    model, guide, _ = build(latent_dim=3, hidden=(8,))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    svi = pyro.infer.SVI(model, guide, pyro.optim.Adam({"lr": 0.01}), pyro.infer.Trace_ELBO())
+    svi.step(X)
+    assert not torch.equal(before["decoder.0.weight"], model.state_dict()["decoder.0.weight"])
+    names = set(pyro.get_param_store().keys())
+    pv.save(tmp_path / "pair.pt", model, guide)
+    assert_same(pv.load(tmp_path / "pair.pt"), (model, guide))
+    assert set(pyro.get_param_store().keys()) == names
+
+
+def test_a_run_can_be_shared(tmp_path, monkeypatch):
+    from pyro_vaes.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["train", "vae", "--train-size", "40", "--epochs", "1", "--latent-dim", "2", "--out", "run"])
+    system = pv.load_run("run", "cpu").system
+    pv.save("pair.pt", *system[:2])
+    assert_same(pv.load("pair.pt"), system[:2])
+
+
+def test_float64_stays(tmp_path):
+    system = build(latent_dim=2, hidden=(8,))
+    model, guide = system.model.double(), system.guide.double()
+    pv.save(tmp_path / "pair.pt", model, guide)
+    assert_same(pv.load(tmp_path / "pair.pt"), (model, guide))
+
+
+def test_a_pair_built_by_hand_is_loaded_into_ones_own(tmp_path):
+    pair, own = by_hand(), by_hand()
+    pv.save(tmp_path / "pair.pt", *pair)
+    assert pv.load(tmp_path / "pair.pt", *own) == own
+    assert_same(own, pair)
+    with pytest.raises(pv.InputError, match=r"holds a VAE and a MeanField .* give them, load\(path, model, guide\)"):
+        pv.load(tmp_path / "pair.pt")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model, guide: setattr(guide, "updates", 9),
+        lambda model, guide: setattr(model, "likelihood", pv.likelihoods.Gaussian(0.5, learn=False)),
+        lambda model, guide: model.decoder.append(nn.ReLU()),
+    ],
+)
+def test_a_pair_that_its_recipe_would_not_build_is_not_rebuilt(tmp_path, change):
+    model, guide, _ = build("laplace", latent_dim=2, hidden=(8,))
+    change(model, guide)
+    pv.save(tmp_path / "pair.pt", model, guide)
+    with pytest.raises(pv.InputError, match="not as a recipe builds them"):
+        pv.load(tmp_path / "pair.pt")
+
+
+def test_another_guide_on_a_recipes_model_is_not_rebuilt(tmp_path):
+    model = build(latent_dim=2).model
+    pv.save(tmp_path / "pair.pt", model, pv.guides.Laplace(model, pv.networks.MLPEncoder(SHAPE, hidden=(8,))))
+    with pytest.raises(pv.InputError, match="holds a VAE and a Laplace"):
+        pv.load(tmp_path / "pair.pt")
+
+
+def test_the_file_says_what_it_holds(tmp_path):
+    pv.save(tmp_path / "pair.pt", *build(latent_dim=2)[:2])
+    content = torch.load(tmp_path / "pair.pt", weights_only=True)
+    assert content["format"] == 1
+    assert content["versions"].keys() == {"pyro_vaes", "torch", "pyro", "python"}
+    assert "recipe: vae" in content["description"]
+    assert "latent_dim: 2" in content["description"]
+    assert "latent_dim: 2" in (tmp_path / "pair.pt").read_bytes().decode("latin-1")
+
+
+# --- what is refused ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        (by_hand(guide=pv.guides.Laplace), "the guide in .* is a MeanField, here it is a Laplace: give one of its"),
+        (by_hand(features=7), r"guide in .* is a MeanField that does not fit this MeanField: its .* shape"),
+    ],
+)
+def test_another_pair_is_refused_and_left_as_it_was(tmp_path, own, words):
+    pv.save(tmp_path / "pair.pt", *by_hand())
+    before = {name: value.clone() for name, value in own[0].state_dict().items()}
+    with pytest.raises(pv.InputError, match=words):
+        pv.load(tmp_path / "pair.pt", *own)
+    assert all(torch.equal(value, before[name]) for name, value in own[0].state_dict().items())
+    with pytest.raises(pv.InputError, match="one of model and guide is missing"):
+        pv.load(tmp_path / "pair.pt", own[0])
+
+
+def rewritten(file, **changes):
+    torch.save({**torch.load(file, weights_only=True), **changes}, file)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"format": 2, "versions": {"pyro_vaes": "9.1"}}, "has the format 2, written by pyro_vaes 9.1, but this pyro"),
+        ({"kind": "else"}, "no file that save wrote"),
+        ({"description": "- a list"}, "lacks a part that save writes"),
+        ({"model": None}, "lacks a part that save writes"),
+        (
+            {"description": "{classes: {model: VAE, guide: MeanField}, built: {recipe: gone}}"},
+            r"of pyro_vaes .* built, which pyro_vaes .* cannot \(KeyError: .*\): take that version",
+        ),
+    ],
+)
+def test_another_format_is_refused(tmp_path, change, words):
+    file = tmp_path / "pair.pt"
+    pv.save(file, *build(latent_dim=2, hidden=(8,))[:2])
+    rewritten(file, **change)
+    with pytest.raises(pv.InputError, match=words) as caught:
+        pv.load(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_damage_is_noticed_wherever_it_is(tmp_path):
+    file = tmp_path / "pair.pt"
+    pv.save(file, *build(latent_dim=2, hidden=(8,))[:2])
+    whole = file.read_bytes()
+    with zipfile.ZipFile(file) as records:
+        places = [record.header_offset + 120 for record in records.infolist() if record.file_size > 60]
+    for place in places:
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(pv.InputError, match="pair"):
+            pv.load(file)
+    for content in (whole[: len(whole) // 2], b"", b"no pair"):
+        file.write_bytes(content)
+        with pytest.raises(pv.InputError, match=r"is damaged .*, or no file that save wrote: give a whole copy"):
+            pv.load(file)
+
+
+class Malicious:
+    def __reduce__(self):
+        return os.mkdir, ("executed",)
+
+
+def test_nothing_in_a_file_is_executed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"kind": saving.KIND, "format": 1, "model": Malicious()}, "pair.pt")
+    with pytest.raises(pv.InputError, match="is damaged"):
+        pv.load("pair.pt")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_paths_that_are_none(tmp_path):
+    pair = by_hand()
+    (tmp_path / "notes.txt").write_text("mine")
+    for path, words in ((tmp_path, "is a folder: give the file"), (tmp_path / "notes.txt", "no file that save may")):
+        with pytest.raises(pv.InputError, match=words):
+            pv.save(path, *pair)
+    with pytest.raises(pv.InputError, match=r"cannot be written \(No such file or directory\)"):
+        pv.save(tmp_path / "missing" / "pair.pt", *pair)
+    for path, words in ((tmp_path, "folder of a run is for load_run"), (tmp_path / "gone.pt", "does not exist")):
+        with pytest.raises(pv.InputError, match=words):
+            pv.load(path)
+    with pytest.raises(pv.InputError, match="model is a function: expected a module"):
+        pv.save(tmp_path / "pair.pt", lambda x: x, pair[1])
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_saved_pair_is_replaced_and_a_checkpoint_is_not(tmp_path):
+    first, second = build(latent_dim=2, hidden=(8,)), build(latent_dim=2, hidden=(8,))
+    for system in (first, second):
+        pv.save(tmp_path / "pair.pt", *system[:2])
+    assert_same(pv.load(tmp_path / "pair.pt"), second[:2])
+    pv.fit(*first[:2], DATA, epochs=1, out=tmp_path / "run", progress=False)
+    checkpoint = tmp_path / "run" / "checkpoint.pt"
+    with pytest.raises(pv.InputError, match="no file that save may replace"):
+        pv.save(checkpoint, *first[:2])
+    with pytest.raises(pv.InputError, match="a run's checkpoint is for load_run"):
+        pv.load(checkpoint)
+    assert RunFolder(tmp_path / "run").read_checkpoint()["history"]
