@@ -15,7 +15,7 @@ from pyro_vaes.guides import Laplace
 
 def features_and_jacobian(layers: list[nn.Linear], z: Tensor) -> tuple[Tensor, Tensor]:
     """Value ``(B, D)`` and Jacobian ``(B, D, Z)`` of a ReLU network."""
-    hidden, jacobian = z, torch.eye(z.shape[-1]).expand(len(z), -1, -1)
+    hidden, jacobian = z, torch.eye(z.shape[-1], device=z.device).expand(len(z), -1, -1)
     for layer in layers[:-1]:
         hidden = layer(hidden)
         jacobian = (layer.weight @ jacobian) * (hidden > 0).to(z.dtype).unsqueeze(-1)
@@ -23,24 +23,29 @@ def features_and_jacobian(layers: list[nn.Linear], z: Tensor) -> tuple[Tensor, T
     return layers[-1](hidden), layers[-1].weight @ jacobian
 
 
-def released_loss(vae: VAE, guide: Laplace, x: Tensor) -> Tensor:
-    """One-sample ELBO with its sign turned, summed over the batch, by the released arithmetic."""
+def released_posterior(vae: VAE, guide: Laplace, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean ``(B, Z)`` and precision ``(B, Z, Z)`` of q(z | x) by the released arithmetic."""
     layers = [layer for layer in vae.decoder if isinstance(layer, nn.Linear)]
     likelihood, flat = vae.likelihood, x.flatten(1)
-    identity = torch.eye(vae.latent_dim)
+    identity = torch.eye(vae.latent_dim, device=x.device)
 
-    def posterior_precision(mean: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def linearised(mean: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         features, jacobian = features_and_jacobian(layers, mean)
         weighted = jacobian.mT * likelihood.fisher(features).unsqueeze(1)
         return features, jacobian, weighted @ jacobian + identity
 
     mean = guide.head(guide.encoder(x))
     for t in range(guide.updates):
-        features, jacobian, precision = posterior_precision(mean)
+        features, jacobian, precision = linearised(mean)
         score = (jacobian.mT @ likelihood.score(features, flat).unsqueeze(-1)).squeeze(-1)
         newton = (torch.inverse(precision) @ (score - mean).unsqueeze(-1)).squeeze(-1)
         mean = mean + guide.step_size / (t + 1) * newton
-    _, _, precision = posterior_precision(mean)
+    return mean, linearised(mean)[2]
+
+
+def released_loss(vae: VAE, guide: Laplace, x: Tensor) -> Tensor:
+    """One-sample ELBO with its sign turned, summed over the batch, by the released arithmetic."""
+    mean, precision = released_posterior(vae, guide, x)
     q = torch.distributions.MultivariateNormal(mean, scale_tril=torch.linalg.cholesky(torch.inverse(precision)))
     z = q.rsample()
     return -(vae.log_joint(x, z) - q.log_prob(z)).sum()

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -16,6 +18,8 @@ def in_turn(rivals: dict[str, Callable[[], object]], repeats: int, warmup: int =
         for name, call in rivals.items():
             start = time.perf_counter()
             call()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             if repeat >= warmup:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
