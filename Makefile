@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/installed
 
-.PHONY: demo test slow lint format doctest bench clean
+.PHONY: demo test slow lint format doctest bench docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/pyro-vaes compare --data digits --epochs 60 --seeds 2 --out report/demo --overwrite
@@ -34,6 +34,11 @@ doctest: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks
 
+docs: $(VENV)/docs
+	$(BIN)/python docs/tables.py
+	$(BIN)/sphinx-build -q -n -W --keep-going -c docs . build/docs
+	@echo "Open build/docs/index.html."
+
 clean:
 	rm -rf $(VENV) report runs build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
 
@@ -41,4 +46,8 @@ $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 13), "Python 3.11 or 3.12 is needed: make PYTHON=python3.12"'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[vision,dev]'
+	touch $@
+
+$(VENV)/docs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	touch $@

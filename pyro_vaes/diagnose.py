@@ -32,6 +32,7 @@ from pyro_vaes.evaluate import (
     reference_posterior,
     to_arviz,
 )
+from pyro_vaes.files import unlinked
 from pyro_vaes.models import LevelsModel
 from pyro_vaes.page import write_page
 from pyro_vaes.vae import VAE
@@ -145,7 +146,7 @@ def diagnose(
         }
         folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / FIGURES).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        unlinked(folder / FIGURES).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         write_page(folder / PAGE, report, findings, x_test[:images])
     return findings
 

@@ -62,7 +62,13 @@ class Epoch:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`state_dict` gave."""
+        """Go on from what :meth:`state_dict` gave.
+
+        Raises:
+            ValueError: where it is of fewer data than were seen.
+        """
+        if not 0 < state["seen"] <= len(self.order):
+            raise ValueError(f"it has seen {state['seen']} of {len(self.order)} data")
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["random"][0])
         if self.device.type == "cuda":

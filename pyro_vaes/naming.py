@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from pyro_vaes.errors import InputError, unknown
+from pyro_vaes.errors import InputError, shown, unknown
 
 
 def kebab(name: str) -> str:
@@ -42,8 +42,8 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
         if len(options) < len(call.keywords):  # one is repeated, or a mapping
             raise SyntaxError
         return match[1], options
-    except (SyntaxError, ValueError) as error:
-        raise InputError(f"{text!r} is no name with options: write it as laplace or laplace(updates=1)") from error
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:  # all of them the parser's
+        raise InputError(f"{shown(text)} is no name with options: write it as laplace or laplace(updates=1)") from error
 
 
 def split(text: str) -> list[str]:
@@ -117,9 +117,12 @@ def call(kind: str, text: str, make: Callable[..., Any], *args: Any, **options: 
     """What a class makes of options that a user named.
 
     Raises:
-        InputError: for an option that it does not take.
+        InputError: for an option that it does not take, or a value that it cannot be made of, such as a size that no
+            memory holds.
     """
     try:
         return make(*args, **options)
-    except TypeError as error:
-        raise InputError(f"{kind} {text!r}: {error}") from error
+    except InputError:
+        raise
+    except Exception as error:  # the values may be anything
+        raise InputError(f"{kind} {shown(text)}: {error}") from error

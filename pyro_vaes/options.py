@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from pyro_vaes.errors import InputError
+from pyro_vaes.errors import InputError, shown
 
 if TYPE_CHECKING:
     from pyro_vaes.data import Data
@@ -65,6 +67,24 @@ class Options:
     overwrite: Switch = False
     """replace what the output folder holds."""
 
+    @classmethod
+    def read(cls, config: Mapping[str, Any]) -> Options:
+        """The flags that a ``config.yaml`` gives; what else it says is not for this.
+
+        Raises:
+            InputError: for a value of another type.
+
+        Example:
+            >>> Options.read({"recipe": "vae", "lr": 1}).lr
+            1
+            >>> Options.read({"lr": "fast"})
+            Traceback (most recent call last):
+                ...
+            pyro_vaes.errors.InputError: config.yaml: lr is 'fast': expected float
+        """
+        types = {name: each for name, each in typing.get_type_hints(cls).items() if name in config}
+        return cls(**{name: typed(config, name, types[name]) for name in types})
+
     def config(self, settings: Settings) -> dict[str, Any]:
         """What ``config.yaml`` says, so that the run can be had again from any folder."""
         resolved = {
@@ -88,7 +108,7 @@ class Options:
             changes["latent_dim"] = sizes[0]
         return dataclasses.replace(base, **changes)
 
-    def load(self, settings: Settings) -> Data:
+    def load(self, settings: Settings, download: bool = True) -> Data:
         """The data, the same in every run; unless told otherwise, prepared as the likelihood needs them."""
         from pyro_vaes import likelihoods
         from pyro_vaes.data import load
@@ -97,7 +117,26 @@ class Options:
         kind, options = find("likelihood", likelihoods, likelihoods.Likelihood, settings.likelihood)
         preparation = call("likelihood", settings.likelihood, kind.prepared, **options)
         preparation = {**preparation, **({"binarize": self.binarize} if self.binarize else {})}
-        return load(self.data, self.data_root, train_size=self.train_size, **preparation)
+        return load(self.data, self.data_root, train_size=self.train_size, download=download, **preparation)
+
+
+def typed(config: Mapping[str, Any], name: str, kind: Any) -> Any:
+    """A value of a ``config.yaml``, None if it has none; whole numbers may stand for lists of them and for floats.
+
+    Raises:
+        InputError: where it is of another type.
+
+    Example:
+        >>> typed({"seed": 3}, "seed", int)
+        3
+    """
+    value = config.get(name)
+    kinds = set(typing.get_args(kind) or (kind,)) - {type(None)}
+    allowed = kinds | ({int} if name in LISTS or float in kinds else set())
+    if value is not None and type(value) not in allowed:
+        expected = " or ".join(each.__name__ for each in kinds)
+        raise InputError(f"config.yaml: {name} is {shown(value)}: expected {expected}")
+    return value
 
 
 def integers(name: str, text: str) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_vaes import plots
+from pyro_vaes.files import unlinked
 
 if TYPE_CHECKING:
     from pyro_vaes.diagnose import Finding
@@ -127,7 +128,7 @@ def write_page(path: Path, report: dict[str, Any], findings: Sequence[Finding], 
         parts += [_table(finding.numbers["worst"], IMAGE, name="image")]
     parts += [f"<p>Figures as data: <code>{path.with_suffix('.json').name}</code>, in the same folder.</p>"]
     body = "\n".join(parts)
-    path.write_text(
+    unlinked(path).write_text(
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Diagnosis</title><style>{STYLE}</style>'
         f"</head><body>\n{body}\n</body></html>\n",
         encoding="utf-8",

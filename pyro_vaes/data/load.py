@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
 
 from pyro_vaes.data.dataset import Data, check_options
 from pyro_vaes.data.sources import datasets, read_named, read_npz
 from pyro_vaes.errors import InputError, unknown
+from pyro_vaes.files import as_path
 
 
 def load(
@@ -20,6 +20,7 @@ def load(
     dequantize: bool = True,
     train_size: int | None = None,
     channels: str | None = None,
+    download: bool = True,
 ) -> Data:
     """A data set by its name, or from an ``.npz`` file.
 
@@ -32,6 +33,10 @@ def load(
         dequantize: whether integer pixels that are not binarised get uniform noise.
         train_size: train on the first so many training images only.
         channels: ``"first"`` or ``"last"``, for images of an ``.npz`` file whose shape leaves it open.
+        download: whether to download a data set that is not there.
+
+    Nothing in a file is executed: pickled arrays are refused, and what is downloaded is checked by digest first,
+    see `read_named`.
 
     Raises:
         InputError: for an unknown name, a file or folder that is missing or damaged, a torchvision that
@@ -42,14 +47,15 @@ def load(
         'digits: 1294 train, 143 valid, 360 test, 1x8x8; dequantised with uniform noise (17 levels)'
     """
     check_options(binarize, seed, channels, train_size)
-    if root is not None and not Path(root).expanduser().is_dir():
+    folder = None if root is None else as_path(root, "the data root")
+    if folder is not None and not folder.is_dir():
         raise InputError(f"the data root {str(root)!r} is not a folder: create it, or leave root out")
+    path = as_path(name_or_npz_path, "data")
     name = os.fspath(name_or_npz_path)
-    if name.endswith(".npz"):
-        source = read_npz(Path(name).expanduser())
-        name = Path(name).stem
+    if path.suffix == ".npz":
+        source, name = read_npz(path), path.stem
     elif name in datasets:
-        source, channels = read_named(name, None if root is None else Path(root).expanduser()), None
+        source, channels = read_named(name, folder, download), None
     else:
         raise unknown("data set", name, [*datasets, "FILE.npz"])
     data = Data.from_arrays(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import math
+import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +53,17 @@ class Source:
     note: str = ""
 
 
-def read_named(name: str, root: Path | None) -> Source:
-    """One of `datasets`; ``root`` is the folder of torchvision's files, None for the cache."""
+def read_named(name: str, root: Path | None, download: bool = True) -> Source:
+    """One of `datasets`; ``root`` is the folder of torchvision's files, None for the cache.
+
+    Torchvision compares the MD5 digest of each archive that it downloads with the one that it knows, before it unpacks
+    it, so that no archive of anyone else's is unpacked. Of files that are there already it checks those of svhn and of
+    cifar10, which are pickled, before it reads them, and of omniglot the archive beside the images. The files of mnist
+    and fashion-mnist, plain arrays of bytes, are read as they are, and may be your own.
+    """
     if name in COLOURED:
-        return _coloured(read_named(COLOURED[name], root))
-    return _digits() if name == "digits" else _torchvision(name, root)
+        return _coloured(read_named(COLOURED[name], root, download))
+    return _digits() if name == "digits" else _torchvision(name, root, download)
 
 
 def read_npz(path: Path) -> Source:
@@ -68,9 +77,12 @@ def read_npz(path: Path) -> Source:
     if not zipfile.is_zipfile(path):
         raise InputError(f"{str(path)!r} is no npz archive, or its end is missing: write it with numpy.savez")
     try:
+        _check_size(path)
         with np.load(path, allow_pickle=False) as archive:
             found = archive.files
             arrays = {key: archive[key] for key in KEYS if key in found}
+    except InputError:
+        raise
     except Exception as error:  # NumPy, zipfile and zlib each raise their own
         if "allow_pickle" in str(error):
             raise InputError(
@@ -81,6 +93,27 @@ def read_npz(path: Path) -> Source:
     if "x_train" not in arrays:
         raise InputError(f"{str(path)!r} has no x_train: it holds {', '.join(found) or 'nothing'}")
     return Source(arrays)
+
+
+def _check_size(path: Path) -> None:
+    """Refuse an archive whose arrays, once unpacked, no memory would hold; zeros pack a thousandfold."""
+    with zipfile.ZipFile(path) as archive:
+        needed = sum(record.file_size for record in archive.infolist() if record.filename.removesuffix(".npy") in KEYS)
+    if needed > (here := _memory()):
+        raise InputError(
+            f"{str(path)!r} unpacks to {needed / 2**30:.1f} GiB, but this machine has {here / 2**30:.1f} GiB of "
+            "memory: save fewer images, as uint8"
+        )
+
+
+def _memory() -> float:
+    """Bytes of memory that this process may have, infinite where the system does not say."""
+    known = []
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        known.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with contextlib.suppress(ValueError, OSError):  # of a container; "max" where it has no limit of its own
+        known.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8")))
+    return min(known, default=math.inf)
 
 
 def _digits() -> Source:
@@ -102,7 +135,7 @@ def _coloured(grey: Source) -> Source:
     return Source(arrays, note=f"y holds {', '.join(FACTORS)}")
 
 
-def _torchvision(name: str, root: Path | None) -> Source:
+def _torchvision(name: str, root: Path | None, download: bool) -> Source:
     vision = _import_torchvision(name)
     class_name, files, halves = TORCHVISION[name]
     folder = CACHE.expanduser() if root is None else root
@@ -119,6 +152,8 @@ def _torchvision(name: str, root: Path | None) -> Source:
                 f"the files {folder / files} of {name} are damaged ({_reason(error)}): "
                 "delete them, and they are downloaded anew"
             ) from error
+        if not download:
+            raise InputError(f"{name} is not at {folder / files}, or not whole: load it once, with download") from error
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (x_train, y_train), (x_test, y_test) = read(download=True)

@@ -68,7 +68,7 @@ class Sandwich:
 
     @property
     def gap(self) -> float:
-        """Mean of upper - lower: by how much, at most, the lower bound falls short on average."""
+        """Mean of upper - lower, by how much, at most, the lower bound falls short on average."""
         return (self.upper - self.lower).mean().item()
 
 

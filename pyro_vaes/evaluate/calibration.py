@@ -62,7 +62,7 @@ class Calibration:
 
     @property
     def coverage_stderr(self) -> dict[float, float]:
-        """Standard error of a dimension's coverage if the guide is exact: of N binary outcomes."""
+        """Standard error of a dimension's coverage if the guide is exact, that of N binary outcomes."""
         return {level: math.sqrt(level * (1 - level) / len(self.ranks)) for level in LEVELS}
 
     def describe(self) -> str:

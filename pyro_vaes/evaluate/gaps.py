@@ -53,12 +53,12 @@ class InferenceGaps:
 
     @property
     def approximation(self) -> Tensor:
-        """Log p(x) - best ELBO: what the family cannot reach, shape ``(N,)``."""
+        """Log p(x) - best ELBO, what the family cannot reach, shape ``(N,)``."""
         return self.log_likelihood - self.best_elbo
 
     @property
     def amortisation(self) -> Tensor:
-        """Best ELBO - ELBO: what the encoder loses against a posterior fitted to the datum, shape ``(N,)``."""
+        """Best ELBO - ELBO, what the encoder loses against a posterior fitted to the datum, shape ``(N,)``."""
         return self.best_elbo - self.elbo
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from pyro_vaes.evaluate.log_weights import chunks
 from pyro_vaes.evaluate.per_datum import PerDatum, log_mean_exp
@@ -33,7 +34,7 @@ class LogLikelihood(PerDatum):
 
     @property
     def gap(self) -> float:
-        """Mean of log p(x) - ELBO: what the guide loses, as far as the draws can tell."""
+        """Mean of log p(x) - ELBO, what the guide loses, as far as the draws can tell."""
         return (self.per_datum - self.elbo).mean().item()
 
     @property
@@ -48,7 +49,7 @@ class LogLikelihood(PerDatum):
 
 
 def log_likelihood(
-    model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int = 1000
+    model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int = 1000, progress: bool = False
 ) -> LogLikelihood:
     """Log p(x) by importance sampling from the guide, with memory bounded.
 
@@ -57,6 +58,7 @@ def log_likelihood(
         guide: its guide.
         x: the data, ``(N, *event_shape)``.
         num_samples: number S of draws a datum.
+        progress: whether to show a progress bar.
 
     References:
         Importance Weighted Autoencoders (Burda, Grosse, Salakhutdinov, 2016);
@@ -69,9 +71,11 @@ def log_likelihood(
         (torch.Size([4]), tensor(True))
     """
     per_datum, elbo, khat = [], [], []
-    for weights in chunks(model, guide, x, num_samples):
-        weights = weights.double()
-        per_datum.append(log_mean_exp(weights))
-        elbo.append(weights.mean(0))
-        khat.append(pareto_k(weights))
+    with tqdm(total=len(x), unit=" data", disable=not progress, mininterval=0.5) as bar:
+        for weights in chunks(model, guide, x, num_samples):
+            weights = weights.double()
+            per_datum.append(log_mean_exp(weights))
+            elbo.append(weights.mean(0))
+            khat.append(pareto_k(weights))
+            bar.update(weights.shape[1])
     return LogLikelihood(torch.cat(per_datum).cpu(), torch.cat(elbo).cpu(), torch.cat(khat), num_samples)

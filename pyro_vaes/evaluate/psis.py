@@ -16,6 +16,9 @@ def pareto_k(log_weights: Tensor) -> Tensor:
 
     Above 0.7 what is estimated with the weights cannot be trusted.
 
+    Args:
+        log_weights: S of them a datum.
+
     References:
         Pareto Smoothed Importance Sampling (Vehtari, Simpson, Gelman, Yao, Gabry, 2024).
 

@@ -68,7 +68,7 @@ class ReferenceComparison:
 
     @property
     def excess(self) -> Tensor:
-        """Distance beyond the null's quantile: above 0 the guide differs from the posterior, shape ``(N,)``."""
+        """Distance beyond the null's quantile; above 0 the guide differs from the posterior, shape ``(N,)``."""
         return self.distance - self.null
 
     @property

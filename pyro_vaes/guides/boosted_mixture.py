@@ -22,6 +22,9 @@ class BoostedMixture(RecursiveMixture):
         components: number M of components.
         entropy: λ, weight of the entropy H.
 
+    Shapes:
+        ``posterior(x)`` has batch shape ``(..., B)`` and event shape ``(Z,)``.
+
     Raises:
         InputError: for fewer than one component or a weight that is not positive.
 

@@ -27,6 +27,9 @@ class RecursiveMixture(Mixture):
             validation splits of MNIST, see benchmarks/README.md. Posteriors of modes far apart need a C above
             the KL of the barrier between them; a far larger C lets components leave the posterior.
 
+    Shapes:
+        ``posterior(x)`` has batch shape ``(..., B)`` and event shape ``(Z,)``.
+
     Raises:
         InputError: for fewer than one component or a bound that is not positive.
 

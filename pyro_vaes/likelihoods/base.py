@@ -27,6 +27,10 @@ class Likelihood(nn.Module):
         preparation: the arguments of ``data.load`` that give data in the support; the command line loads with
             them unless told otherwise.
         features_shape: shape of the features of one datum, where it is not that of the datum.
+
+    Shapes:
+        Calling it takes features ``(..., *features_shape)``, for a distribution over x of batch shape ``(...)``.
+        ``mean`` is ``(..., *event_shape)``, ``fisher`` and ``score`` have the shape of the features.
     """
 
     event_dim: int | None = None

@@ -12,6 +12,9 @@ from pyro_vaes.likelihoods.base import Likelihood
 class Bernoulli(Likelihood):
     """Binary data: p(x | f) = Π σ(f)ˣ (1 - σ(f))¹⁻ˣ, the features being logits.
 
+    Shapes:
+        Calling it takes features ``(..., *event_shape)``, for a distribution over x of batch shape ``(...)``.
+
     Example:
         >>> Bernoulli()(torch.zeros(2, 1, 8, 8)).log_prob(torch.ones(2, 1, 8, 8))
         tensor([-44.3614, -44.3614])

@@ -37,6 +37,9 @@ class DiscretizedLogistic(LocationScale):
         shape: shape of s: ``()`` is one scalar, the event shape is one s a pixel.
         learn: whether s is learnt.
 
+    Shapes:
+        Calling it takes features ``(..., *event_shape)``, for a distribution over x of batch shape ``(...)``.
+
     Raises:
         InputError: for fewer than 2 levels or a scale that is not positive; by :meth:`check`, for data off the
             levels.

@@ -18,6 +18,9 @@ class Gaussian(LocationScale):
         shape: shape of σ: ``()`` is one scalar, the event shape is one σ a pixel.
         learn: whether σ is learnt.
 
+    Shapes:
+        Calling it takes features ``(..., *event_shape)``, for a distribution over x of batch shape ``(...)``.
+
     Example:
         >>> Gaussian(scale=0.5, learn=False)(torch.zeros(2, 3)).log_prob(torch.zeros(2, 3))
         tensor([-0.6774, -0.6774])

@@ -143,6 +143,10 @@ class PixelCNNPP(PixelCNN):
         channels: hidden channels.
         tied: whether all masked layers after the first share their weights.
 
+    Shapes:
+        Calling it takes features ``(..., F, H, W)``, for a distribution over x of batch shape ``(...)`` and event shape
+        ``(C, H, W)``.
+
     Raises:
         InputError: as :class:`PixelCNN`.
 

@@ -12,6 +12,9 @@ from pyro_vaes.likelihoods.base import Likelihood
 class Poisson(Likelihood):
     """Counts: p(x | f) = Π λˣ e^(-λ) / x!, the features being the log rate, λ = e^f.
 
+    Shapes:
+        Calling it takes features ``(..., *event_shape)``, for a distribution over x of batch shape ``(...)``.
+
     Raises:
         InputError: by :meth:`check`, for data that are no counts.
 

@@ -30,9 +30,14 @@ class Loss(infer.ELBO):
         step: number of gradient steps taken, which schedules read. ``SVI`` and ``fit`` advance it.
         traceable: whether the objective depends on the step through :meth:`schedule` alone and changes nothing, so
             that a step can be traced once and repeated.
+        joint: whether the objective of a datum depends on the others of its batch, so that no batch can be cut.
+
+    Shapes:
+        ``x (B, *event_shape)``; the objective and each of the ``terms`` ``(B,)``, in nats.
     """
 
     traceable: bool = True
+    joint: bool = False
 
     def __init__(self, num_particles: int = 1) -> None:
         check_whole("num_particles", num_particles)

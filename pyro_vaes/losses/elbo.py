@@ -105,6 +105,9 @@ class Warmup:
         start: weight at the first step.
         end: weight after the rise.
 
+    References:
+        Ladder Variational Autoencoders (Sonderby, Raiko, Maaloe, Sonderby, Winther, 2016).
+
     Example:
         >>> [Warmup(steps=4)(step) for step in (0, 1, 4, 9)]
         [0.0, 0.25, 1.0, 1.0]

@@ -55,6 +55,8 @@ class FreeBits(ELBO):
         (True, tensor(-7.8400, grad_fn=<DivBackward0>))
     """
 
+    joint = True
+
     def __init__(
         self, total: float = 0.0, per_latent: float = 0.0, per_dimension: float = 0.0, num_particles: int = 1
     ) -> None:
@@ -120,7 +122,7 @@ class SoftFreeBits(ELBO):
         tensor(0.8100)
     """
 
-    traceable = False
+    traceable, joint = False, True
     rate, margin = 0.1, 0.05
 
     def __init__(self, target: float, num_particles: int = 1) -> None:

@@ -63,6 +63,8 @@ class MutualPosteriorDivergence(ELBO):
         (['diversity', 'kl', 'reconstruction', 'smoothness'], True)
     """
 
+    joint = True
+
     def __init__(self, eta: float = 1.0, gamma: float = 0.5, form: Form = "paper", free_bits: float = 0.0) -> None:
         super().__init__()
         for name, value in {"eta": eta, "gamma": gamma, "free_bits": free_bits}.items():

@@ -27,6 +27,9 @@ class ProgressiveELBO(ELBO):
         num_particles: number S of draws a datum.
         beta: weight of the KL, as in :class:`ELBO`.
 
+    Shapes:
+        ``terms`` gives ``reconstruction``, ``kl`` and ``kl_<site>``, each ``(B,)``.
+
     Raises:
         InputError: for a model whose decoder has no ``presence``, such as a ``LadderMLPDecoder`` has.
 

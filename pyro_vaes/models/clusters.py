@@ -30,6 +30,9 @@ class ClusterPosterior(nn.Module):
         components: number K of clusters.
         latent_dim: size Z of the code.
 
+    Shapes:
+        h ``(..., features)``; q(y | h) over K clusters and q(z | h) over ``(Z,)``, of batch shape ``(...)``.
+
     Example:
         >>> posterior = ClusterPosterior(features=16, components=3, latent_dim=2)
         >>> posterior.marginal(torch.zeros(4, 16)).locs.shape

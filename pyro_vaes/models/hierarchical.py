@@ -27,6 +27,10 @@ class HierarchicalVAE(LevelsModel):
             its size in ``size``.
         likelihood: p(x | features).
 
+    Shapes:
+        ``x (B, *event_shape)``; calling it gives z_1 to z_L, ``(B, Z_l)`` each; ``log_joint`` takes
+        ``z_l (..., B, Z_l)``, for ``(..., B)``.
+
     Raises:
         InputError: where decoder, conditionals and prior do not fit.
 
@@ -108,8 +112,14 @@ class HierarchicalGuide(LevelsGuide):
         vae: the model.
         encoders: a module for each level, ``x -> (..., out_features)``, then ``z_{l-1} -> (..., out_features)``.
 
+    Shapes:
+        ``x (B, *event_shape)``; calling it gives z_1 to z_L, ``(B, Z_l)`` each.
+
     Raises:
         InputError: for another number of encoders than levels.
+
+    References:
+        Ladder Variational Autoencoders (Sonderby, Raiko, Maaloe, Sonderby, Winther, 2016), as the baseline there.
 
     Example:
         >>> import pyro_vaes as pv
@@ -154,6 +164,9 @@ class TopDownGuide(LevelsGuide):
         vae: the model.
         encoder: any module ``x -> [h_1, ..., h_L]`` with their sizes in ``out_features``, such as
             :class:`~pyro_vaes.networks.ladder.LadderMLPEncoder`.
+
+    Shapes:
+        ``x (B, *event_shape)``; calling it gives z_1 to z_L, ``(B, Z_l)`` each.
 
     Raises:
         InputError: where the encoder has another number of levels.

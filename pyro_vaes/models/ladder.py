@@ -28,6 +28,10 @@ class LadderVAE(LevelsModel):
         priors: p(z_l) of each level, the lowest first.
         likelihood: p(x | features).
 
+    Shapes:
+        ``x (B, *event_shape)``; calling it gives z_1 to z_L, ``(B, Z_l)`` each; ``log_joint`` takes
+        ``z_l (..., B, Z_l)``, for ``(..., B)``.
+
     Raises:
         InputError: where the decoder does not take the priors' latents.
 
@@ -70,8 +74,14 @@ class LadderGuide(LevelsGuide):
         encoder: any module ``x -> [h_1, ..., h_L]`` with their sizes in ``out_features``, such as
             :class:`~pyro_vaes.networks.ladder.LadderMLPEncoder`.
 
+    Shapes:
+        ``posteriors(x)`` have batch shape ``(..., B)`` and event shapes ``(Z_l,)``, the lowest level's first.
+
     Raises:
         InputError: where the encoder has another number of levels.
+
+    References:
+        Learning Hierarchical Features from Deep Generative Models (Zhao, Song, Ermon, 2017).
 
     Example:
         >>> from pyro_vaes.likelihoods import Gaussian

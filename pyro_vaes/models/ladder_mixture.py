@@ -31,6 +31,10 @@ class LadderMixtureVAE(LadderVAE):
         likelihood: p(x | features).
         sites: levels whose cluster is a site, counted from 1.
 
+    Shapes:
+        ``x (B, *event_shape)``; calling it gives z_1 to z_L, ``(B, Z_l)`` each; ``log_joint`` takes
+        ``z_l (..., B, Z_l)``, for ``(..., B)``.
+
     Raises:
         InputError: where no level has a mixture, or a level of ``sites`` has none.
 
@@ -77,6 +81,22 @@ class LadderMixtureGuide(LadderGuide):
     Args:
         vae: the model.
         encoder: any module ``x -> [h_1, ..., h_L]`` with their sizes in ``out_features``.
+
+    Shapes:
+        ``posteriors(x)`` have batch shape ``(..., B)`` and event shapes ``(Z_l,)``, the lowest level's first;
+        ``clusters(x)`` are ``(B, K_l)``.
+
+    References:
+        Variational ladder autoencoder clustering, VLAC (Willetts, Roberts, Holmes, 2019).
+
+    Example:
+        >>> import pyro_vaes as pv
+        >>> priors = [pv.priors.StandardNormal(2), pv.priors.GaussianMixture(3, components=4)]
+        >>> decoder = pv.networks.LadderMLPDecoder((2, 3), (1, 8, 8), hidden=((16,), (8,)))
+        >>> model = LadderMixtureVAE(decoder, priors, pv.likelihoods.Gaussian())
+        >>> guide = LadderMixtureGuide(model, pv.networks.LadderMLPEncoder((1, 8, 8), hidden=((16,), (8,))))
+        >>> {site: q.shape for site, q in guide.clusters(x).items()}
+        {'y2': torch.Size([4, 4])}
     """
 
     vae: LadderMixtureVAE

@@ -29,6 +29,10 @@ class LevelsModel(nn.Module):
         priors: the priors that are no conditionals, the lowest level's first.
         features_shape: shape of the decoder's output for one datum.
 
+    Shapes:
+        ``x (B, *event_shape)``; calling it gives z_1 to z_L, ``(B, Z_l)`` each; ``log_joint`` takes
+        ``z_l (..., B, Z_l)``, for ``(..., B)``.
+
     Raises:
         InputError: where the decoder does not take latents of these sizes.
     """
@@ -112,6 +116,9 @@ class LevelsGuide(nn.Module):
         vae: the model.
         analytic_kl: whether losses take the KL in closed form where one is registered.
         loss: name of the loss in ``pyro_vaes.losses`` that trains this guide unless another is given.
+
+    Shapes:
+        ``x (B, *event_shape)``; calling it gives z_1 to z_L, ``(B, Z_l)`` each.
     """
 
     vae: nn.Module

@@ -26,6 +26,9 @@ class MixtureVAE(VAE):
         prior: p(y) and p(z | y), a component a cluster.
         likelihood: p(x | features).
 
+    Shapes:
+        ``x (B, *event_shape)``, ``y (B,)`` and ``z (B, Z)``; ``log_joint`` takes ``z (..., B, Z)``, for ``(..., B)``.
+
     Raises:
         InputError: for a prior without components, or where the decoder does not take its latents.
 
@@ -66,6 +69,19 @@ class MixtureGuide(LevelsGuide):
     Args:
         vae: the model.
         encoder: any module ``x -> (..., out_features)``.
+
+    Shapes:
+        ``posterior(x)`` has batch shape ``(..., B)`` and event shape ``(Z,)``; ``clusters(x)`` are ``(B, K)``.
+
+    References:
+        Semi-Supervised Learning with Deep Generative Models (Kingma, Rezende, Mohamed, Welling, 2014).
+
+    Example:
+        >>> import pyro_vaes as pv
+        >>> decoder = pv.networks.MLPDecoder(2, (1, 8, 8), hidden=(16,))
+        >>> model = MixtureVAE(decoder, pv.priors.GaussianMixture(2, components=3), pv.likelihoods.Gaussian())
+        >>> MixtureGuide(model, encoder).posterior(x).event_shape
+        torch.Size([2])
     """
 
     vae: MixtureVAE

@@ -22,6 +22,9 @@ class ConditionalNormal(nn.Module):
         network: any module ``b -> (..., out_features)``.
         size: size of a.
 
+    Shapes:
+        ``b (..., B)`` to a distribution of batch shape ``(...)`` and event shape ``(size,)``.
+
     Example:
         >>> ConditionalNormal(nn.Linear(3, 16), size=2)(torch.zeros(4, 3)).mean.shape
         torch.Size([4, 2])

@@ -107,6 +107,9 @@ class LadderMLPDecoder(LadderDecoder):
         merge: ``"gate"``, t + gate · v with a learnt gate a unit, 0.1 at first; or ``"concatenate"``.
         activation: nonlinearity after each layer but the last.
 
+    Shapes:
+        z_1 to z_L, ``(..., Z_l)`` each and of shapes that broadcast, to ``(..., *event_shape)``.
+
     Raises:
         InputError: for sizes or a merge that do not exist, or levels that do not match.
 
@@ -151,6 +154,9 @@ class LadderConvDecoder(LadderDecoder):
         hidden: size of the fully connected layer from a latent to its level of the spine.
         merge: ``"gate"``, t + gate · v with a learnt gate a channel, 0.1 at first; or ``"concatenate"``.
         activation: nonlinearity after each layer but the last.
+
+    Shapes:
+        z_1 to z_L, ``(..., Z_l)`` each and of shapes that broadcast, to ``(..., *event_shape)``.
 
     Raises:
         InputError: for sizes or a merge that do not exist, levels that do not match, or a picture too small for so

@@ -30,6 +30,9 @@ class Linearization(Protocol):
     Attributes:
         hidden: last hidden layer, ``(..., H)``; the features themselves, flat, where ``output`` is None.
         output: the decoder's last layer, a linear one, or None.
+
+    Shapes:
+        Of z ``(..., Z)``: ``hidden (..., H)``; the features are ``output(hidden)``, ``(..., D)`` when flat.
     """
 
     hidden: Tensor

@@ -33,6 +33,9 @@ class AutoregressiveFlow(Flow):
     Attributes:
         flows: the masked networks, in the order from z to ε.
 
+    Shapes:
+        Calling it gives a distribution with batch shape ``()`` and event shape ``(Z,)``.
+
     Raises:
         InputError: for a latent of one dimension, a size that is no positive whole number, or an unknown step.
 

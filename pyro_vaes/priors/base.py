@@ -25,6 +25,9 @@ class Prior(nn.Module):
     Args:
         latent_dim: size Z of the latent.
 
+    Shapes:
+        Calling it gives a distribution with batch shape ``()`` and event shape ``(Z,)``.
+
     Raises:
         InputError: where the size is no positive whole number.
     """
@@ -45,16 +48,18 @@ class Prior(nn.Module):
     def precision(self, z: Tensor) -> Tensor:
         """A positive definite stand-in for H = -∇² log p(z), broadcastable to ``(..., Z, Z)``.
 
-        By default |H|, the Hessian with its eigenvalues replaced by their absolute values and none below
+        By default ``|H|``, the Hessian with its eigenvalues replaced by their absolute values and none below
         ``SMALLEST_PRECISION``; it is H itself wherever log p is concave, as under a normal prior. Gradients run
         through H but not through the signs of its eigenvalues, where that of an eigendecomposition is singular.
         """
         identity = torch.eye(self.latent_dim, dtype=z.dtype, device=z.device)
 
-        def row(direction: Tensor) -> Tensor:
-            return -torch.func.jvp(self.score, (z,), (direction.expand_as(z),))[1]
+        pull_back = torch.func.vjp(self.score, z)[1]
 
-        hessian = torch.func.vmap(row, out_dims=z.dim() - 1)(identity)
+        def row(direction: Tensor) -> Tensor:
+            return -pull_back(direction.expand_as(z))[0]
+
+        hessian = torch.func.vmap(row)(identity).movedim(0, -2)
         with torch.no_grad():
             values, vectors = torch.linalg.eigh(hessian)
             sign = (vectors * values.sign().unsqueeze(-2)) @ vectors.mT

@@ -30,6 +30,9 @@ class ConvolutionalFlow(Flow):
     Attributes:
         flows: the masked networks, in the order from z to ε.
 
+    Shapes:
+        Calling it gives a distribution with batch shape ``()`` and event shape ``(Z,)``, Z = C H W.
+
     Raises:
         InputError: for maps of a single coordinate or of another size than the latent, a size that is no positive
             whole number, or an unknown step.

@@ -12,6 +12,12 @@ from pyro_vaes.priors.base import Prior
 class StandardNormal(Prior):
     """The prior p(z) = N(0, I).
 
+    Args:
+        latent_dim: size Z of the latent.
+
+    Shapes:
+        Calling it gives a distribution with batch shape ``()`` and event shape ``(Z,)``.
+
     Example:
         >>> StandardNormal(3)().log_prob(torch.zeros(3))
         tensor(-2.7568)

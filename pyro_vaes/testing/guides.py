@@ -184,6 +184,7 @@ PAIR_CHECKS: tuple[Check, ...] = (
     state_dict_round_trip,
     float64_and_a_batch_of_one,
 )
+#: What ``check_guide`` runs.
 GUIDE_CHECKS: tuple[Check, ...] = (
     *PAIR_CHECKS,
     posterior_draws_have_its_density,

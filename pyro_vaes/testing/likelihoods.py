@@ -84,6 +84,7 @@ def _case(make: MakePair) -> tuple[Likelihood, Tensor]:
     return model.likelihood, torch.randn(2, *x.shape[1:])
 
 
+#: What ``check_likelihood`` runs, beside the checks of a pair.
 LIKELIHOOD_CHECKS: tuple[Check, ...] = (
     likelihood_shapes,
     likelihood_draws_have_its_density,

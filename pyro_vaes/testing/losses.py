@@ -30,6 +30,7 @@ def loss_is_minus_the_summed_objective(make: MakePair) -> None:
     torch.testing.assert_close(*values)
 
 
+#: What ``check_loss`` runs.
 LOSS_CHECKS: tuple[Check, ...] = (
     objective_and_terms_are_per_datum,
     loss_is_minus_the_summed_objective,

@@ -18,7 +18,9 @@ from pyro_vaes.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from pyro_vaes.priors import Prior, StandardNormal
 from pyro_vaes.vae import VAE, Guide
 
-LATENT_DIM, BATCH = 3, 4
+#: Size of the latent in checks.
+LATENT_DIM = 3
+BATCH = 4
 SEED = 0
 NETWORKS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
     "mlp": (
@@ -62,6 +64,7 @@ class Pair(NamedTuple):
 
 
 MakePair = Callable[[], Pair]
+#: A check: a function of what makes the pair, whose docstring says what must hold.
 Check = Callable[[MakePair], None]
 
 

@@ -41,6 +41,7 @@ def prior_score_and_precision(make: MakePair) -> None:
     assert smallest > 0, f"precision(z) has an eigenvalue {smallest:.3g}: it must be positive definite"
 
 
+#: What ``check_prior`` runs, beside the checks of a pair.
 PRIOR_CHECKS: tuple[Check, ...] = (prior_shapes, prior_draws_have_its_density, prior_score_and_precision)
 
 

@@ -1,0 +1,99 @@
+"""The tables of the site and the README, from the committed results and ``published.yaml``; nothing in them is typed.
+
+``python docs/tables.py`` writes the README's.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+DOCS = Path(__file__).parent
+README = DOCS.parent / "README.md"
+RESULTS = DOCS.parent / "benchmarks" / "results"
+START, END = "<!-- results: written by docs/tables.py -->", "<!-- end of results -->"
+
+#: Rows of the comparison of guides that a page shows.
+SHOWN = {
+    "laplace_guides": ["mean-field", "full-covariance", "semi-amortized", "laplace"],
+    "mixture_guides": ["mean-field", "semi-amortized", "mixture", "boosted-mixture", "recursive-mixture"],
+}
+
+
+def generated() -> dict[str, str]:
+    """Every table of the site by its name, in Markdown."""
+    published = yaml.safe_load((DOCS / "published.yaml").read_text(encoding="utf-8"))
+    return {
+        **{system: beside(**paper) for system, paper in published.items()},
+        **{name: guides(rows) for name, rows in SHOWN.items()},
+        "guides": guides(),
+        "commands": commands(),
+    }
+
+
+def beside(source: str, figure: str, rows: Sequence[dict[str, Any]]) -> str:
+    """What a paper reports, and beside it what was measured here."""
+    cells = [
+        [row["data"], row["method"], row["published"], measured(*row["measured"]) if "measured" in row else "not run"]
+        for row in rows
+    ]
+    return f"{_table(['data', 'method', 'published', 'measured here'], cells)}\n\nBoth: {figure}. Published: {source}."
+
+
+def measured(file: str, name: str, figure: str, error: str | None = None) -> str:
+    """A figure of a result file with its error, and a link to the page that says how it was measured."""
+    path = RESULTS / file
+    value, spread = _over_seeds(path, name, figure) if path.suffix == ".json" else _row(path, name, figure, error)
+    page = next(page for page in ("report.md", "README.md") if (path.parent / page).exists())
+    return f"{value} ± {spread}, [{name}](../../{path.parent.relative_to(DOCS.parent)}/{page})"
+
+
+def _row(path: Path, name: str, figure: str, error: str | None) -> tuple[str, str]:
+    """A figure and its error from the row of a CSV whose first column is the name."""
+    with path.open(newline="", encoding="utf-8") as file:
+        row = next(row for row in csv.DictReader(file) if next(iter(row.values())) == name)
+    return f"{float(row[figure]):.2f}", f"{float(row[error]):.2f}" if error else ""
+
+
+def _over_seeds(path: Path, name: str, figure: str) -> tuple[str, str]:
+    """Mean and standard deviation over seeds of a score of a model's only clusters."""
+    runs = json.loads(path.read_text(encoding="utf-8"))[name]
+    values = [100 * run["clusters"][0][figure] for run in runs]
+    return f"{statistics.mean(values):.1f}", f"{statistics.stdev(values):.1f} %"
+
+
+def guides(rows: Sequence[str] | None = None, complete: bool = False) -> str:
+    """The comparison of guides: all rows or those of some guides, and of these the complete ones."""
+    page = (RESULTS / "guides" / "README.md").read_text(encoding="utf-8")
+    header, rule, *body = [line for line in page.splitlines() if line.startswith("|")]
+    shown = [line for line in body if rows is None or line.split("|")[1].strip().partition("(")[0] in rows]
+    return "\n".join([header, rule, *(line for line in shown if not (complete and "|  |" in line))])
+
+
+def commands() -> str:
+    """The command line's own help, a definition a command."""
+    from pyro_vaes.cli import app
+
+    sections = app.generate_docs().split("\n## pyro-vaes ")[1:]
+    return "\n".join(f"**{name}**\n{text}" for name, text in (section.split("\n", 1) for section in sections))
+
+
+def readme() -> str:
+    """The README with its table as the results have it."""
+    text = README.read_text(encoding="utf-8")
+    before, after = text.split(START)[0], text.split(END)[1]
+    return f"{before}{START}\n\n{guides(complete=True)}\n\n{END}{after}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *rows))
+
+
+if __name__ == "__main__":
+    README.write_text(readme(), encoding="utf-8")
