@@ -93,6 +93,15 @@ def test_score_and_precision(prior):
     assert torch.linalg.eigvalsh(precision).min() > 0
 
 
+def test_default_precision_where_log_p_is_piecewise_linear():
+    class DoubleExponential(Prior):
+        def forward(self):
+            return dist.Laplace(torch.zeros(2), 1.0).to_event(1)
+
+    precision = DoubleExponential(2).precision(torch.randn(5, 3, 2))
+    torch.testing.assert_close(precision, (SMALLEST_PRECISION * torch.eye(2)).expand(5, 3, 2, 2))
+
+
 def test_default_precision_is_exact_under_normal_priors():
     z = torch.randn(5, 3, 2).double()
     standard = StandardNormal(2).double()
