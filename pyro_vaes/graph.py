@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ class GraphStep(EagerStep):
     """
 
     batch: Tensor | None = None
-    graph: torch.cuda.CUDAGraph
+    replay: Callable[[], None]
 
     def __call__(self, x: Tensor) -> Tensor:
         """Take one step on a batch; gives the sums over it of objective and terms, in the order of ``names``."""
@@ -31,7 +31,7 @@ class GraphStep(EagerStep):
             return super().__call__(x)
         self.batch.copy_(x)
         self.scheduled.copy_(self.schedule(x))
-        self.graph.replay()
+        self.replay()
         self.finish()
         return self.sums.clone()
 
@@ -42,37 +42,28 @@ class GraphStep(EagerStep):
             NotCaptured: without a GPU, or where the loss does what a graph cannot repeat.
         """
         check_repeatable(self.loss)
-        if not x.is_cuda:
-            raise NotCaptured("CUDA graphs need a GPU")
         if self.ranks.size > 1:
             raise NotCaptured("several processes sum their gradients in the middle of a step")
-        batch, self.scheduled, graph = x.clone(), self.schedule(x), torch.cuda.CUDAGraph()
-        stream = torch.cuda.Stream(x.device)
-        try:
-            with same_draws(x), self._unchanged():
-                stream.wait_stream(torch.cuda.current_stream(x.device))
-                with torch.cuda.stream(stream):
-                    for _ in range(WARM_UP):
-                        self._advance(batch)
-                torch.cuda.current_stream(x.device).wait_stream(stream)
-                with torch.cuda.graph(graph):
-                    self.sums = self._advance(batch)
-        except RuntimeError as error:
-            raise NotCaptured(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
-        self.batch, self.graph = batch, graph
+        batch, self.scheduled = x.clone(), self.schedule(x)
 
-    def _advance(self, batch: Tensor) -> Tensor:
-        with self.loss.fed(self.scheduled):
-            sums = self.differentiate(batch)
-        self.optimizer.step()
-        return sums
+        def advance() -> Tensor:
+            with self.loss.fed(self.scheduled):
+                sums = self.differentiate(batch)
+            self.optimizer.step()
+            return sums
+
+        with same_draws(x), self._unchanged():
+            self.replay, self.sums = record(advance, x.device)
+        self.batch = batch
 
     @contextlib.contextmanager
     def _unchanged(self) -> Iterator[None]:
         """Within it steps may be taken that are taken back at its end, in place: the graph keeps addresses."""
-        known = {weight: dict(state) for weight, state in self.optimizer.state.items()}
         values = [weight.detach().clone() for weight in self.weights]
-        states = {weight: {name: value.clone() for name, value in state.items()} for weight, state in known.items()}
+        known = {
+            weight: {name: value.clone() for name, value in state.items()}
+            for weight, state in self.optimizer.state.items()
+        }
         try:
             yield
         finally:
@@ -80,4 +71,26 @@ class GraphStep(EagerStep):
                 torch._foreach_copy_(list[Tensor](self.weights), values)
                 for weight, state in self.optimizer.state.items():
                     for name, value in state.items():  # both optimisers start from zeros
-                        value.copy_(states[weight][name] if weight in states else torch.zeros_like(value))
+                        value.copy_(known[weight][name] if weight in known else torch.zeros_like(value))
+
+
+def record(work: Callable[[], Tensor], device: torch.device) -> tuple[Callable[[], None], Tensor]:
+    """Do some work a few times, then record it; gives what repeats it, and where its result then is.
+
+    Raises:
+        NotCaptured: without a GPU, or where the work waits for it or for the host.
+    """
+    if device.type != "cuda":
+        raise NotCaptured("CUDA graphs need a GPU")
+    graph, aside, here = torch.cuda.CUDAGraph(), torch.cuda.Stream(device), torch.cuda.current_stream(device)
+    try:
+        aside.wait_stream(here)
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UP):
+                work()
+        here.wait_stream(aside)
+        with torch.cuda.graph(graph):
+            result = work()
+    except RuntimeError as error:
+        raise NotCaptured(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
+    return graph.replay, result
