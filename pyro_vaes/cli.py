@@ -185,7 +185,7 @@ def evaluate(run: str, *, num_samples: int = 1000, seed: int = 0, device: str = 
 
     data, system, *_ = load_run(run, device)
     torch.manual_seed(seed)
-    estimate = log_likelihood(*system[:2], data.test.x, num_samples, progress=True)
+    estimate = log_likelihood(*system[:2], data.test.x, num_samples, progress=sys.stderr.isatty())
     figures = {
         "log_likelihood": estimate.mean,
         "log_likelihood_stderr": estimate.stderr,
