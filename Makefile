@@ -32,6 +32,7 @@ doctest: $(INSTALLED)
 	$(BIN)/pytest pyro_vaes
 
 bench: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/docs
