@@ -18,7 +18,7 @@ from pyro_vaes import __version__
 from pyro_vaes.errors import InputError
 from pyro_vaes.files import as_path
 from pyro_vaes.recipes import RECIPES, Settings, build_seeded
-from pyro_vaes.runs import are_weights, check_weights, read_whole, replacing
+from pyro_vaes.runs import are_weights, check_weights, put_weights, read_whole, replacing
 
 KIND, FORMAT = "pair of pyro_vaes", 1
 PLAIN = (bool, int, float, str, tuple)  # types of the attributes that are a part's options
@@ -100,7 +100,7 @@ def load(
             raise InputError(f"the {name} in {file} is a {saved}, here it is a {here}: give one of its class")
         check_weights(module, content[name], f"the {name} in {file} is a {saved}", "one that was built as it was")
     for name, module in pair.items():
-        module.load_state_dict(content[name])
+        put_weights(module, content[name])
         module.eval()
     return model, guide
 

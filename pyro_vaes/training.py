@@ -216,11 +216,10 @@ class _Training:
         x = self.train.prepare(self.train.raw[:LOOK].to(self.device))
         if likelihood is not None:
             likelihood.check(x)
-            if initialize:
-                likelihood.initialize(x)
-        if initialize:
-            for prior in getattr(self.model, "priors", ()):
-                prior.initialize(x)
+        for part in (likelihood, *getattr(self.model, "priors", ())):
+            if initialize and not getattr(part, "initialized", True):
+                part.initialize(x)
+                part.initialized = True
         with unchanged_store(), pyro.validation_enabled(True), torch.no_grad():
             self.loss.objective(self.model, self.guide, x[: self.batch_size])
 

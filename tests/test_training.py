@@ -11,7 +11,7 @@ import torch
 import yaml
 from torch import nn
 
-from pyro_vaes import VAE, fit, training
+from pyro_vaes import VAE, fit, load, save, training
 from pyro_vaes.data import Data
 from pyro_vaes.errors import InputError, NonFiniteError
 from pyro_vaes.guides import FullCovariance, Laplace, MeanField
@@ -214,6 +214,22 @@ def test_a_users_own_modules_train_and_leave_the_store_alone():
         after = weights(pair)
         assert not [name for name in before if torch.equal(before[name], after[name])]
         assert list(pyro.get_param_store()) == ["mine"]
+
+
+# --- a second training ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["fitted", "saved"])
+def test_a_model_that_is_fitted_again_goes_on_from_its_scale(tmp_path, how):
+    model, guide = build()
+    train((model, guide))
+    model.likelihood.log_scale.data.fill_(-3.0)
+    if how == "saved":
+        save(tmp_path / "pair.pt", model, guide)
+        model, guide = load(tmp_path / "pair.pt", *build())
+    model.requires_grad_(False)
+    train((model, guide))
+    assert (model.likelihood.log_scale == -3.0).all()
 
 
 # --- averaged weights --------------------------------------------------------------------------------------

@@ -27,6 +27,8 @@ class Likelihood(nn.Module):
         preparation: the arguments of ``data.load`` that give data in the support; the command line loads with
             them unless told otherwise.
         features_shape: shape of the features of one datum, where it is not that of the datum.
+        initialized: whether ``fit`` set what is learnt from a look at the data, or weights were loaded: a model that
+            is fitted again goes on from what it learnt.
 
     Shapes:
         Calling it takes features ``(..., *features_shape)``, for a distribution over x of batch shape ``(...)``.
@@ -37,6 +39,7 @@ class Likelihood(nn.Module):
     quadratic: bool = False
     preparation: ClassVar[Mapping[str, Any]] = {}
     features_shape: Sequence[int] | None = None
+    initialized: bool = False
 
     @classmethod
     def build(cls, event_shape: Sequence[int], **options: Any) -> Likelihood:

@@ -25,12 +25,18 @@ class Prior(nn.Module):
     Args:
         latent_dim: size Z of the latent.
 
+    Attributes:
+        initialized: whether ``fit`` set what is learnt from a look at the data, or weights were loaded: a model that
+            is fitted again goes on from what it learnt.
+
     Shapes:
         Calling it gives a distribution with batch shape ``()`` and event shape ``(Z,)``.
 
     Raises:
         InputError: where the size is no positive whole number.
     """
+
+    initialized: bool = False
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
