@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/installed
 
-.PHONY: demo test slow lint format doctest bench docs clean
+.PHONY: demo test slow lint format doctest bench tutorials docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/pyro-vaes compare --data digits --epochs 60 --seeds 2 --out report/demo --overwrite
@@ -34,6 +34,10 @@ doctest: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python -m benchmarks
+
+tutorials: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[tutorials]'
+	$(BIN)/python tutorials/run.py
 
 docs: $(VENV)/docs
 	$(BIN)/python docs/tables.py

@@ -17,9 +17,11 @@ from typing import Any
 
 import torch
 
+import pyro_vaes as pv
 from benchmarks.running import AT_ONCE, command, places, train_all
 from benchmarks.timing import RESULTS
 from pyro_vaes import __version__
+from pyro_vaes.traverse import traverse
 
 SEEDS = (0, 1, 2)
 COLOURED = "--data coloured-mnist --train-size 10000"
@@ -42,13 +44,15 @@ SYSTEMS = {
     ),
 }
 PICTURED = {"ladder": "traversals", "hierarchical": "traversals", "ladder-mixture": "clusters-z1 clusters-z2"}
-LADDER = (
-    "ladder --data mnist --latent-dim 2,2,2 --hidden 384,256,128 --likelihood gaussian(scale=0.25,learn=False) "
-    "--epochs 8"
-)
+LADDER = ((256,), (256, 256), (256, 256, 256))  # hidden layers of each level of the ladder on grey MNIST
 PUBLISHED = (
     "Published for GM-DGM (the model of `mixture-grey`) on MNIST: 96.3 ± 0.9 %, with the checkpoint picked by test "
     "accuracy; here it is picked by the validation ELBO, within minutes on a CPU."
+)
+LADDER_ON_MNIST = (
+    "A ladder of three levels of 2 on 20,000 images of grey MNIST, 20 epochs, seed 0. Its highest level is there from the "
+    "start, and the lower ones fade in one after another (`ProgressiveELBO`); with a warm-up of the KL instead, the same "
+    "ladder left identity to the lowest level."
 )
 
 
@@ -60,9 +64,10 @@ def main() -> None:
         for name, words in SYSTEMS.items()
         for seed in SEEDS
     }
-    jobs["ladder-mnist"] = [*LADDER.split(), "--data-root", str(data)]
     train_all(jobs, work)
     out.mkdir(parents=True, exist_ok=True)
+    if not (work / "ladder-mnist").exists():
+        _ladder_on_mnist(data, work / "ladder-mnist")
     unseen = [name for name in jobs if not (work / name / "levels.json").exists()]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(lambda name: command(["traverse", str(work / name)], work / f"{name}.log"), unseen))
@@ -73,6 +78,18 @@ def main() -> None:
         for picture in pictures.split():
             shutil.copy(work / f"{name}-seed0" / f"{picture}.png", out / f"{name}-{picture}.png")
     shutil.copy(work / "ladder-mnist" / "traversals.png", out / "ladder-mnist-traversals.png")
+
+
+def _ladder_on_mnist(root: Path, out: Path) -> None:
+    """A ladder of three levels on 20,000 grey digits, the deeper ones with more layers, the highest faded in first."""
+    data, sizes = pv.data.load("mnist", root, train_size=20_000), (2, 2, 2)
+    torch.manual_seed(0)
+    decoder = pv.networks.LadderMLPDecoder(sizes, data.event_shape, LADDER, merge="gate")
+    likelihood = pv.likelihoods.Gaussian(scale=0.25, learn=False)
+    model = pv.models.LadderVAE(decoder, [pv.priors.StandardNormal(size) for size in sizes], likelihood)
+    guide = pv.models.LadderGuide(model, pv.networks.LadderMLPEncoder(data.event_shape, LADDER))
+    pv.fit(model, guide, data, pv.losses.ProgressiveELBO(steps=1500), epochs=20, batch_size=100, device="cpu")
+    traverse(model, guide, data, out)
 
 
 def _found(run: Path) -> dict[str, Any]:
@@ -131,10 +148,10 @@ def _page(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
         "![clusters of the higher level](ladder-mixture-clusters-z2.png)",
         "",
     ]
-    lines += ["A ladder on grey MNIST:", "", "![levels of the ladder on MNIST](ladder-mnist-traversals.png)", ""]
+    lines += [LADDER_ON_MNIST, "", "![levels of the ladder on MNIST](ladder-mnist-traversals.png)", ""]
     versions = f"pyro_vaes {__version__}, torch {torch.__version__}, Python {platform.python_version()}"
     lines += [f"`python -m benchmarks.levels DATA WORK`, on the CPU, one thread each; {versions}. The trainings:", ""]
-    lines += [f"- `{words}`" for words in (*SYSTEMS.values(), LADDER)]
+    lines += [f"- `{words}`" for words in SYSTEMS.values()]
     return [*lines, ""]
 
 
