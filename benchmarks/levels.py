@@ -50,9 +50,9 @@ PUBLISHED = (
     "accuracy; here it is picked by the validation ELBO, within minutes on a CPU."
 )
 LADDER_ON_MNIST = (
-    "A ladder of three levels of 2 on 20,000 images of grey MNIST, 20 epochs, seed 0. Its highest level is there from the "
-    "start, and the lower ones fade in one after another (`ProgressiveELBO`); with a warm-up of the KL instead, the same "
-    "ladder left identity to the lowest level."
+    "A ladder of three levels of 2 on 20,000 images of grey MNIST, 20 epochs, seed 0. Its highest level is there from "
+    "the start, and the lower ones fade in one after another (`ProgressiveELBO`); with a warm-up of the KL instead, "
+    "the same ladder left identity to the lowest level."
 )
 
 

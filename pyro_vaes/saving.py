@@ -155,7 +155,7 @@ def _parts(module: nn.Module) -> tuple[dict[str, Any], dict[str, torch.Size]]:
 
 
 def _is_option(key: str, value: object) -> bool:
-    return isinstance(value, PLAIN) and not key.startswith("_") and key not in ("training", "origin")
+    return isinstance(value, PLAIN) and not key.startswith("_") and key not in ("training", "origin", "initialized")
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def test_the_embedded_digits_in_colour():
 def test_mnist_in_colour_comes_from_the_root(monkeypatch, tmp_path):
     asked, x, y = [], squares(40), np.arange(40)
 
-    def mnist(name, root):
+    def mnist(name, root, download):
         asked.append((name, root))
         return Source({"x_train": x, "y_train": y, "x_test": x, "y_test": y})
 

@@ -87,7 +87,11 @@ def test_a_resumed_run_goes_on_in_the_same_folder(tmp_path):
     assert [image.step for image in pictures["samples"]] == [1, 2, 4]
 
 
-def test_an_epoch_that_is_trained_again_takes_the_place_of_the_first(tmp_path):
+def test_an_epoch_that_is_trained_again_takes_the_place_of_the_first(tmp_path, monkeypatch):
+    from tensorboard.summary.writer import event_file_writer
+
+    # Names of files end with a count, so that the tenth of one process and second would come before its ninth.
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
     for start, value in ((1, 0.0), (2, 10.0)):  # the first ended after epoch 3, whose checkpoint was that of epoch 1
         files = follow.EventFiles(tmp_path, *build(), DATA.valid.x)
         for epoch in range(start, 4):
