@@ -12,7 +12,8 @@ from pyro_vaes.models.clusters import ClusterPosterior
 from pyro_vaes.priors import GaussianMixture
 
 CHUNK = 1000  # data encoded at a time
-STARTS = 3  # of the fit, of which the best is taken
+STARTS = 10  # of the fit, of which the best is taken
+ENOUGH = 10  # codes a component and dimension, from which full covariances are fitted
 EMPTY = 10.0  # nats that a cluster without data lies below the others
 
 
@@ -20,9 +21,11 @@ EMPTY = 10.0  # nats that a cluster without data lies below the others
 def initialize_from_codes(model: Any, guide: Any, x: Tensor) -> None:
     """Set every Gaussian mixture prior to one that scikit-learn fits to codes, a draw from q(z_l | x) a datum.
 
-    Draws rather than means, since the prior that the ELBO asks for is the aggregate posterior. Where the guide has a
-    q(y | x) of its own, logistic regression on the encoder's features sets it to the clusters that the codes fell
-    into, and q(z | x, y) starts alike for every y. The start of the fit comes from torch's generator.
+    Draws rather than means, since the prior that the ELBO asks for is the aggregate posterior. With enough codes the
+    fitted components have full covariances, which follow clusters that lie askew, and the prior takes their diagonals.
+    Where the guide has a q(y | x) of its own, logistic regression on the encoder's features sets it to the clusters
+    that the codes fell into, and q(z | x, y) starts alike for every y. The start of the fit comes from torch's
+    generator.
 
     Args:
         model: a ``MixtureVAE``, ``LadderMixtureVAE``, or ladder with Gaussian mixture priors.
@@ -61,12 +64,14 @@ def _fit(prior: GaussianMixture, codes: Tensor) -> np.ndarray:
     """Set a prior to the mixture of its codes; gives the cluster of each."""
     from sklearn import mixture
 
-    seed, values = int(torch.randint(2**31, ())), codes.double().cpu().numpy()
-    fitted = mixture.GaussianMixture(len(prior.logits), covariance_type="diag", n_init=STARTS, random_state=seed)
-    clusters = fitted.fit_predict(values)
+    seed, values, components = int(torch.randint(2**31, ())), codes.double().cpu().numpy(), len(prior.logits)
+    full = len(values) >= ENOUGH * components * values.shape[1]
+    kind = "full" if full else "diag"
+    fitted = mixture.GaussianMixture(components, covariance_type=kind, n_init=STARTS, random_state=seed)
+    clusters, variances = fitted.fit_predict(values), torch.from_numpy(fitted.covariances_)
     prior.logits.copy_(torch.from_numpy(fitted.weights_).log())
     prior.locs.copy_(torch.from_numpy(fitted.means_))
-    prior.log_scales.copy_(0.5 * torch.from_numpy(fitted.covariances_).log())
+    prior.log_scales.copy_(0.5 * (variances.diagonal(dim1=-2, dim2=-1) if full else variances).log())
     return clusters
 
 
