@@ -191,7 +191,7 @@ def joined() -> Iterator[Ranks]:
     with _reaching():
         if not ready:
             dist.init_process_group(timeout=TIMEOUT)  # without a backend it is gloo for CPUs and nccl for GPUs
-        host = dist.new_group(backend="gloo", timeout=TIMEOUT)
+        host: Any = dist.new_group(backend="gloo", timeout=TIMEOUT)
     try:
         yield Ranks(host)
     finally:
