@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sys
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -228,7 +229,8 @@ def read_whole(path: Path) -> Any:
             wrong = records.testzip()
         if wrong is not None:
             raise InputError(f"{path} is damaged (the checksum of {wrong})")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of kinds of tensors that are refused later
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, InputError):
         raise
     except Exception as error:  # of zipfile, of what it decompresses with, of torch: which one depends on the byte
