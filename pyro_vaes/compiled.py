@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -58,9 +59,10 @@ class CompiledStep(EagerStep):
             with same_draws(x), pyro.validation_enabled(False):  # whose checks look at values
                 traced = make_fx(self._function)(*inputs)
             with torch.no_grad():
-                self.graph = inductor.compile(
-                    traced, [each.detach() for each in inputs], options={"fallback_random": True}
-                )
+                with warnings.catch_warnings(action="ignore"):  # that torch gives itself
+                    self.graph = inductor.compile(
+                        traced, [each.detach() for each in inputs], options={"fallback_random": True}
+                    )
                 with same_draws(x):
                     sums, *found = self.graph(*(each.detach() for each in inputs))
         except Exception as error:
