@@ -213,7 +213,7 @@ class _Training:
         """Look at the data, and run the first batch with all of Pyro's checks on."""
         self.loss.step = 0
         likelihood = getattr(self.model, "likelihood", None)
-        x = self.train.prepare(self.train.raw[:LOOK].to(self.device))
+        x = self._look()
         if likelihood is not None:
             likelihood.check(x)
         for part in (likelihood, *getattr(self.model, "priors", ())):
@@ -311,13 +311,13 @@ class _Training:
         self.ranks.part(epoch.generator)
         torch.manual_seed(self.ranks.seed(seed))
         if self.cluster_epoch and number == self.cluster_epoch + 1:
-            self.ranks.at_first(self._cluster)
+            self.ranks.at_first(lambda: initialize_from_codes(self.model, self.guide, self._look()))
             self.ranks.align(self.modules.values())
         return epoch
 
-    def _cluster(self) -> None:
-        x = self.train.prepare(self.train.raw[:LOOK].to(self.device))
-        initialize_from_codes(self.model, self.guide, x)
+    def _look(self) -> Tensor:
+        """The training data that the parts are initialised from."""
+        return self.train.prepare(self.train.raw[:LOOK].to(self.device))
 
     def _epoch(self, number: int, bar: Progress) -> None:
         epoch = self._start(number)
