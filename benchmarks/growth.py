@@ -42,9 +42,10 @@ def _measure(batch: int, latent: int, side: int, guide: str, particles: int) -> 
 
     import pyro_vaes as pv
     from pyro_vaes.losses import ELBO, default_loss
-    from pyro_vaes.naming import build
-    from pyro_vaes.step import EagerStep
-    from pyro_vaes.vae import Guide, unchanged_store
+    from pyro_vaes.param_store import unchanged_store
+    from pyro_vaes.recipes.spec import build
+    from pyro_vaes.training.step import EagerStep
+    from pyro_vaes.vae import Guide
 
     shape = (1, side, side)
     x = torch.rand(batch, *shape).round()

@@ -11,7 +11,7 @@ from torch import Tensor
 import pyro_vaes as pv
 from benchmarks.released_laplace import released_loss
 from benchmarks.timing import in_turn
-from pyro_vaes.vae import unannounced
+from pyro_vaes.param_store import unannounced
 
 BATCH, LATENT, HIDDEN, UPDATES = 128, 50, (500, 500), 4
 

@@ -21,7 +21,7 @@ import pyro_vaes as pv
 from benchmarks.running import AT_ONCE, command, places, train_all
 from benchmarks.timing import RESULTS
 from pyro_vaes import __version__
-from pyro_vaes.traverse import traverse
+from pyro_vaes.reports.traverse import traverse
 
 SEEDS = (0, 1, 2)
 COLOURED = "--data coloured-mnist --train-size 10000"

@@ -26,9 +26,9 @@ from benchmarks.running import AT_ONCE, places, train_all
 from benchmarks.timing import RESULTS
 from pyro_vaes.data import Data
 from pyro_vaes.evaluate import active_units, log_likelihood
-from pyro_vaes.evaluate.probes import labels, linear_probe, thresholded
-from pyro_vaes.plots import image_grid
-from pyro_vaes.trained import load_run
+from pyro_vaes.evaluate.representation import labels, linear_probe, thresholded
+from pyro_vaes.plots.images import image_grid
+from pyro_vaes.runs.load_run import load_run
 
 MNIST = "--data mnist --train-size 10000"
 OMNIGLOT = "--data DATA/omniglot-small.npz"

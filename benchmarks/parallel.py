@@ -14,7 +14,7 @@ from torch import multiprocessing
 
 import pyro_vaes as pv
 from benchmarks.timing import RESULTS, in_turn
-from pyro_vaes.parallel import joined
+from pyro_vaes.training.distributed import joined
 
 BATCH, LATENT, HIDDEN, SHAPE, STEPS, TURNS, PROCESSES = 256, 50, (500, 500), (1, 28, 28), 40, 7, 2
 

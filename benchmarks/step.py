@@ -16,11 +16,12 @@ from torch import Tensor
 import pyro_vaes as pv
 from benchmarks import by_hand
 from benchmarks.timing import in_turn
-from pyro_vaes.compiled import CompiledStep
-from pyro_vaes.graph import GraphStep
 from pyro_vaes.losses import default_loss
-from pyro_vaes.step import EagerStep, NotCaptured
-from pyro_vaes.vae import Guide, unannounced
+from pyro_vaes.param_store import unannounced
+from pyro_vaes.training.compiled_step import CompiledStep
+from pyro_vaes.training.cuda_graph_step import GraphStep
+from pyro_vaes.training.step import EagerStep, NotCaptured
+from pyro_vaes.vae import Guide
 
 BATCH, LATENT, HIDDEN, SHAPE = 128, 50, (500, 500), (1, 28, 28)
 TURNS = {pv.guides.Laplace: 11}  # its rival takes a second; 100 for all others

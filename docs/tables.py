@@ -78,7 +78,7 @@ def guides(rows: Sequence[str] | None = None, complete: bool = False) -> str:
 
 def commands() -> str:
     """The command line's own help, a definition a command."""
-    from pyro_vaes.cli import app
+    from pyro_vaes.cli.app import app
 
     sections = app.generate_docs().split("\n## pyro-vaes ")[1:]
     return "\n".join(f"**{name}**\n{text}" for name, text in (section.split("\n", 1) for section in sections))

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pyro_vaes import data, evaluate, guides, likelihoods, losses, models, networks, plots, priors, recipes, testing
     from pyro_vaes.errors import InputError
-    from pyro_vaes.saving import load, save
-    from pyro_vaes.trained import load_run
-    from pyro_vaes.training import Run, fit
+    from pyro_vaes.runs.load_run import load_run
+    from pyro_vaes.runs.save import load, save
+    from pyro_vaes.training.fit import fit
+    from pyro_vaes.training.trainer import Run
     from pyro_vaes.vae import VAE, Guide
 
 __version__ = "0.1.0"
@@ -21,11 +22,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "VAE": "vae",
     "Guide": "vae",
-    "fit": "training",
-    "Run": "training",
-    "load_run": "trained",
-    "save": "saving",
-    "load": "saving",
+    "fit": "training.fit",
+    "Run": "training.trainer",
+    "load_run": "runs.load_run",
+    "save": "runs.save",
+    "load": "runs.save",
     "InputError": "errors",
 }
 

@@ -1,5 +1,5 @@
 """``python -m pyro_vaes``."""
 
-from pyro_vaes.cli import main
+from pyro_vaes.cli.app import main
 
 main()

@@ -7,6 +7,8 @@ import reprlib
 from collections.abc import Iterable
 
 _short = reprlib.Repr()
+
+
 _short.maxstring = _short.maxother = 100
 
 
@@ -42,16 +44,3 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(name[:100], known, n=3, cutoff=0.5)
     hint = f" did you mean {' or '.join(map(repr, near))}?" if near else ""
     return InputError(f"unknown {kind} {shown(name)}:{hint} Known: {', '.join(known)}")
-
-
-def check_whole(name: str, value: object, least: int = 1) -> None:
-    """Refuse what is no whole number, or a smaller one.
-
-    Raises:
-        InputError: names the option, its value and what was expected.
-
-    Example:
-        >>> check_whole("epochs", 20)
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputError(f"{name} is {value!r}: expected a whole number, {least} or more")

@@ -17,7 +17,7 @@ from pyro.poutine import Trace
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.vae import unannounced
+from pyro_vaes.param_store import unannounced
 
 
 def paired_traces(

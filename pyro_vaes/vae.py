@@ -7,12 +7,6 @@ is ``(B, *event_shape)``. Whatever a network or distribution here takes may carr
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import threading
-from collections.abc import Iterator
-from weakref import WeakKeyDictionary
-
 import pyro
 import pyro.distributions as dist
 import torch
@@ -21,40 +15,8 @@ from torch import Tensor, nn
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.networks.shapes import out_features
+from pyro_vaes.param_store import announce
 from pyro_vaes.priors import Prior
-
-_names: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
-_counter = itertools.count()
-_local = threading.local()
-
-
-def announce(module: nn.Module) -> None:
-    """Tell Pyro of a module's parameters, under a name that no other instance has.
-
-    Stock ``SVI`` trains what is announced here. Two instances never share an entry of the parameter store,
-    not even copies of each other.
-    """
-    if not getattr(_local, "unannounced", False):
-        pyro.module(_names.setdefault(module, f"{type(module).__name__}-{next(_counter)}"), module)
-
-
-@contextlib.contextmanager
-def unannounced() -> Iterator[None]:
-    """Within it nothing is announced, so that Pyro's parameter store stays as it is."""
-    before = getattr(_local, "unannounced", False)
-    _local.unannounced = True
-    try:
-        yield
-    finally:
-        _local.unannounced = before
-
-
-@contextlib.contextmanager
-def unchanged_store() -> Iterator[None]:
-    """Within it models and guides read Pyro's parameter store; what they write there is forgotten at the end."""
-    store = pyro.get_param_store()
-    with unannounced(), store.scope(store.get_state()):
-        yield
 
 
 class VAE(nn.Module):
@@ -169,7 +131,7 @@ class Guide(nn.Module):
         self.__dict__["vae"] = vae  # past nn.Module, which would register the model's parameters here too
         self.encoder = encoder
         self.head = nn.Linear(out_features(encoder), outputs)
-        vae.prior.attach(self)
+        vae.prior.bind_posterior(self.posterior, self.head.weight.new_empty(vae.features_shape))
 
     def posterior(self, x: Tensor) -> dist.TorchDistribution:
         """q(z | x), batch shape ``(..., B)`` and event shape ``(Z,)``."""

@@ -14,10 +14,10 @@ from pyro_vaes.evaluate import log_weights
 from pyro_vaes.guides import InverseAutoregressiveFlow, Laplace, MeanField
 from pyro_vaes.likelihoods import Gaussian
 from pyro_vaes.losses import ELBO
-from pyro_vaes.naming import build
 from pyro_vaes.networks import MLPDecoder, MLPEncoder
 from pyro_vaes.networks.made import ConvolutionalMADE
 from pyro_vaes.priors import AutoregressiveFlow, ConvolutionalFlow, Prior, StandardNormal
+from pyro_vaes.recipes.spec import build
 from pyro_vaes.testing import PRIOR_CHECKS, pair
 from pyro_vaes.testing.guides import gradients_are_finite
 from pyro_vaes.testing.priors import PAIR_CHECKS

@@ -5,7 +5,7 @@ import torch
 
 import pyro_vaes as pv
 from benchmarks.by_hand import LOSSES, training
-from pyro_vaes.vae import unannounced
+from pyro_vaes.param_store import unannounced
 
 OPTIONS = {
     pv.guides.SemiAmortized: {"steps": 3, "lr": 0.5, "clip": 1.0},

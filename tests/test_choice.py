@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import pyro_vaes as pv
-from pyro_vaes import choice
-from pyro_vaes.choice import REPAYS, choose_step
 from pyro_vaes.losses import ProgressiveELBO, SoftFreeBits
+from pyro_vaes.training import step_kind as choice
+from pyro_vaes.training.step_kind import REPAYS, choose_step
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from pyro_vaes.cli import main
+from pyro_vaes.cli.app import main
 
 TIMES = {"step_ms", "seconds"}
 RUN_FILES = ["checkpoint.pt", "config.yaml", "metrics.jsonl"]
@@ -241,7 +241,7 @@ def test_diagnose_an_interrupted_run_against_another(here, capsys):
 def test_seeds_are_a_number_of_them_or_a_list(here, monkeypatch, seeds, expected):
     called = []
     monkeypatch.setattr(
-        "pyro_vaes.compare.compare", lambda data, names, settings, seeds, *_, **__: called.append(seeds) or []
+        "pyro_vaes.reports.compare.compare", lambda data, names, settings, seeds, *_, **__: called.append(seeds) or []
     )
     run("compare", "--data", "tiny.npz", "--seeds", seeds)
     assert called == ([tuple(expected)])
@@ -253,12 +253,12 @@ def test_ctrl_c_has_a_status_of_its_own(here, monkeypatch, capsys):
 
     flags = ["--data", "tiny.npz", *SMALL, "--out", "run"]
     with monkeypatch.context() as patch:
-        patch.setattr("pyro_vaes.step.EagerStep.__call__", interrupts)
+        patch.setattr("pyro_vaes.training.step.EagerStep.__call__", interrupts)
         assert run("train", "vae", *flags) == 130
         assert "nothing is kept; start again with --overwrite" in capsys.readouterr().out
     assert run("train", "vae", *flags, "--overwrite") == 0
     with monkeypatch.context() as patch:
-        patch.setattr("pyro_vaes.step.EagerStep.__call__", interrupts)
+        patch.setattr("pyro_vaes.training.step.EagerStep.__call__", interrupts)
         assert run("train", "--config", "run/config.yaml", "--resume", "--epochs", "2") == 130
         assert "after epoch 1; go on with --config run/config.yaml --resume" in capsys.readouterr().out
     monkeypatch.setattr("pyro_vaes.data.load", interrupts)

@@ -7,8 +7,9 @@ import pytest
 import torch
 from scipy.stats import chi2_contingency
 
-from pyro_vaes.data import FACTORS, coloured, load
-from pyro_vaes.data.coloured import BACKGROUNDS, INKS, JITTER, THICKNESSES
+from pyro_vaes.data import FACTORS, load
+from pyro_vaes.data import coloured_digits as coloured
+from pyro_vaes.data.coloured_digits import BACKGROUNDS, INKS, JITTER, THICKNESSES
 from pyro_vaes.data.sources import Source
 from pyro_vaes.errors import InputError
 

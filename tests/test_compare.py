@@ -9,13 +9,13 @@ import pytest
 import torch
 import yaml
 
-from pyro_vaes.compare import compare
 from pyro_vaes.data import Data
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import ppca
 from pyro_vaes.recipes import Settings, build_seeded, vae
-from pyro_vaes.step import EagerStep
-from pyro_vaes.training import fit
+from pyro_vaes.reports.compare import compare
+from pyro_vaes.training.fit import fit
+from pyro_vaes.training.step import EagerStep
 
 SMALL = Settings(latent_dim=2, hidden=(8,), epochs=2, batch_size=32)
 GUIDES = ["mean-field", "laplace(updates=1)"]
@@ -205,7 +205,7 @@ def test_resume_keeps_finished_trials_and_gives_the_same_report(tmp_path, monkey
 
     whole = measured(tmp_path / "whole")
     calls = []
-    module = importlib.import_module("pyro_vaes.compare")
+    module = importlib.import_module("pyro_vaes.reports.compare")
 
     def interrupted(*args, **options):
         calls.append(options["out"])

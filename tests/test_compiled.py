@@ -6,13 +6,14 @@ import pytest
 import torch
 
 import pyro_vaes as pv
-from pyro_vaes.compiled import CompiledStep, NotCaptured
 from pyro_vaes.errors import InputError
 from pyro_vaes.guides import MeanField
 from pyro_vaes.losses import ELBO, ProgressiveELBO, SoftFreeBits, Warmup, default_loss
-from pyro_vaes.naming import build
-from pyro_vaes.step import EagerStep
-from pyro_vaes.vae import Guide, unchanged_store
+from pyro_vaes.param_store import unchanged_store
+from pyro_vaes.recipes.spec import build
+from pyro_vaes.training.compiled_step import CompiledStep, NotCaptured
+from pyro_vaes.training.step import EagerStep
+from pyro_vaes.vae import Guide
 
 SHAPE = (1, 6, 6)
 GUIDES = ["full-covariance", "low-rank", "laplace", "semi-amortized(steps=2)", "inverse-autoregressive-flow"]

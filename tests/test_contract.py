@@ -24,6 +24,7 @@ from pyro_vaes.guides import (
 from pyro_vaes.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood, Poisson
 from pyro_vaes.losses import ELBO, IWAE, MixtureELBO, RecursiveMixtureELBO, Warmup
 from pyro_vaes.networks import MLPDecoder
+from pyro_vaes.param_store import unannounced
 from pyro_vaes.priors import AutoregressiveFlow, ConvolutionalFlow, GaussianMixture, StandardNormal, VampPrior
 from pyro_vaes.testing.guides import (
     assert_trains,
@@ -34,7 +35,6 @@ from pyro_vaes.testing.guides import (
     state_dict_round_trip,
 )
 from pyro_vaes.testing.pairs import BATCH, NETWORKS, no_inner_noise
-from pyro_vaes.vae import unannounced
 
 PRIORS = {
     "StandardNormal": StandardNormal,

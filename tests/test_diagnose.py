@@ -11,12 +11,13 @@ import pytest
 import torch
 
 import pyro_vaes as pv
-from pyro_vaes.compare import compare
 from pyro_vaes.data import Data
-from pyro_vaes.diagnose import FIGURES, PAGE, Subject, diagnose
 from pyro_vaes.errors import InputError
-from pyro_vaes.page import COLUMNS, IMAGE, MORE, REFERENCE
 from pyro_vaes.recipes import Settings, build_seeded, vae
+from pyro_vaes.reports.compare import compare
+from pyro_vaes.reports.diagnose import FIGURES, PAGE, diagnose
+from pyro_vaes.reports.diagnosis import Subject
+from pyro_vaes.reports.diagnosis_page import COLUMNS, IMAGE, MORE, REFERENCE
 
 SMALL = Settings(latent_dim=2, hidden=(8,), epochs=2, batch_size=32)
 FAST = {"images": 5, "num_samples": 60, "num_steps": 5, "progress": False}

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from pyro_vaes.distributions import PrecisionNormal
+from pyro_vaes.distributions.normal import PrecisionNormal
 
 SIZE = 3
 BATCH_SHAPES = [(), (4,), (2, 4)]

@@ -11,7 +11,9 @@ import torch
 from markdown_files import PAGES, README, RESULTS, ROOT, blocks, commands, linked_files, run_python
 
 import pyro_vaes as pv
-from pyro_vaes import cli, options, training
+from pyro_vaes.cli import app as cli
+from pyro_vaes.runs import config as options
+from pyro_vaes.training import fit as training
 
 
 def named(path):

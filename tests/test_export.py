@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import pyro_vaes as pv
-from pyro_vaes.cli import main
-from pyro_vaes.export import export
+from pyro_vaes.cli.app import main
 from pyro_vaes.recipes import RECIPES, SMALL, Settings
-from pyro_vaes.runs import RunFolder
+from pyro_vaes.runs.export import export
+from pyro_vaes.runs.folder import RunFolder
 
 SHAPE = (1, 4, 4)
 X = torch.rand(5, *SHAPE, generator=torch.Generator().manual_seed(0))

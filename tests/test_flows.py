@@ -8,7 +8,7 @@ from torch.autograd.functional import jacobian
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from pyro_vaes import VAE
-from pyro_vaes.distributions import ReflectedNormal
+from pyro_vaes.distributions.normal import ReflectedNormal
 from pyro_vaes.evaluate import active_units, posterior_mean
 from pyro_vaes.guides import Householder, InverseAutoregressiveFlow, MeanField
 from pyro_vaes.likelihoods import Gaussian

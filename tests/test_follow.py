@@ -7,10 +7,11 @@ import pytest
 import torch
 
 import pyro_vaes as pv
-from pyro_vaes import follow, progress
-from pyro_vaes.progress import Progress
 from pyro_vaes.recipes import RECIPES, SMALL, Settings
-from pyro_vaes.runs import RunFolder
+from pyro_vaes.runs.folder import RunFolder
+from pyro_vaes.training import progress
+from pyro_vaes.training import tensorboard as follow
+from pyro_vaes.training.progress import Progress
 
 SHAPE = (1, 5, 5)
 DATA = pv.data.Data.from_arrays(x_train=torch.rand(60, *SHAPE, generator=torch.Generator().manual_seed(0)))

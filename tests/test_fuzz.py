@@ -28,12 +28,12 @@ from test_resume import at_step, interrupt
 from test_training import STEPS, build, train
 
 import pyro_vaes as pv
-from pyro_vaes import training
-from pyro_vaes.cli import main
+from pyro_vaes.cli.app import main
 from pyro_vaes.errors import InputError, NonFiniteError
 from pyro_vaes.losses import ELBO
-from pyro_vaes.naming import parse
-from pyro_vaes.runs import RunFolder
+from pyro_vaes.recipes.spec import parse
+from pyro_vaes.runs.folder import RunFolder
+from pyro_vaes.training import fit as training
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # NumPy's of old headers, Python's of names that repeat in an archive
 SECONDS, SPARE = 60, 2**31  # that an example may take, and bytes beyond what the process has

@@ -4,13 +4,14 @@ import pytest
 import torch
 
 import pyro_vaes as pv
-from pyro_vaes import graph
 from pyro_vaes.errors import InputError
-from pyro_vaes.graph import WARM_UP, GraphStep
 from pyro_vaes.losses import ELBO, SoftFreeBits, Warmup, default_loss
-from pyro_vaes.naming import build
-from pyro_vaes.step import EagerStep, NotCaptured
-from pyro_vaes.vae import Guide, unchanged_store
+from pyro_vaes.param_store import unchanged_store
+from pyro_vaes.recipes.spec import build
+from pyro_vaes.training import cuda_graph_step as graph
+from pyro_vaes.training.cuda_graph_step import WARM_UP, GraphStep
+from pyro_vaes.training.step import EagerStep, NotCaptured
+from pyro_vaes.vae import Guide
 
 SHAPE = (1, 6, 6)
 GUIDES = ["mean-field", "full-covariance", "low-rank", "laplace", "inverse-autoregressive-flow", "householder"]

@@ -12,14 +12,14 @@ from test_cli import SMALL, here, run  # noqa: F401
 from test_training import BATCH, DATA, STEPS, build, train
 
 import pyro_vaes as pv
-from pyro_vaes.arguments import choose_device
 from pyro_vaes.data import load
 from pyro_vaes.errors import InputError, NonFiniteError
-from pyro_vaes.files import MOST_BYTES, as_path, read_settings
 from pyro_vaes.losses import ELBO
-from pyro_vaes.memory import within_memory
-from pyro_vaes.naming import parse
-from pyro_vaes.runs import RunFolder
+from pyro_vaes.recipes.spec import parse
+from pyro_vaes.runs.folder import RunFolder
+from pyro_vaes.runs.safe_yaml import MOST_BYTES, read_settings
+from pyro_vaes.training.out_of_memory import within_memory
+from pyro_vaes.validation import as_path, choose_device
 
 # --- files -------------------------------------------------------------------------------------------------
 

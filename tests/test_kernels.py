@@ -10,9 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import pyro_vaes as pv
 from pyro_vaes.losses import ELBO, IWAE, FreeBits, MutualPosteriorDivergence, Warmup, default_loss
-from pyro_vaes.naming import build
-from pyro_vaes.step import EagerStep
-from pyro_vaes.vae import Guide, unchanged_store
+from pyro_vaes.param_store import unchanged_store
+from pyro_vaes.recipes.spec import build
+from pyro_vaes.training.step import EagerStep
+from pyro_vaes.vae import Guide
 
 SHAPE = (1, 6, 6)
 

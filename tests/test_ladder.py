@@ -16,16 +16,9 @@ from pyro_vaes.evaluate import log_likelihood, log_weights
 from pyro_vaes.guides import MeanField
 from pyro_vaes.likelihoods import Bernoulli, Gaussian
 from pyro_vaes.losses import ELBO, IWAE, Warmup
-from pyro_vaes.losses.elbo import ExponentialWarmup
 from pyro_vaes.losses.progressive import ProgressiveELBO
-from pyro_vaes.models import (
-    ConditionalNormal,
-    HierarchicalGuide,
-    HierarchicalVAE,
-    LadderGuide,
-    LadderVAE,
-    TopDownGuide,
-)
+from pyro_vaes.losses.schedules import ExponentialWarmup
+from pyro_vaes.models import ConditionalNormal, HierarchicalGuide, HierarchicalVAE, LadderGuide, LadderVAE, TopDownGuide
 from pyro_vaes.networks import MLPDecoder, MLPEncoder
 from pyro_vaes.networks.ladder import LadderConvDecoder, LadderConvEncoder, LadderMLPDecoder, LadderMLPEncoder
 from pyro_vaes.priors import GaussianMixture, StandardNormal, VampPrior

@@ -11,7 +11,7 @@ from torch import nn
 
 from pyro_vaes.data import FACTORS, Data, load
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.levels import levels
+from pyro_vaes.evaluate.factor_probes import levels
 from pyro_vaes.guides import MeanField
 from pyro_vaes.likelihoods import Gaussian
 from pyro_vaes.networks import MLPDecoder, MLPEncoder

@@ -9,8 +9,8 @@ import torch
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood, Poisson, discretized_logistic
-from pyro_vaes.options import Options
 from pyro_vaes.recipes import Settings, build_vae
+from pyro_vaes.runs.config import Options
 
 SEED, SHAPE = 0, (5,)
 

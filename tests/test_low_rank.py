@@ -7,8 +7,8 @@ from torch import nn
 from torch.distributions import Independent, Laplace, MultivariateNormal, Normal, kl_divergence
 
 from pyro_vaes.guides import LowRank, MeanField
-from pyro_vaes.guides.mean_field import positive
 from pyro_vaes.losses import ELBO
+from pyro_vaes.networks.positive import positive
 
 
 @pytest.fixture

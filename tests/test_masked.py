@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.autograd.functional import jacobian
 
+from pyro_vaes.distributions.autoregressive_transform import AutoregressiveStep, affine, gated, shifted
 from pyro_vaes.errors import InputError
 from pyro_vaes.networks import MADE, MaskedConv2d
-from pyro_vaes.networks.made import AutoregressiveStep, affine, gated, shifted
 
 
 def seen_by(conv, row, column, size=7):

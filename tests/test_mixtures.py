@@ -9,9 +9,9 @@ from pyro.infer import SVI, Trace_ELBO
 
 import pyro_vaes as pv
 from benchmarks import two_modes
+from pyro_vaes.distributions.normal_mixture import NormalMixture
 from pyro_vaes.guides.mixture import recursive_log_weights
 from pyro_vaes.losses.mixture_elbo import RecursiveMixtureELBO
-from pyro_vaes.mixtures import NormalMixture
 
 BOOSTED = [pv.guides.RecursiveMixture, pv.guides.BoostedMixture]
 MIXTURES = [pv.guides.Mixture, *BOOSTED]

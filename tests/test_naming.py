@@ -4,7 +4,7 @@ import pytest
 
 from pyro_vaes import guides, likelihoods
 from pyro_vaes.errors import InputError
-from pyro_vaes.naming import build, folder, kebab, names, parse, split
+from pyro_vaes.recipes.spec import build, folder, kebab, names, parse, split
 from pyro_vaes.vae import Guide
 
 

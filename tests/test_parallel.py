@@ -20,18 +20,18 @@ from test_resume import at_step
 from test_training import BINARY, FILES, SHAPE, assert_equal, build, pixels, timeless, train, weights
 from torch import nn
 
-from pyro_vaes.arguments import check_shards
-from pyro_vaes.cli import main
-from pyro_vaes.compiled import CompiledStep
+from pyro_vaes.cli.app import main
 from pyro_vaes.data import Data
 from pyro_vaes.errors import InputError, NonFiniteError
 from pyro_vaes.guides import MeanField
 from pyro_vaes.losses import ELBO, FreeBits, MutualPosteriorDivergence, SoftFreeBits
 from pyro_vaes.networks import MLPEncoder
-from pyro_vaes.parallel import EVERY, RankLost, Ranks, joined
-from pyro_vaes.runs import RunFolder
-from pyro_vaes.step import EagerStep
-from pyro_vaes.watch import on_termination
+from pyro_vaes.runs.folder import RunFolder
+from pyro_vaes.training.compiled_step import CompiledStep
+from pyro_vaes.training.distributed import EVERY, RankLost, Ranks, joined
+from pyro_vaes.training.signals import on_termination
+from pyro_vaes.training.step import EagerStep
+from pyro_vaes.training.validate import check_shards
 
 SIZE, DEADLINE = 2, 300
 NOISELESS = Data.from_arrays(x_train=pixels() / 255, x_test=pixels(20) / 255)

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from pyro_vaes import VAE, networks
+from pyro_vaes.distributions.pixel_heads import CategoricalHead, LogisticMixtureHead
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import log_weights
 from pyro_vaes.guides import Laplace, MeanField
 from pyro_vaes.likelihoods import PixelCNN, PixelCNNPP
-from pyro_vaes.likelihoods.pixelcnn import CategoricalHead, LogisticMixtureHead
 from pyro_vaes.losses import ELBO, FreeBits, MutualPosteriorDivergence
 from pyro_vaes.networks import MLPDecoder, MLPEncoder, ResNetDecoder, ResNetEncoder, weight_normalize
 from pyro_vaes.priors import AutoregressiveFlow

@@ -7,9 +7,9 @@ from torch.nn import functional as F
 
 import pyro_vaes as pv
 from pyro_vaes.errors import InputError
-from pyro_vaes.precision import BFloat16Layers
-from pyro_vaes.step import EagerStep
-from pyro_vaes.vae import unchanged_store
+from pyro_vaes.param_store import unchanged_store
+from pyro_vaes.training.precision import BFloat16Layers
+from pyro_vaes.training.step import EagerStep
 
 SHAPE = (1, 6, 6)
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 import yaml
 
-from pyro_vaes.cli import main
+from pyro_vaes.cli.app import main
 from pyro_vaes.errors import InputError
 from pyro_vaes.recipes import PUBLISHED, RECIPES, SMALL, Settings, build_seeded
-from pyro_vaes.recipes.system import build_loss
+from pyro_vaes.recipes.build import build_loss
 
 SHAPES = {"svhn": (3, 32, 32), "cifar10": (3, 32, 32)}
 QUICK = {
@@ -95,7 +95,7 @@ def test_published_settings_build(name, data):
 
 def test_published_settings_follow_the_data(here):
     picked = {"mnist": (2, 2, 2), "svhn": (5, 5, 5, 10), "digits": (2, 2, 2)}
-    from pyro_vaes.cli import _recipe_settings
+    from pyro_vaes.cli.app import _recipe_settings
 
     assert {data: _recipe_settings("ladder", True, data).levels for data in picked} == picked
 

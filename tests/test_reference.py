@@ -10,8 +10,9 @@ from pyro.ops.stats import effective_sample_size
 import pyro_vaes as pv
 from pyro_vaes import VAE
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate import reference as module
-from pyro_vaes.evaluate.reference import ReferencePosterior, compare_with_reference, reference_posterior
+from pyro_vaes.evaluate import nuts_reference as module
+from pyro_vaes.evaluate.nuts_reference import ReferencePosterior, reference_posterior
+from pyro_vaes.evaluate.reference import compare_with_reference
 from pyro_vaes.guides import Laplace, MeanField
 from pyro_vaes.likelihoods import Bernoulli, Gaussian
 from pyro_vaes.networks import MLPDecoder, MLPEncoder

@@ -16,7 +16,7 @@ from pyro_vaes import VAE
 from pyro_vaes.data import Data
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.mutual_information import mutual_information
-from pyro_vaes.evaluate.probes import representation
+from pyro_vaes.evaluate.representation import representation
 from pyro_vaes.guides import InverseAutoregressiveFlow, Laplace, MeanField, Mixture
 from pyro_vaes.likelihoods import Bernoulli, Gaussian
 from pyro_vaes.networks import MLPDecoder, MLPEncoder

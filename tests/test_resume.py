@@ -30,14 +30,15 @@ from test_training import (
 from torch import nn
 from tqdm.auto import tqdm
 
-from pyro_vaes.cli import main
+from pyro_vaes.cli.app import main
 from pyro_vaes.errors import InputError, NonFiniteError
 from pyro_vaes.guides import MeanField
 from pyro_vaes.losses import ELBO, SoftFreeBits
 from pyro_vaes.networks import MLPEncoder
-from pyro_vaes.runs import RunFolder, load_weights
-from pyro_vaes.step import EagerStep
-from pyro_vaes.watch import on_termination
+from pyro_vaes.runs.checkpoint import load_weights
+from pyro_vaes.runs.folder import RunFolder
+from pyro_vaes.training.signals import on_termination
+from pyro_vaes.training.step import EagerStep
 
 ALWAYS = 1e-9  # minutes: a checkpoint after every step
 
@@ -148,7 +149,7 @@ def test_an_epoch_goes_on_where_it_was_left(tmp_path, system):
 def test_checkpoints_come_by_time(tmp_path, monkeypatch):
     now, saved = [0.0], []
     write = RunFolder.write_checkpoint
-    monkeypatch.setattr("pyro_vaes.watch.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("pyro_vaes.training.signals.time.monotonic", lambda: now[0])
     monkeypatch.setattr(RunFolder, "write_checkpoint", lambda *args: saved.append(now[0]) or write(*args))
 
     class Slow(ELBO):

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import pyro_vaes as pv
-from pyro_vaes import saving
 from pyro_vaes.recipes import RECIPES, SMALL, Settings
-from pyro_vaes.runs import RunFolder
+from pyro_vaes.runs import save as saving
+from pyro_vaes.runs.folder import RunFolder
 
 SHAPE = (1, 8, 8)
 X = torch.rand(4, *SHAPE, generator=torch.Generator().manual_seed(0))
@@ -84,7 +84,7 @@ def test_a_pair_of_stock_pyro_comes_back(tmp_path):
 
 
 def test_a_run_can_be_shared(tmp_path, monkeypatch):
-    from pyro_vaes.cli import main
+    from pyro_vaes.cli.app import main
 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):

@@ -5,7 +5,7 @@ import torch
 from torch.utils.data import Dataset, TensorDataset
 
 import pyro_vaes as pv
-from pyro_vaes.data.stream import StreamedPixels, batches
+from pyro_vaes.data.streaming import StreamedPixels, batches
 from pyro_vaes.errors import InputError
 
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ import torch
 import yaml
 from torch import nn
 
-from pyro_vaes import VAE, fit, load, save, training
+from pyro_vaes import VAE, fit, load, save
 from pyro_vaes.data import Data
 from pyro_vaes.errors import InputError, NonFiniteError
 from pyro_vaes.guides import FullCovariance, Laplace, MeanField
@@ -19,9 +19,11 @@ from pyro_vaes.likelihoods import Bernoulli, Gaussian
 from pyro_vaes.losses import ELBO, Warmup
 from pyro_vaes.models import MixtureGuide, MixtureVAE, initialize_from_codes
 from pyro_vaes.networks import MLPDecoder, MLPEncoder
+from pyro_vaes.param_store import unannounced
 from pyro_vaes.priors import GaussianMixture, StandardNormal
-from pyro_vaes.step import Average, EagerStep
-from pyro_vaes.vae import unannounced
+from pyro_vaes.training import fit as training
+from pyro_vaes.training.ema import Average
+from pyro_vaes.training.step import EagerStep
 
 GUIDES = {"MeanField": MeanField, "FullCovariance": FullCovariance, "Laplace": Laplace}
 SHAPE = (1, 4, 4)

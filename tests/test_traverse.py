@@ -12,7 +12,8 @@ import pyro_vaes as pv
 from pyro_vaes import plots
 from pyro_vaes.data import FACTORS, Data
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate import clustering, levels
+from pyro_vaes.evaluate import clustering
+from pyro_vaes.evaluate import factor_probes as levels
 from pyro_vaes.guides import Laplace, MeanField
 from pyro_vaes.likelihoods import Bernoulli, Gaussian, PixelCNN
 from pyro_vaes.models import (
@@ -30,7 +31,7 @@ from pyro_vaes.models import (
 from pyro_vaes.networks import MLPDecoder, MLPEncoder
 from pyro_vaes.networks.ladder import LadderMLPDecoder, LadderMLPEncoder
 from pyro_vaes.priors import GaussianMixture, StandardNormal
-from pyro_vaes.traverse import FIGURES, PAGE, SCORES, TRAVERSALS, traverse
+from pyro_vaes.reports.traverse import FIGURES, PAGE, SCORES, TRAVERSALS, traverse
 
 SHAPE, HIDDEN = (3, 8, 8), ((16,), (16,))
 DIGITS = pv.data.load("coloured-digits", train_size=300)

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pyro_vaes.data.arrays import CHANNELS, as_images, as_labels
-from pyro_vaes.data.split import Preparation, Split
-from pyro_vaes.data.stream import StreamedPixels
+from pyro_vaes.data.preprocess import Preparation
+from pyro_vaes.data.split import Split
+from pyro_vaes.data.streaming import StreamedPixels
 from pyro_vaes.errors import InputError, unknown
 
 MOST_VALID = 2000  # images drawn for validation where none are given: a tenth, but no more than these

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pyro_vaes.data.dataset import Data, check_options
 from pyro_vaes.data.sources import datasets, read_named, read_npz
 from pyro_vaes.errors import InputError, unknown
-from pyro_vaes.files import as_path
+from pyro_vaes.validation import as_path
 
 
 def load(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pyro_vaes.data.coloured import FACTORS, coloured
+from pyro_vaes.data.coloured_digits import FACTORS, coloured
 from pyro_vaes.errors import InputError
 
 CACHE = Path("~/.cache/pyro_vaes")

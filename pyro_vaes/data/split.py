@@ -7,92 +7,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from pyro_vaes.data.stream import StreamedPixels
-from pyro_vaes.errors import unknown
+from pyro_vaes.data.preprocess import Preparation
+from pyro_vaes.data.streaming import StreamedPixels
 
-BINARISATIONS = ("dynamic", "static", "threshold")
 CHUNK = 4096  # images prepared at a time by `Split.x`: bounds the memory that the noise takes
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """From stored pixels to the float32 values in [0, 1] that a model sees.
-
-    With ``levels`` L and a stored pixel r in {0, …, L - 1}, the intensity is r / (L - 1), and
-
-    - no binarisation, ``dequantize``: (r + u) / L with u uniform on [0, 1), a density on [0, 1];
-    - no binarisation, no ``dequantize``: the intensity itself;
-    - ``"dynamic"``: a Bernoulli draw of the intensity, anew at each call;
-    - ``"static"``: the stored pixels are one such draw already, and stay as they are;
-    - ``"threshold"``: 1 where the intensity is at least a half.
-
-    Float pixels are their own intensity, and are not dequantised.
-
-    Args:
-        binarize: None, ``"dynamic"``, ``"static"`` or ``"threshold"``.
-        dequantize: whether uniform noise fills the gaps between the levels; binarised data have none.
-        levels: number of grey levels of integer pixels; None for float pixels.
-
-    Raises:
-        InputError: for an unknown ``binarize``.
-
-    Example:
-        >>> raw = torch.tensor([[0, 8, 16]], dtype=torch.uint8)
-        >>> Preparation("threshold", levels=17)(raw)
-        tensor([[0., 1., 1.]])
-        >>> (Preparation(levels=17)(raw, torch.Generator().manual_seed(0)) * 17).floor()
-        tensor([[ 0.,  8., 16.]])
-    """
-
-    binarize: str | None = None
-    dequantize: bool = True
-    levels: int | None = 256
-
-    def __post_init__(self) -> None:
-        if self.binarize is not None and self.binarize not in BINARISATIONS:
-            raise unknown("binarisation", str(self.binarize), BINARISATIONS)
-
-    def __call__(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Prepares a batch of stored pixels.
-
-        Args:
-            raw: uint8 in {0, …, levels - 1}, or float in [0, 1].
-            generator: source of the noise, on the device of ``raw``; None takes torch's global one.
-
-        Shapes:
-            raw: ``(B, *event_shape)``; result: the same, float32.
-        """
-        levels = None if raw.is_floating_point() else self.levels
-        if levels is not None and self.dequantize and self.binarize is None:
-            # The factor keeps raw + noise below raw + 1 where float32 would round 255.999999 up to 256.
-            return _uniform(raw, generator).mul_(1 - 2**-16).add_(raw).div_(levels)
-        intensity = raw.to(torch.float32)
-        if levels is not None:
-            intensity = intensity / (levels - 1)
-        if self.binarize == "dynamic":
-            return (_uniform(raw, generator) < intensity).to(torch.float32)
-        if self.binarize == "threshold":
-            return (intensity >= 0.5).to(torch.float32)
-        return intensity
-
-    def describe(self) -> str:
-        """The preparation in words, for a report.
-
-        Example:
-            >>> Preparation().describe()
-            'dequantised with uniform noise (256 levels)'
-        """
-        if self.binarize == "dynamic":
-            return "dynamically binarised (a new Bernoulli draw of each pixel in each training batch)"
-        if self.binarize == "static":
-            return "statically binarised (one Bernoulli draw of each pixel, kept)"
-        if self.binarize == "threshold":
-            return "binarised at a threshold of 0.5"
-        if self.levels is None:
-            return "float data as given"
-        if self.dequantize:
-            return f"dequantised with uniform noise ({self.levels} levels)"
-        return f"scaled to [0, 1] without dequantisation ({self.levels} levels)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +60,3 @@ class Split:
     def to(self, device: torch.device | str) -> Split:
         """The same split with its tensors on another device."""
         return replace(self, raw=self.raw.to(device), y=None if self.y is None else self.y.to(device))
-
-
-def _uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.rand(like.shape, generator=generator, device=like.device)

@@ -9,22 +9,18 @@ from pyro_vaes.evaluate.annealing import (
 from pyro_vaes.evaluate.arviz_export import to_arviz
 from pyro_vaes.evaluate.calibration import Calibration, calibration
 from pyro_vaes.evaluate.clustering import Clustering, clustering
-from pyro_vaes.evaluate.cost import inference_ms
+from pyro_vaes.evaluate.factor_probes import LevelFactor, Levels, levels
 from pyro_vaes.evaluate.gaps import InferenceGaps, inference_gaps
-from pyro_vaes.evaluate.latents import active_units, posterior_mean, posterior_means
-from pyro_vaes.evaluate.levels import LevelFactor, Levels, levels
 from pyro_vaes.evaluate.log_likelihood import LogLikelihood, log_likelihood
 from pyro_vaes.evaluate.log_weights import log_weights
 from pyro_vaes.evaluate.mutual_information import MutualInformation, mutual_information
+from pyro_vaes.evaluate.nuts_reference import ReferencePosterior, reference_posterior
+from pyro_vaes.evaluate.posterior_means import active_units, posterior_mean, posterior_means
 from pyro_vaes.evaluate.ppca import PPCA, ppca
-from pyro_vaes.evaluate.probes import Representation, representation
 from pyro_vaes.evaluate.psis import pareto_k, smoothed_weights
-from pyro_vaes.evaluate.reference import (
-    ReferenceComparison,
-    ReferencePosterior,
-    compare_with_reference,
-    reference_posterior,
-)
+from pyro_vaes.evaluate.reference import ReferenceComparison, compare_with_reference
+from pyro_vaes.evaluate.representation import Representation, representation
+from pyro_vaes.evaluate.timing import inference_ms
 
 __all__ = [
     "PPCA",

@@ -15,18 +15,31 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.inputs import as_input, isolated
+from pyro_vaes.evaluate.estimate import PerDatum, log_mean_exp
+from pyro_vaes.evaluate.inputs import as_input
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES
-from pyro_vaes.evaluate.per_datum import PerDatum, log_mean_exp
-from pyro_vaes.networks.shapes import checked_sizes
+from pyro_vaes.param_store import isolated
 from pyro_vaes.traces import sample_sites, total
+from pyro_vaes.validation import checked_sizes
 
 Model = Callable[..., Any]
+
+
 ACCEPTANCE = 0.65  # rate that the step sizes are adapted to, near the best for HMC
+
+
 GAIN = 0.2  # of the adaptation, in units of the logarithm of the step size
+
+
 FIRST_STEP_SIZE = 0.1
+
+
 JITTER = 0.2  # relative; trajectories of one fixed length can close on themselves and never mix
+
+
 SLOPE = 4.0  # of the sigmoid schedule: the temperatures crowd at both ends
+
+
 PROBE = 1e3  # a value that bounded supports do not hold
 
 

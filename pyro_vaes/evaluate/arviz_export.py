@@ -11,9 +11,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.inputs import as_input, isolated
+from pyro_vaes.evaluate.inputs import as_input
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES
 from pyro_vaes.evaluate.psis import FEWEST_DRAWS, is_first_line, smoothed_weights
+from pyro_vaes.param_store import isolated
 from pyro_vaes.traces import paired_traces, sample_sites, total
 
 Groups = dict[str, dict[str, Tensor]]  # group, variable, values

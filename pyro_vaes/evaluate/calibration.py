@@ -12,10 +12,13 @@ from pyro import poutine
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pyro_vaes.errors import InputError, check_whole
-from pyro_vaes.evaluate.inputs import isolated, seeded
-from pyro_vaes.evaluate.reference import continuous, guide_draws, joined
+from pyro_vaes.errors import InputError
+from pyro_vaes.evaluate.inputs import seeded
+from pyro_vaes.evaluate.nuts_reference import continuous, joined
+from pyro_vaes.evaluate.reference import guide_draws
+from pyro_vaes.param_store import isolated
 from pyro_vaes.traces import sample_sites
+from pyro_vaes.validation import check_whole
 
 LEVELS = (0.5, 0.8, 0.95)
 ORDERS = 4  # of the polynomials: location, spread, skewness, tails

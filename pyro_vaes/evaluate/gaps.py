@@ -15,14 +15,15 @@ from tqdm.auto import tqdm
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.annealing import AnnealedLikelihood
-from pyro_vaes.evaluate.inputs import as_input, isolated, seeded
+from pyro_vaes.evaluate.estimate import log_mean_exp
+from pyro_vaes.evaluate.inputs import as_input, seeded
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES, log_weights
-from pyro_vaes.evaluate.per_datum import log_mean_exp
 from pyro_vaes.evaluate.psis import pareto_k
 from pyro_vaes.guides import Mixture
 from pyro_vaes.losses import ELBO, Loss, MixtureELBO
-from pyro_vaes.networks.shapes import checked_sizes
+from pyro_vaes.param_store import isolated
 from pyro_vaes.vae import Guide
+from pyro_vaes.validation import checked_sizes
 
 Model = Callable[..., Any]
 Member = contextlib.AbstractContextManager[nn.Module]  # gives the guide that samples from it

@@ -6,12 +6,10 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import pyro
 import torch
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.vae import unchanged_store
 
 
 def as_input(model: Callable[..., Any], x: Tensor) -> Tensor:
@@ -33,13 +31,6 @@ def as_input(model: Callable[..., Any], x: Tensor) -> Tensor:
             raise InputError("x is uint8: give pixels as a model sees them, such as data.test.x")
         likelihood.check(x)
     return x
-
-
-@contextlib.contextmanager
-def isolated() -> Iterator[None]:
-    """Within it Pyro validates nothing, and its parameter store is read but not changed."""
-    with unchanged_store(), pyro.validation_enabled(False):
-        yield
 
 
 @contextlib.contextmanager

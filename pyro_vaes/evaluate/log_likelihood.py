@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from pyro_vaes.evaluate.estimate import PerDatum, log_mean_exp
 from pyro_vaes.evaluate.log_weights import chunks
-from pyro_vaes.evaluate.per_datum import PerDatum, log_mean_exp
 from pyro_vaes.evaluate.psis import pareto_k
 
 

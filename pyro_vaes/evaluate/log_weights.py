@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_vaes.errors import check_whole
-from pyro_vaes.evaluate.inputs import as_input, isolated
+from pyro_vaes.evaluate.inputs import as_input
+from pyro_vaes.param_store import isolated
 from pyro_vaes.traces import paired_traces, sample_sites, total
+from pyro_vaes.validation import check_whole
 
 CHUNK_VALUES = 2**21  # numbers that one pass over samples of x may hold: 8 MiB in float32, which caches like
 

@@ -14,8 +14,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.inputs import as_input, isolated
+from pyro_vaes.evaluate.inputs import as_input
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES
+from pyro_vaes.param_store import isolated
 from pyro_vaes.traces import paired_traces, sample_sites, total
 
 

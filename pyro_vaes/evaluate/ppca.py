@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.per_datum import PerDatum
+from pyro_vaes.evaluate.estimate import PerDatum
 
 
 @dataclass(frozen=True)

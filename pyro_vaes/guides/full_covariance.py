@@ -6,7 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyro_vaes.guides.mean_field import positive
+from pyro_vaes.networks.positive import positive
 from pyro_vaes.vae import VAE, Guide
 
 

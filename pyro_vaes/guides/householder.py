@@ -5,10 +5,10 @@ from __future__ import annotations
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from pyro_vaes.distributions import ReflectedNormal
-from pyro_vaes.guides.mean_field import positive
-from pyro_vaes.networks.shapes import checked_sizes
+from pyro_vaes.distributions.normal import ReflectedNormal
+from pyro_vaes.networks.positive import positive
 from pyro_vaes.vae import VAE, Guide
+from pyro_vaes.validation import checked_sizes
 
 
 class Householder(Guide):

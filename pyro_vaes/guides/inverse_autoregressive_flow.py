@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from pyro_vaes.guides.mean_field import positive
-from pyro_vaes.networks.made import MADE, AutoregressiveStep, gated
-from pyro_vaes.networks.shapes import checked_sizes, out_features
+from pyro_vaes.distributions.autoregressive_transform import AutoregressiveStep, gated
+from pyro_vaes.networks.made import MADE
+from pyro_vaes.networks.positive import positive
+from pyro_vaes.networks.shapes import out_features
 from pyro_vaes.vae import VAE, Guide
+from pyro_vaes.validation import checked_sizes
 
 
 class InverseAutoregressiveFlow(Guide):

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from pyro_vaes.distributions import PrecisionNormal
-from pyro_vaes.errors import InputError, check_whole
+from pyro_vaes.distributions.normal import PrecisionNormal
+from pyro_vaes.errors import InputError
 from pyro_vaes.networks.linearize import Linearization, linear_head, linearize
 from pyro_vaes.vae import VAE, Guide
+from pyro_vaes.validation import check_whole
 
 
 class Laplace(Guide):

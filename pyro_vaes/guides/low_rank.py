@@ -6,9 +6,9 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyro_vaes.guides.mean_field import positive
-from pyro_vaes.networks.shapes import checked_sizes
+from pyro_vaes.networks.positive import positive
 from pyro_vaes.vae import VAE, Guide
+from pyro_vaes.validation import checked_sizes
 
 
 class LowRank(Guide):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pyro.distributions as dist
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from pyro_vaes.networks.positive import positive
 from pyro_vaes.vae import VAE, Guide
 
 
@@ -35,8 +35,3 @@ class MeanField(Guide):
         """N(μ(x), diag σ(x)²)."""
         mean, raw_scale = self.head(self.encoder(x)).chunk(2, -1)
         return dist.Normal(mean, positive(raw_scale)).to_event(1)
-
-
-def positive(raw: Tensor) -> Tensor:
-    """Softplus kept away from 0, so that no scale can vanish in float32."""
-    return F.softplus(raw) + 1e-4

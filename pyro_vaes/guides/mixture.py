@@ -9,10 +9,12 @@ import os
 import torch
 from torch import Tensor, nn
 
-from pyro_vaes.errors import InputError, check_whole
-from pyro_vaes.guides.mean_field import MeanField, positive
-from pyro_vaes.mixtures import NormalMixture
+from pyro_vaes.distributions.normal_mixture import NormalMixture
+from pyro_vaes.errors import InputError
+from pyro_vaes.guides.mean_field import MeanField
+from pyro_vaes.networks.positive import positive
 from pyro_vaes.vae import VAE, Guide
+from pyro_vaes.validation import check_whole
 
 PERTURBATION = 0.1  # of a parameter's spread: components that start equal would stay equal
 

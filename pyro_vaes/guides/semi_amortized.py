@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
-from pyro_vaes.errors import InputError, check_whole
-from pyro_vaes.guides.mean_field import positive
+from pyro_vaes.errors import InputError
+from pyro_vaes.networks.positive import positive
 from pyro_vaes.vae import VAE, Guide
+from pyro_vaes.validation import check_whole
 
 
 class SemiAmortized(Guide):

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pyro.distributions as dist
-import torch
 from torch import Tensor
-from torch.distributions import constraints
-from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
+from pyro_vaes.distributions.discretized_logistic import RoundedLogistic, _edges_of, _Levels, _sum_over_edges
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods.base import LocationScale
-from pyro_vaes.networks.shapes import checked_sizes
-
-CHUNK_VALUES = 2**20  # numbers that one pass over levels may hold
+from pyro_vaes.validation import checked_sizes
 
 
 class DiscretizedLogistic(LocationScale):
@@ -100,114 +95,3 @@ class DiscretizedLogistic(LocationScale):
                 "give the number of their grey levels, such as DiscretizedLogistic(levels=17) for the digits "
                 '(command line: --likelihood "discretized-logistic(levels=17)")'
             )
-
-
-class RoundedLogistic(dist.TorchDistribution):
-    """Independent logistic variables, each rounded to the nearest of the levels r / (L - 1), r = 0 … L - 1.
-
-    Args:
-        loc: locations.
-        scale: scales, of any shape that broadcasts to one datum.
-        levels: number L of levels.
-        event_dim: number of dimensions of one datum.
-        validate_args: whether torch checks the arguments.
-
-    Shapes:
-        ``loc (..., *event_shape)``, ``scale ()`` or ``(*event_shape)``.
-    """
-
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012  (torch's own form)
-
-    def __init__(
-        self, loc: Tensor, scale: Tensor, levels: int, event_dim: int, validate_args: bool | None = None
-    ) -> None:
-        self.loc, self.scale, self.levels = loc, scale, levels
-        batch_dim = loc.dim() - event_dim
-        super().__init__(loc.shape[:batch_dim], loc.shape[batch_dim:], validate_args=validate_args)
-
-    @constraints.dependent_property(is_discrete=True)
-    def support(self) -> constraints.Constraint:
-        """All arrays of levels, of the event shape."""
-        return constraints.independent(_Levels(self.levels), len(self.event_shape))
-
-    def expand(self, batch_shape: Sequence[int], _instance: RoundedLogistic | None = None) -> RoundedLogistic:
-        """The same distribution, broadcast to another batch shape."""
-        new = self._get_checked_instance(RoundedLogistic, _instance)
-        shape = torch.Size(batch_shape)
-        new.loc, new.scale, new.levels = self.loc.expand(shape + self.event_shape), self.scale, self.levels
-        super(RoundedLogistic, new).__init__(shape, self.event_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
-
-    @property
-    def mean(self) -> Tensor:
-        """Σⱼ P(x above edge j) / (L - 1), shape ``(..., *event_shape)``."""
-        above = _sum_over_edges(lambda _, at, __: 1 - at, self.loc, self.scale, self.levels)
-        return above / (self.levels - 1)
-
-    @torch.no_grad()
-    def sample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
-        """Draws, by the inverse CDF."""
-        shape = self._extended_shape(torch.Size(sample_shape))
-        uniform = torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device)
-        value = self.loc + self.scale * uniform.logit(eps=torch.finfo(uniform.dtype).tiny)
-        return (value * (self.levels - 1)).round().clamp(0, self.levels - 1) / (self.levels - 1)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Log-probability in nats.
-
-        σ(a) - σ(b) = σ(a) σ(-b) (1 - e^(b - a)), whose logarithm has no cancellation, however far out x is.
-        """
-        if self._validate_args:
-            self._validate_sample(value)
-        upper, lower, top, bottom = _edges_of(value, self.loc, self.scale, self.levels)
-        width = torch.log(-torch.expm1(-1 / (self.scale * (self.levels - 1))))
-        log_prob = F.logsigmoid(upper).masked_fill(top, 0) + F.logsigmoid(-lower).masked_fill(bottom, 0)
-        log_prob = log_prob + width.expand_as(log_prob).masked_fill(top | bottom, 0)
-        return log_prob.sum(tuple(range(-len(self.event_shape), 0)))
-
-
-class _Levels(constraints.Constraint):
-    """The values r / (L - 1), up to the rounding of float32."""
-
-    is_discrete = True
-
-    def __init__(self, levels: int) -> None:
-        self.levels = levels
-        super().__init__()
-
-    def check(self, value: Tensor) -> Tensor:
-        level = value * (self.levels - 1)
-        return (value >= 0) & (value <= 1) & ((level - level.round()).abs() < 0.01)
-
-
-def _edges_of(x: Tensor, loc: Tensor, scale: Tensor, levels: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Upper and lower edge of x in units of the scale from loc, and whether x is the top or the bottom level."""
-    half = 0.5 / (levels - 1)
-    deviation = x - loc
-    return (deviation + half) / scale, (deviation - half) / scale, x > 1 - half, x < half
-
-
-def _sum_over_edges(
-    term: Callable[[Tensor, Tensor, Tensor], Tensor], loc: Tensor, scale: Tensor, levels: int
-) -> Tensor:
-    """Σⱼ term(F(eⱼ₋₁), F(eⱼ), F(eⱼ₊₁)) over the inner edges, F the CDF; beyond the first and the last it is 0 and 1.
-
-    A few edges at a time, and computed again for the gradient, so that memory is bounded.
-    """
-    count = levels - 1
-    edges = (torch.arange(count, dtype=loc.dtype, device=loc.device) + 0.5) / count
-
-    def part(loc: Tensor, scale: Tensor, first: int, last: int) -> Tensor:
-        near = edges[max(first - 1, 0) : last + 1]
-        cdf = ((near - loc.unsqueeze(-1)) / scale.unsqueeze(-1)).sigmoid()
-        cdf = F.pad(cdf, (int(first == 0), 0))
-        cdf = F.pad(cdf, (0, int(last == count)), value=1.0)
-        return term(cdf[..., :-2], cdf[..., 1:-1], cdf[..., 2:]).sum(-1)
-
-    size = max(1, CHUNK_VALUES // max(1, loc.numel()))
-    total = torch.zeros_like(loc)
-    for first in range(0, count, size):
-        last = min(first + size, count)
-        total = total + checkpoint(part, loc, scale, first, last, use_reentrant=False, preserve_rng_state=False)
-    return total

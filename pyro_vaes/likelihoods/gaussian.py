@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyro.distributions as dist
 from torch import Tensor
 
-from pyro_vaes.distributions import SharedScaleNormal
+from pyro_vaes.distributions.shared_scale_normal import SharedScaleNormal
 from pyro_vaes.likelihoods.base import LocationScale
 
 

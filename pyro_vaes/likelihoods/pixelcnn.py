@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.distributions import constraints
-from torch.nn import functional as F
+from torch import Tensor
 
 from pyro_vaes import networks
-from pyro_vaes.distributions import BatchedDistribution
+from pyro_vaes.distributions.autoregressive_image import AutoregressiveImage
+from pyro_vaes.distributions.discretized_logistic import _Levels
+from pyro_vaes.distributions.pixel_heads import CategoricalHead, Head, LogisticMixtureHead
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods.base import Likelihood
-from pyro_vaes.likelihoods.discretized_logistic import RoundedLogistic, _Levels
-from pyro_vaes.networks.shapes import checked_sizes
-
-SMALLEST_SCALE = 4e-4  # of a component, about a tenth of the step between 256 levels
-IMAGES_A_PASS = 512  # of many more the hidden units leave a CPU's caches, which made it three times slower
+from pyro_vaes.validation import checked_sizes
 
 
 class PixelCNN(Likelihood):
@@ -179,165 +175,3 @@ class PixelCNNPP(PixelCNN):
     def prepared(cls, levels: int = 256, **options: Any) -> Mapping[str, Any]:
         """As of :class:`PixelCNN`, of another number of levels by default."""
         return super().prepared(levels)
-
-
-class Head(nn.Module):
-    """Base class of the distributions of one pixel, given the hidden units that see the pixels before it.
-
-    Args:
-        channels: hidden channels.
-        colours: number C of colours.
-        levels: number L of levels.
-    """
-
-    def __init__(self, channels: int, colours: int, levels: int) -> None:
-        super().__init__()
-        self.channels, self.colours, self.levels = channels, colours, levels
-
-    def log_prob(self, hidden: Tensor, pixel: Tensor) -> Tensor:
-        """Log-probability in nats: ``(..., channels)`` and ``(..., C)`` to ``(...)``."""
-        raise NotImplementedError(f"{type(self).__name__} must implement log_prob(hidden, pixel)")
-
-    def draw(self, hidden: Tensor) -> Tensor:
-        """Pixels: ``(N, channels)`` to ``(N, C)``."""
-        raise NotImplementedError(f"{type(self).__name__} must implement draw(hidden)")
-
-
-class CategoricalHead(Head):
-    """A probability for each level of each colour, from a MADE over the colours.
-
-    Example:
-        >>> head = CategoricalHead(8, colours=3, levels=4)
-        >>> head.log_prob(torch.zeros(5, 8), torch.zeros(5, 3)).shape, head.draw(torch.zeros(5, 8)).shape
-        (torch.Size([5]), torch.Size([5, 3]))
-    """
-
-    def __init__(self, channels: int, colours: int, levels: int) -> None:
-        super().__init__(channels, colours, levels)
-        outputs = 1 if levels == 2 else levels
-        self.made = networks.MADE(colours, (colours * channels,), outputs, context=channels)
-
-    def log_prob(self, hidden: Tensor, pixel: Tensor) -> Tensor:
-        """Σ_c log p(x_c | colours before)."""
-        logits = self.made(pixel, self.made.context(hidden))
-        if self.levels == 2:
-            return F.logsigmoid((2 * pixel - 1) * logits.squeeze(-2)).sum(-1)
-        level = (pixel * (self.levels - 1)).round().long().expand_as(logits[..., 0, :]).unsqueeze(-2)
-        return logits.log_softmax(-2).gather(-2, level).sum((-2, -1))
-
-    def draw(self, hidden: Tensor) -> Tensor:
-        """One colour after the other."""
-        context, pixel = self.made.context(hidden), hidden.new_zeros(len(hidden), self.colours)
-        for c in range(self.colours):
-            logits = self.made(pixel, context)[..., c]
-            if self.levels == 2:
-                pixel[:, c] = (torch.rand_like(logits) < logits.sigmoid()).to(pixel)[:, 0]
-            else:
-                pixel[:, c] = logits.softmax(-1).multinomial(1)[:, 0] / (self.levels - 1)
-        return pixel
-
-
-class LogisticMixtureHead(Head):
-    """A mixture of rounded logistics, whose locations are linear in the colours before.
-
-    Example:
-        >>> head = LogisticMixtureHead(8, colours=3, levels=4, components=2)
-        >>> head.log_prob(torch.zeros(5, 8), torch.zeros(5, 3)).shape, head.draw(torch.zeros(5, 8)).shape
-        (torch.Size([5]), torch.Size([5, 3]))
-    """
-
-    def __init__(self, channels: int, colours: int, levels: int, components: int) -> None:
-        super().__init__(channels, colours, levels)
-        self.components = components
-        self.sizes = [1, colours, colours, colours * (colours - 1) // 2]
-        self.linear = nn.Linear(channels, components * sum(self.sizes))
-
-    def log_prob(self, hidden: Tensor, pixel: Tensor) -> Tensor:
-        """Log Σₖ πₖ Π_c P(x_c | colours before)."""
-        log_weights, loc, scale, slopes = self._parts(hidden)
-        pixel = pixel.unsqueeze(-2)
-        before = torch.stack([self._before(c, slopes, pixel) for c in range(self.colours)], -1)
-        rounded = RoundedLogistic(loc + before, scale, self.levels, 1, validate_args=False)
-        return (log_weights + rounded.log_prob(pixel)).logsumexp(-1)
-
-    def draw(self, hidden: Tensor) -> Tensor:
-        """A component, then one colour after the other."""
-        log_weights, *parts = self._parts(hidden)
-        chosen = log_weights.exp().multinomial(1).unsqueeze(-1)
-        loc, scale, slopes = (part.take_along_dim(chosen, -2).squeeze(-2) for part in parts)
-        pixel = torch.zeros_like(loc)
-        for c in range(self.colours):
-            here = slice(c, c + 1)
-            location = loc[:, here] + self._before(c, slopes, pixel).unsqueeze(-1)
-            pixel[:, here] = RoundedLogistic(location, scale[:, here], self.levels, 1, validate_args=False).sample()
-        return pixel
-
-    def _parts(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Log-weights ``(..., K)``, and locations, scales ``(..., K, C)`` and slopes ``(..., K, C (C - 1) / 2)``."""
-        outputs = self.linear(hidden).unflatten(-1, (self.components, -1))
-        logits, loc, raw_scale, raw_slopes = outputs.split(self.sizes, -1)
-        scale = F.softplus(raw_scale - 2) + SMALLEST_SCALE
-        return logits.squeeze(-1).log_softmax(-1), loc + 0.5, scale, raw_slopes.tanh()
-
-    def _before(self, colour: int, slopes: Tensor, pixel: Tensor) -> Tensor:
-        """What the colours before add to a colour's location."""
-        first = colour * (colour - 1) // 2
-        return (slopes[..., first : first + colour] * pixel[..., :colour]).sum(-1)
-
-
-class AutoregressiveImage(BatchedDistribution):
-    """Images whose pixels come one after the other, at feature maps.
-
-    Args:
-        features: ``(..., F, H, W)``.
-        network: gives hidden units at each pixel from the pixels before and the features.
-        head: the distribution of a pixel at its hidden units.
-        validate_args: whether torch checks the arguments.
-
-    Shapes:
-        Batch shape ``(...)``, event shape ``(C, H, W)``.
-    """
-
-    arg_constraints = {"features": constraints.independent(constraints.real, 3)}  # noqa: RUF012  (torch's own form)
-
-    def __init__(
-        self, features: Tensor, network: networks.PixelCNN, head: Head, validate_args: bool | None = None
-    ) -> None:
-        self.features, self.network, self.head = features, network, head
-        super().__init__(features.shape[:-3], network.event_shape, validate_args=validate_args)
-
-    @constraints.dependent_property(is_discrete=True)
-    def support(self) -> constraints.Constraint:
-        """All images of levels."""
-        return constraints.independent(_Levels(self.head.levels), 3)
-
-    def expand(self, batch_shape: Sequence[int], _instance: Self | None = None) -> Self:
-        """The same distribution, broadcast to another batch shape."""
-        new = super().expand(batch_shape, _instance)
-        new.network, new.head = self.network, self.head
-        return new
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Log-probability in nats, by one pass of the network, or few where there are many images."""
-        if self._validate_args:
-            self._validate_sample(value)
-        shape = torch.broadcast_shapes(value.shape[:-3], self.batch_shape)
-        x = value.expand(shape + self.event_shape).reshape(-1, *self.event_shape)
-        passes = zip(x.split(IMAGES_A_PASS), self._features(shape).split(IMAGES_A_PASS), strict=True)
-        return torch.cat([self._log_prob(*each) for each in passes]).reshape(shape)
-
-    @torch.no_grad()
-    def sample(self, sample_shape: Sequence[int] = torch.Size(), progress: bool = False) -> Tensor:
-        """Draws, pixel by pixel; ``progress`` shows a bar."""
-        shape = torch.Size(sample_shape) + self.batch_shape
-        x = self.network.generate(self._features(shape), self.head.draw, progress)
-        return x.reshape(shape + self.event_shape)
-
-    def _log_prob(self, x: Tensor, features: Tensor) -> Tensor:
-        """``(N, C, H, W)`` at ``(N, F, H, W)`` to ``(N,)``."""
-        hidden = self.network(x, features)
-        return self.head.log_prob(hidden, x.movedim(1, -1)).sum((-2, -1))
-
-    def _features(self, shape: Sequence[int]) -> Tensor:
-        maps = self.features.shape[-3:]
-        return self.features.expand(*shape, *maps).reshape(-1, *maps)

@@ -1,12 +1,14 @@
 """Objectives, one file each, usable in stock ``pyro.infer.SVI`` and in ``fit``."""
 
 from pyro_vaes.losses.base import Loss
-from pyro_vaes.losses.elbo import ELBO, ExponentialWarmup, Warmup
-from pyro_vaes.losses.free_bits import FreeBits, SoftFreeBits
+from pyro_vaes.losses.elbo import ELBO
+from pyro_vaes.losses.free_bits import FreeBits
 from pyro_vaes.losses.iwae import IWAE
 from pyro_vaes.losses.mixture_elbo import MixtureELBO, RecursiveMixtureELBO
 from pyro_vaes.losses.mutual_posterior_divergence import MutualPosteriorDivergence
 from pyro_vaes.losses.progressive import ProgressiveELBO
+from pyro_vaes.losses.schedules import ExponentialWarmup, Warmup
+from pyro_vaes.losses.soft_free_bits import SoftFreeBits
 
 __all__ = [
     "ELBO",

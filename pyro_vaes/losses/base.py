@@ -10,8 +10,8 @@ import torch
 from pyro import infer
 from torch import Tensor
 
-from pyro_vaes.errors import check_whole
 from pyro_vaes.traces import paired_traces
+from pyro_vaes.validation import check_whole
 
 Pair = Callable[..., Any]
 Terms = dict[str, Tensor]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,6 @@ from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from pyro_vaes.errors import InputError, check_whole
 from pyro_vaes.losses.base import Loss, Pair, Terms
 from pyro_vaes.traces import (
     check_reparameterised,
@@ -95,56 +93,6 @@ class ELBO(Loss):
     def schedule(self) -> tuple[float, ...]:
         """The KL's weight β at this step."""
         return (self.beta(self.step) if callable(self.beta) else self.beta,)
-
-
-class Warmup:
-    """Linear schedule of a weight over gradient steps: ``start`` at step 0, ``end`` from step ``steps`` on.
-
-    Args:
-        steps: length of the rise, in gradient steps.
-        start: weight at the first step.
-        end: weight after the rise.
-
-    References:
-        Ladder Variational Autoencoders (Sonderby, Raiko, Maaloe, Sonderby, Winther, 2016).
-
-    Example:
-        >>> [Warmup(steps=4)(step) for step in (0, 1, 4, 9)]
-        [0.0, 0.25, 1.0, 1.0]
-    """
-
-    def __init__(self, steps: int, start: float = 0.0, end: float = 1.0) -> None:
-        if steps < 1:
-            raise InputError(f"steps is {steps}: expected the number of gradient steps of the warm-up, 1 or more")
-        self.steps, self.start, self.end = steps, start, end
-
-    def __call__(self, step: int) -> float:
-        """The weight at a step."""
-        return self.start + (self.end - self.start) * min(step / self.steps, 1.0)
-
-
-class ExponentialWarmup:
-    """Schedule of a weight over gradient steps that nears 1, 1 - exp(-step / steps).
-
-    Args:
-        steps: time constant, in gradient steps.
-
-    References:
-        Learning Hierarchical Features from Deep Generative Models (Zhao, Song, Ermon, 2017), with 15,000 steps in
-        its code.
-
-    Example:
-        >>> [round(ExponentialWarmup(steps=100)(step), 3) for step in (0, 100, 1000)]
-        [0.0, 0.632, 1.0]
-    """
-
-    def __init__(self, steps: int) -> None:
-        check_whole("steps", steps)
-        self.steps = steps
-
-    def __call__(self, step: int) -> float:
-        """The weight at a step."""
-        return 1 - math.exp(-step / self.steps)
 
 
 def _kl(name: str, guide_site: dict[str, Any], model_site: dict[str, Any], analytic: bool) -> Tensor:

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from pyro_vaes.distributions.normal_mixture import NormalMixture
 from pyro_vaes.errors import InputError
 from pyro_vaes.guides import Mixture, RecursiveMixture
 from pyro_vaes.guides.mixture import recursive_log_weights
 from pyro_vaes.losses.base import Loss, Pair, Terms
-from pyro_vaes.mixtures import NormalMixture
-from pyro_vaes.vae import VAE, announce
+from pyro_vaes.param_store import announce
+from pyro_vaes.vae import VAE
 
 
 class Draws(NamedTuple):

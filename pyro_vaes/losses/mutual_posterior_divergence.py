@@ -12,7 +12,7 @@ from torch.distributions import Independent, TransformedDistribution
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from pyro_vaes.distributions import ReflectedNormal
+from pyro_vaes.distributions.normal import ReflectedNormal
 from pyro_vaes.errors import InputError, unknown
 from pyro_vaes.losses.base import Pair, Terms
 from pyro_vaes.losses.elbo import ELBO

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_vaes.errors import InputError, check_whole
+from pyro_vaes.errors import InputError
 from pyro_vaes.losses.base import Pair, Terms
 from pyro_vaes.losses.elbo import ELBO
 from pyro_vaes.traces import total
+from pyro_vaes.validation import check_whole
 
 
 class ProgressiveELBO(ELBO):

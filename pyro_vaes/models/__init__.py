@@ -3,14 +3,14 @@
 A level's latents are ``"z1"``, the lowest, to ``"zL"``; clusters are ``"y"``, or ``"y1"`` ... on levels.
 """
 
-from pyro_vaes.models.clusters import ClusterPosterior
+from pyro_vaes.models.base import LevelsGuide, LevelsModel
+from pyro_vaes.models.cluster_init import initialize_from_codes
+from pyro_vaes.models.cluster_posterior import ClusterPosterior
+from pyro_vaes.models.conditional_normal import ConditionalNormal
 from pyro_vaes.models.hierarchical import HierarchicalGuide, HierarchicalVAE, TopDownGuide
-from pyro_vaes.models.initialize import initialize_from_codes
 from pyro_vaes.models.ladder import LadderGuide, LadderVAE
 from pyro_vaes.models.ladder_mixture import LadderMixtureGuide, LadderMixtureVAE
-from pyro_vaes.models.levels import LevelsGuide, LevelsModel
 from pyro_vaes.models.mixture import MixtureGuide, MixtureVAE
-from pyro_vaes.models.normal import ConditionalNormal
 
 __all__ = [
     "ClusterPosterior",

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods import Likelihood
-from pyro_vaes.models.levels import LevelsGuide, LevelsModel, level_features
-from pyro_vaes.models.normal import ConditionalNormal, normal
+from pyro_vaes.models.base import LevelsGuide, LevelsModel, level_features
+from pyro_vaes.models.conditional_normal import ConditionalNormal, normal
+from pyro_vaes.param_store import announce
 from pyro_vaes.priors import Prior
 from pyro_vaes.traces import total
-from pyro_vaes.vae import announce
 
 
 class HierarchicalVAE(LevelsModel):

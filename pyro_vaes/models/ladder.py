@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 import pyro
 import pyro.distributions as dist
+import torch
 from torch import Tensor, nn
 
 from pyro_vaes.likelihoods import Likelihood
-from pyro_vaes.models.levels import LevelsGuide, LevelsModel, level_features
-from pyro_vaes.models.normal import normal
+from pyro_vaes.models.base import LevelsGuide, LevelsModel, level_features
+from pyro_vaes.models.conditional_normal import normal
+from pyro_vaes.param_store import announce
 from pyro_vaes.priors import Prior
 from pyro_vaes.traces import total
-from pyro_vaes.vae import Guide, announce
 
 
 class LadderVAE(LevelsModel):
@@ -101,8 +103,9 @@ class LadderGuide(LevelsGuide):
         self.encoder = encoder
         sizes = level_features(encoder, len(vae.latent_dims))
         self.heads = nn.ModuleList(self._head(level, size) for level, size in enumerate(sizes))
+        like = next(encoder.parameters(), torch.empty(0)).new_empty(vae.features_shape)
         for level, prior in enumerate(vae.priors):
-            cast(Prior, prior).attach(cast(Guide, _Level(self, level)))
+            cast(Prior, prior).bind_posterior(partial(self._posterior_of, level), like)
 
     def features(self, x: Tensor) -> list[Tensor]:
         """The encoder's features of each level."""
@@ -119,6 +122,9 @@ class LadderGuide(LevelsGuide):
         with pyro.plate("data", len(x)):
             return [self._draw(level, *pair) for level, pair in enumerate(zip(self.heads, features, strict=True), 1)]
 
+    def _posterior_of(self, level: int, x: Tensor) -> dist.TorchDistribution:
+        return self.posteriors(x)[level]
+
     def _head(self, level: int, size: int) -> nn.Module:
         return nn.Linear(size, 2 * self.vae.latent_dims[level])
 
@@ -127,18 +133,3 @@ class LadderGuide(LevelsGuide):
 
     def _draw(self, level: int, head: nn.Module, features: Tensor) -> Tensor:
         return pyro.sample(f"z{level}", self._posterior(head, features))
-
-
-class _Level:
-    """One level of a guide, as priors that are made of a guide's posterior see it."""
-
-    def __init__(self, guide: LadderGuide, level: int) -> None:
-        self.guide, self.level = guide, level
-        self.vae = guide.vae
-
-    @property
-    def head(self) -> nn.Module:
-        return self.guide.heads[self.level]
-
-    def posterior(self, x: Tensor) -> dist.TorchDistribution:
-        return self.guide.posteriors(x)[self.level]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods import Likelihood
-from pyro_vaes.models.clusters import ClusterPosterior, draw_clustered
+from pyro_vaes.models.cluster_posterior import ClusterPosterior, draw_clustered
 from pyro_vaes.models.ladder import LadderGuide, LadderVAE
 from pyro_vaes.priors import GaussianMixture, Prior
 

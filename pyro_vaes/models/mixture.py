@@ -5,14 +5,15 @@ from __future__ import annotations
 import pyro
 from torch import Tensor, nn
 
+from pyro_vaes.distributions.normal_mixture import NormalMixture
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods import Likelihood
-from pyro_vaes.mixtures import NormalMixture
-from pyro_vaes.models.clusters import ClusterPosterior, draw_clustered
-from pyro_vaes.models.levels import LevelsGuide
+from pyro_vaes.models.base import LevelsGuide
+from pyro_vaes.models.cluster_posterior import ClusterPosterior, draw_clustered
 from pyro_vaes.networks.shapes import out_features
+from pyro_vaes.param_store import announce
 from pyro_vaes.priors import GaussianMixture
-from pyro_vaes.vae import VAE, announce
+from pyro_vaes.vae import VAE
 
 
 class MixtureVAE(VAE):

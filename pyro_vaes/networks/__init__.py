@@ -2,12 +2,12 @@
 
 from pyro_vaes.networks.constant import ConstantDecoder
 from pyro_vaes.networks.conv import ConvDecoder, ConvEncoder
+from pyro_vaes.networks.gated_pixelcnn import PixelCNN
 from pyro_vaes.networks.ladder import LadderConvDecoder, LadderConvEncoder, LadderMLPDecoder, LadderMLPEncoder
 from pyro_vaes.networks.linearize import Linearization, linear_head, linearize
 from pyro_vaes.networks.made import MADE
 from pyro_vaes.networks.masked import MaskedConv2d, MaskedLinear
 from pyro_vaes.networks.mlp import MLPDecoder, MLPEncoder
-from pyro_vaes.networks.pixelcnn import PixelCNN
 from pyro_vaes.networks.resnet import ResNetDecoder, ResNetEncoder, weight_normalize
 
 __all__ = [

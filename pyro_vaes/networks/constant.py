@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pyro_vaes.networks.shapes import checked_sizes
+from pyro_vaes.validation import checked_sizes
 
 
 class ConstantDecoder(nn.Module):

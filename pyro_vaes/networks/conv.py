@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.networks.shapes import checked_sizes
+from pyro_vaes.validation import checked_sizes
 
 
 def level_sizes(event_shape: Sequence[int], levels: int) -> list[tuple[int, int]]:

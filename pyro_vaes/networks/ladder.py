@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.networks.conv import level_sizes
-from pyro_vaes.networks.ladder_spine import Images, LadderDecoder, merge_of, widening
+from pyro_vaes.networks.ladder_decoder import Images, LadderDecoder, merge_of, widening
 from pyro_vaes.networks.mlp import MLPDecoder, MLPEncoder
-from pyro_vaes.networks.shapes import checked_sizes
+from pyro_vaes.validation import checked_sizes
 
 
 class LadderMLPEncoder(nn.Module):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from pyro_vaes.networks.shapes import checked_sizes
+from pyro_vaes.validation import checked_sizes
 
 
 def _hidden_layers(sizes: Sequence[int], activation: Callable[[], nn.Module]) -> list[nn.Module]:

@@ -12,7 +12,7 @@ from torch.nn.utils import parametrizations
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.networks.conv import level_sizes
-from pyro_vaes.networks.shapes import checked_sizes
+from pyro_vaes.validation import checked_sizes
 
 
 class ResNetEncoder(nn.Module):

@@ -2,28 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import nn
 
 from pyro_vaes.errors import InputError
-
-
-def checked_sizes(**named: Sequence[int]) -> list[tuple[int, ...]]:
-    """The named tuples of sizes; refuses an empty one, and a size that is no positive integer.
-
-    Raises:
-        InputError: names the argument, the value and what was expected.
-
-    Example:
-        >>> checked_sizes(hidden=[256, 256])
-        [(256, 256)]
-    """
-    for name, sizes in named.items():
-        if not sizes or any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in sizes):
-            shown = sizes[0] if len(sizes) == 1 else tuple(sizes)
-            raise InputError(f"{name} is {shown}: expected positive whole numbers, for example {name}=16")
-    return [tuple(sizes) for sizes in named.values()]
 
 
 def out_features(encoder: nn.Module) -> int:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyro_vaes.networks.shapes import checked_sizes
-
-if TYPE_CHECKING:
-    from pyro_vaes.vae import Guide
+from pyro_vaes.validation import checked_sizes
 
 SMALLEST_PRECISION = 1e-3  # along directions in which log p(z) has no curvature
 
@@ -72,8 +69,13 @@ class Prior(nn.Module):
             lift = (vectors * (SMALLEST_PRECISION - values.abs()).clamp_min(0).unsqueeze(-2)) @ vectors.mT
         return 0.5 * (sign @ hessian + hessian @ sign) + lift
 
-    def attach(self, guide: Guide) -> None:
-        """Learn of the guide that is built on this prior's model; by default nothing."""
+    def bind_posterior(self, posterior: Callable[[Tensor], dist.TorchDistribution], like: Tensor) -> None:
+        """Take q(z | x) of the guide on this prior's model; by default it is not used.
+
+        Args:
+            posterior: the function ``x (..., *event_shape) -> q(z | x)``.
+            like: any datum ``(*event_shape)``, for its shape, dtype and device.
+        """
 
     def initialize(self, x: Tensor) -> None:
         """Set what is learnt from a look at the training data; by default nothing."""

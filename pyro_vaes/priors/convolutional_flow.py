@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.networks.made import ConvolutionalMADE
-from pyro_vaes.networks.shapes import checked_sizes
 from pyro_vaes.priors.flow import Flow, Step
+from pyro_vaes.validation import checked_sizes
 
 
 class ConvolutionalFlow(Flow):

@@ -9,10 +9,11 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyro_vaes.distributions.autoregressive_transform import AutoregressiveStep, Rule, affine, gated, shifted
 from pyro_vaes.errors import InputError, unknown
-from pyro_vaes.networks.made import MADE, AutoregressiveStep, ConvolutionalMADE, Rule, affine, gated, shifted
-from pyro_vaes.networks.shapes import checked_sizes
+from pyro_vaes.networks.made import MADE, ConvolutionalMADE
 from pyro_vaes.priors.base import Prior
+from pyro_vaes.validation import checked_sizes
 
 Step = Literal["mean", "affine", "gated"]
 RULES: dict[str, tuple[Rule, int]] = {"mean": (shifted, 1), "affine": (affine, 2), "gated": (gated, 2)}

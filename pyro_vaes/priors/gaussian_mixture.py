@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.networks.shapes import checked_sizes
 from pyro_vaes.priors.base import Prior
+from pyro_vaes.validation import checked_sizes
 
 
 class GaussianMixture(Prior):

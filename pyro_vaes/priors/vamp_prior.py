@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.networks.shapes import checked_sizes
 from pyro_vaes.priors.base import Prior
-
-if TYPE_CHECKING:
-    from pyro_vaes.vae import Guide
+from pyro_vaes.validation import checked_sizes
 
 MARGIN = 0.05  # pseudo-inputs start this far inside [0, 1], where the sigmoid still has a slope
 
@@ -33,7 +29,7 @@ class VampPrior(Prior):
         components: number K of pseudo-inputs.
 
     Attributes:
-        guide: the guide that q comes from, None before there is one.
+        posterior: the function x -> q(z | x) of the guide, None before there is one.
 
     Shapes:
         ``pseudo_inputs (K, *event_shape)``.
@@ -55,7 +51,7 @@ class VampPrior(Prior):
         (torch.Size([5, 1, 8, 8]), torch.Size([3, 1, 8, 8]))
     """
 
-    guide: Guide | None
+    posterior: Callable[[Tensor], dist.TorchDistribution] | None
     pseudo_logits: nn.Parameter
 
     def __init__(self, latent_dim: int, event_shape: Sequence[int] | None = None, components: int = 50) -> None:
@@ -63,25 +59,25 @@ class VampPrior(Prior):
         checked_sizes(components=(components,), **({} if event_shape is None else {"event_shape": event_shape}))
         self.event_shape = event_shape
         self.components = components
-        self.guide = None
+        self.posterior = None
         self.register_parameter("pseudo_logits", None)
         self._asked = False
 
     def forward(self) -> dist.TorchDistribution:
         """1/K Σₖ q(z | uₖ)."""
-        if self.guide is None:
+        if self.posterior is None:
             raise InputError(
                 "VampPrior is a mixture of a guide's posteriors, but this model has no guide yet: "
                 "build one first, such as MeanField(vae, encoder)"
             )
         if self._asked:
             raise InputError(
-                f"VampPrior is made of the guide's posterior, but that of {type(self.guide).__name__} asks for the "
-                "prior in turn: take a guide whose posterior depends on x alone, such as MeanField or FullCovariance"
+                "VampPrior is made of the guide's posterior, but this one asks for the prior in turn: "
+                "take a guide whose posterior depends on x alone, such as MeanField or FullCovariance"
             )
         self._asked = True
         try:
-            posteriors = self.guide.posterior(self.pseudo_inputs)
+            posteriors = self.posterior(self.pseudo_inputs)
         finally:
             self._asked = False
         return dist.MixtureSameFamily(
@@ -93,20 +89,19 @@ class VampPrior(Prior):
         """uₖ, shape ``(K, *event_shape)``."""
         return self.pseudo_logits.sigmoid()
 
-    def attach(self, guide: Guide) -> None:
-        """Take the guide's posterior for q.
+    def bind_posterior(self, posterior: Callable[[Tensor], dist.TorchDistribution], like: Tensor) -> None:
+        """Take the guide's posterior for q, and create the pseudo-inputs in the shape of a datum.
 
         Raises:
-            InputError: where another guide's is taken already, since this one would change p(z).
+            InputError: If another guide's is bound already, since this one would change p(z).
         """
-        if self.guide is not None:
+        if self.posterior is not None:
             raise InputError(
-                f"this VampPrior is made of the posterior of a {type(self.guide).__name__} guide already: "
-                f"build the {type(guide).__name__} on a VAE with a prior of its own"
+                "this VampPrior is made of another guide's posterior already: "
+                "build the second guide on a VAE with a prior of its own"
             )
-        self.__dict__["guide"] = guide  # past nn.Module, which would register the guide's parameters here too
-        shape = self.event_shape or guide.vae.features_shape
-        self.pseudo_logits = nn.Parameter(guide.head.weight.new_empty(self.components, *shape).normal_())
+        self.posterior = posterior
+        self.pseudo_logits = nn.Parameter(like.new_empty(self.components, *(self.event_shape or like.shape)).normal_())
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:

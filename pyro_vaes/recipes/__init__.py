@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pyro_vaes.naming import kebab
-from pyro_vaes.recipes.levels import hierarchical, ladder, ladder_mixture, mixture
+from pyro_vaes.recipes.build import build_guide, build_seeded, build_vae
+from pyro_vaes.recipes.hierarchies import hierarchical, ladder, ladder_mixture, mixture
 from pyro_vaes.recipes.published import PUBLISHED, SMALL
+from pyro_vaes.recipes.recipe import System
 from pyro_vaes.recipes.settings import Settings
 from pyro_vaes.recipes.single_latent import af_prior, full_covariance, laplace, lossy, mae, pixelcnn, vae
-from pyro_vaes.recipes.system import System, build_guide, build_seeded, build_vae
+from pyro_vaes.recipes.spec import kebab
 
 __all__ = [
     "PUBLISHED",

@@ -6,18 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pyro_vaes.networks import ConstantDecoder
+from pyro_vaes.recipes.build import build_guide, build_likelihood, build_loss, build_prior, build_vae, features_shape
 from pyro_vaes.recipes.published import SMALL
+from pyro_vaes.recipes.recipe import System, remembered
 from pyro_vaes.recipes.settings import Settings
-from pyro_vaes.recipes.system import (
-    System,
-    build_guide,
-    build_likelihood,
-    build_loss,
-    build_prior,
-    build_vae,
-    features_shape,
-    remembered,
-)
 from pyro_vaes.vae import VAE, Guide
 
 

@@ -1,0 +1,1 @@
+"""Distributions and bijections that torch and Pyro lack."""

@@ -1,0 +1,175 @@
+"""Which factor of the data each level of latents tells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from pyro_vaes.data import Data, Split
+from pyro_vaes.errors import InputError
+from pyro_vaes.evaluate.inputs import as_input, seeded
+from pyro_vaes.evaluate.posterior_means import posterior_means
+from pyro_vaes.evaluate.representation import labels, linear_probe, thresholded
+from pyro_vaes.param_store import isolated
+
+CHUNK = 512  # data encoded at a time
+
+
+@dataclass(frozen=True)
+class LevelFactor:
+    """What one level tells of one factor, on the test data.
+
+    Attributes:
+        level: the latent's site, ``"z1"`` the lowest; ``"z"`` where there is one.
+        factor: name of the factor.
+        accuracy: of a linear probe from the level's codes to the factor.
+        accuracy_stderr: its standard error over the test data.
+        chance: accuracy of always saying the commonest training label.
+        information: lower bound on the mutual information of code and factor, in nats.
+        information_stderr: its standard error over the test data.
+        entropy: of the factor in nats, which the information cannot exceed.
+    """
+
+    level: str
+    factor: str
+    accuracy: float
+    accuracy_stderr: float
+    chance: float
+    information: float
+    information_stderr: float
+    entropy: float
+
+
+@dataclass(frozen=True)
+class Levels:
+    """What every level tells of every factor.
+
+    Attributes:
+        entries: factor by factor within a level, the lowest level first.
+    """
+
+    entries: tuple[LevelFactor, ...]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The entries as rows of a table."""
+        return [asdict(entry) for entry in self.entries]
+
+
+def levels(
+    model: Callable[..., Any],
+    guide: nn.Module,
+    data: Data,
+    factors: Sequence[str] = (),
+    seed: int = 0,
+    progress: bool = False,
+) -> Levels:
+    """Which factor each level tells: accuracy of a linear probe, and a lower bound on mutual information.
+
+    A level's code is E_q[z_l | x], of the thresholded image where training binarises dynamically. Logistic regression
+    r(y | z_l) is fitted to the standardised codes of the training split and scored on the test split. With H the
+    entropy of the factor's test labels::
+
+        I(z_l; y) ≥ H(y) + E[log r(y | z_l)]
+
+    The bound is as tight as r is near to p(y | z_l), and may be below 0: what no linear probe reads it does not see.
+
+    Args:
+        model: the model.
+        guide: its guide; a code is what :func:`posterior_means` gives.
+        data: data with a column of labels for each factor in the training and test split.
+        factors: a name for each column; ``"y1"`` ... if left out.
+        seed: fixes draws.
+        progress: whether to show a bar.
+
+    Raises:
+        InputError: for another number of names than columns, a factor with a single label, or labels in the test
+            split that the training split lacks.
+
+    References:
+        The IM Algorithm: A Variational Approach to Information Maximization (Barber, Agakov, 2003) for the bound.
+
+    Example:
+        >>> import pyro_vaes as pv
+        >>> data = pv.data.load("coloured-digits", train_size=400)
+        >>> vae = pv.VAE(pv.networks.MLPDecoder(2, data.event_shape, (8,)), pv.priors.StandardNormal(2),
+        ...              pv.likelihoods.Gaussian())
+        >>> guide = pv.guides.MeanField(vae, pv.networks.MLPEncoder(data.event_shape, (8,)))
+        >>> table = levels(vae, guide, data, pv.data.FACTORS)
+        >>> [(row["level"], row["factor"]) for row in table.rows]
+        [('z', 'digit'), ('z', 'ink'), ('z', 'background'), ('z', 'thickness')]
+    """
+    columns = _columns(data, factors)
+    with isolated(), seeded(seed, next(guide.parameters()).device), torch.no_grad():
+        train, test = (_codes(guide, as_input(model, thresholded(split))) for split in (data.train, data.test))
+    pairs = [(level, factor) for level in train for factor in columns]
+    bar = tqdm(pairs, desc="levels", disable=not progress)
+    return Levels(tuple(_entry(*pair, train[pair[0]], test[pair[0]], *columns[pair[1]]) for pair in bar))
+
+
+def _columns(data: Data, factors: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Training and test labels of each factor by its name."""
+    width = _width(data.train)
+    names = list(factors) or [f"y{column}" for column in range(1, width + 1)]
+    if len(names) != width or len(set(names)) != width:
+        raise InputError(f"factors is {names}, but y has {width} columns: give one name for each, no two the same")
+    columns = {
+        name: (labels(data.train, "train", column), labels(data.test, "test", column))
+        for column, name in enumerate(names)
+    }
+    for name, (train, test) in columns.items():
+        if len(np.unique(train)) < 2:
+            raise InputError(f"all training data have the same {name}, {train[0]}: a probe needs at least two labels")
+        if len(unseen := np.setdiff1d(test, train)):
+            raise InputError(f"{name} is {unseen[0]} in the test split, but never in the training split: use more data")
+    return columns
+
+
+def _width(split: Split) -> int:
+    return 1 if split.y is None or split.y.dim() == 1 else split.y.shape[1]
+
+
+def _codes(guide: nn.Module, x: Tensor) -> dict[str, np.ndarray]:
+    """Codes of all data by level, each ``(N, Z)``."""
+    like = next(guide.parameters())
+    batches = [posterior_means(guide, batch.to(like)) for batch in x.split(CHUNK)]
+    whole = {level: torch.cat([batch[level] for batch in batches]) for level in batches[0]}
+    return {level: z.reshape(len(x), -1).double().cpu().numpy() for level, z in whole.items()}
+
+
+def _entry(
+    level: str,
+    factor: str,
+    z_train: np.ndarray,
+    z_test: np.ndarray,
+    y_train: np.ndarray,
+    y_test: np.ndarray,
+) -> LevelFactor:
+    probe = linear_probe(z_train, y_train)
+    known, counts = np.unique(y_train, return_counts=True)
+    log_r = probe.predict_log_proba(z_test)
+    correct = known[log_r.argmax(1)] == y_test
+    _, inverse, frequencies = np.unique(y_test, return_inverse=True, return_counts=True)
+    surprise = -np.log(frequencies / len(y_test))[inverse]  # whose mean is the entropy
+    pointwise = surprise + log_r[np.arange(len(y_test)), np.searchsorted(known, y_test)]
+    return LevelFactor(
+        level,
+        factor,
+        accuracy=float(correct.mean()),
+        accuracy_stderr=_stderr(correct),
+        chance=float(np.mean(y_test == known[counts.argmax()])),
+        information=float(pointwise.mean()),
+        information_stderr=_stderr(pointwise),
+        entropy=float(surprise.mean()),
+    )
+
+
+def _stderr(values: np.ndarray) -> float:
+    return float(values.std()) / math.sqrt(len(values))

@@ -1,0 +1,190 @@
+"""PixelCNN: the trunk of an autoregressive decoder of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from pyro_vaes.errors import InputError
+from pyro_vaes.networks.masked import MaskedConv2d
+from pyro_vaes.validation import check_whole, checked_sizes
+
+
+class PixelCNN(nn.Module):
+    """Gated PixelCNN: at each pixel, hidden units that see the pixels before it in a window, and feature maps.
+
+    The window A x B of the pixel in row r and column c is a rectangle A wide and B tall above it, with ⌈(A - 1) / 2⌉
+    columns on its left, and as many pixels on the left in its own row. One stack of convolutions goes down the rows
+    above, another along the row, which also sees the first; so the window has no blind spot, and its rows and columns
+    are shared out evenly over the layers. Each layer is gated, tanh(a) ∘ sigmoid(b), has a residual connection, and
+    sees the feature maps at its pixel.
+
+    Args:
+        event_shape: shape ``(C, H, W)`` of an image.
+        features: number F of feature maps, of the image's height and width.
+        window: ``(A, B)``; by default all pixels before, A = 2 W - 1 and B = H - 1.
+        layers: number of layers.
+        channels: hidden channels.
+        tied: whether all layers after the first share their weights.
+
+    Attributes:
+        window: ``(A, B)``.
+
+    Shapes:
+        image ``(N, C, H, W)`` and features ``(N, F, H, W)`` to hidden units ``(N, H, W, channels)``.
+
+    Raises:
+        InputError: for sizes that are no positive whole numbers, a window larger than the image, or tied layers that
+            would differ in size.
+
+    References:
+        Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016);
+        Variational Lossy Autoencoder (Chen et al., 2017), for windows.
+
+    Example:
+        >>> network = PixelCNN((1, 8, 8), features=4, window=(7, 3), layers=3, channels=8)
+        >>> network(torch.zeros(2, 1, 8, 8), torch.zeros(2, 4, 8, 8)).shape
+        torch.Size([2, 8, 8, 8])
+    """
+
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        features: int,
+        window: Sequence[int] | None = None,
+        layers: int = 6,
+        channels: int = 32,
+        tied: bool = False,
+    ) -> None:
+        super().__init__()
+        event_shape, _ = checked_sizes(event_shape=event_shape, features=(features,))
+        checked_sizes(layers=(layers,), channels=(channels,))
+        self.window = _checked_window(event_shape, window)
+        self.event_shape, self.channels, self.tied = torch.Size(event_shape), channels, tied
+        left, above = self.window[0] // 2, self.window[1]
+        reaches = list(zip(*(_shares(each, layers) for each in (above, left, self.window[0] - 1 - left)), strict=True))
+        if tied and len(set(reaches[1:])) > 1:
+            raise InputError(
+                f"tied layers must be of one size, but {layers} layers share the window {_told(self.window)} unevenly: "
+                f"take a window such as {_told((2 * layers + 1, layers))}, or tied=False"
+            )
+        self.first = _Layer(event_shape[0], channels, features, reaches[0], sees_itself=False)
+        others = reaches[1:2] if tied else reaches[1:]
+        self.others = nn.ModuleList(_Layer(channels, channels, features, reach, sees_itself=True) for reach in others)
+        self.repeats = layers - 1 if tied else 1
+
+    def forward(self, x: Tensor, features: Tensor) -> Tensor:
+        """Hidden units of all pixels, in one pass."""
+        above, left = x, x
+        down = across = torch.zeros_like(x[:, :1])
+        for layer in self._layers():
+            change, passed = layer.down(layer.above(above), layer.condition(features))
+            down = down + change
+            across = across + layer.across(layer.left(left), passed)
+            above, left = F.elu(down), F.elu(across)
+        return left.movedim(1, -1)
+
+    @torch.no_grad()
+    def generate(self, features: Tensor, draw: Callable[[Tensor], Tensor], progress: bool = False) -> Tensor:
+        """Images pixel by pixel, in the order of rows; what earlier pixels made is kept, nothing computed twice.
+
+        Args:
+            features: ``(N, F, H, W)``.
+            draw: hidden units of one pixel ``(N, channels)`` to its value ``(N, C)``.
+            progress: whether to show a bar.
+        """
+        height, width = self.event_shape[1:]
+        layers = self._layers()
+        conditions = [layer.condition(features) for layer in layers]
+        x = features.new_zeros(len(features), *self.event_shape)
+        above = [layer.above.blank(x) for layer in layers]
+        for r in tqdm(range(height), unit=" rows", disable=not progress):
+            passed, down = [], torch.zeros_like(x[:, :1, :1])
+            for k, layer in enumerate(layers):
+                size = layer.above.kernel_size[0]
+                seen = layer.above.seen(above[k][:, :, r : r + size])
+                change, below = layer.down(seen, conditions[k][:, :, r : r + 1])
+                passed.append(below)
+                down = down + change
+                if k + 1 < len(layers):
+                    layers[k + 1].above.put(above[k + 1], F.elu(down), r, 0)
+            left = [layer.left.blank(x[:, :, :1]) for layer in layers]
+            for c in range(width):
+                across = torch.zeros_like(x[:, :1, :1, :1])
+                for k, layer in enumerate(layers):
+                    seen = layer.left.seen(left[k][..., c : c + layer.left.kernel_size[1]])
+                    across = across + layer.across(seen, passed[k][..., c : c + 1])
+                    if k + 1 < len(layers):
+                        layers[k + 1].left.put(left[k + 1], F.elu(across), 0, c)
+                pixel = draw(F.elu(across)[..., 0, 0])[..., None, None]
+                x[:, :, r : r + 1, c : c + 1] = pixel
+                layers[0].left.put(left[0], pixel, 0, c)
+            layers[0].above.put(above[0], x[:, :, r : r + 1], r, 0)
+        return x
+
+    def _layers(self) -> list[_Layer]:
+        return [self.first, *(list(self.others) * self.repeats)]  # type: ignore[list-item]
+
+
+class _Layer(nn.Module):
+    """One layer of both stacks. Type A, which does not see its own pixel, or type B, which does."""
+
+    def __init__(
+        self, fan_in: int, channels: int, features: int, reach: tuple[int, int, int], sees_itself: bool
+    ) -> None:
+        super().__init__()
+        above, left, right = reach
+        last = 0 if sees_itself else -1
+        self.above = MaskedConv2d(fan_in, 2 * channels, rows=(-above, last), columns=(-left, right))
+        self.left = MaskedConv2d(fan_in, 2 * channels, rows=(0, 0), columns=(-left, last))
+        self.condition = nn.Conv2d(features, 4 * channels, 1)
+        self.to_row = nn.Conv2d(2 * channels, 2 * channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+
+    def down(self, seen: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """What is added to the stack of rows, and what the row's own stack gets of it."""
+        of_rows, of_row = condition.chunk(2, 1)
+        raw = seen + of_rows
+        return _gate(raw), self.to_row(raw) + of_row
+
+    def across(self, seen: Tensor, passed: Tensor) -> Tensor:
+        """What is added to the stack of the row."""
+        return self.out(_gate(seen + passed))
+
+
+def _gate(raw: Tensor) -> Tensor:
+    value, gate = raw.chunk(2, 1)
+    return value.tanh() * gate.sigmoid()
+
+
+def _shares(total: int, parts: int) -> list[int]:
+    """A number shared out evenly, the larger shares first."""
+    return [(total + parts - 1 - part) // parts for part in range(parts)]
+
+
+def _checked_window(event_shape: Sequence[int], window: Sequence[int] | None) -> tuple[int, int]:
+    if len(event_shape) != 3:
+        raise InputError(f"event_shape is {tuple(event_shape)}: PixelCNN needs images (C, H, W)")
+    largest = 2 * event_shape[2] - 1, event_shape[1] - 1
+    if min(event_shape[1:]) < 2:
+        raise InputError(f"event_shape is {tuple(event_shape)}: PixelCNN needs 2 rows and 2 columns or more")
+    if window is None:
+        return largest
+    if len(window) != 2:
+        raise InputError(f"window is {tuple(window)}: expected (width, height), such as (7, 4)")
+    check_whole("the window's width", window[0], least=2)
+    check_whole("the window's height", window[1])
+    if window[0] > largest[0] or window[1] > largest[1]:
+        raise InputError(
+            f"the window {_told(window)} is larger than what an image of {event_shape[1]} x {event_shape[2]} has: at "
+            f"most {largest[0]} wide, which reaches every column from every other, and {largest[1]} rows above"
+        )
+    return window[0], window[1]
+
+
+def _told(window: Sequence[int]) -> str:
+    return f"{window[0]} x {window[1]}"

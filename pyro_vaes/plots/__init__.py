@@ -1,0 +1,21 @@
+"""Figures of training, samples, reconstructions and posteriors; each function gives a matplotlib figure."""
+
+from pyro_vaes.plots.diagnostics import gap_bars, learning_curves, pareto_histogram, rank_histograms
+from pyro_vaes.plots.images import as_pictures, clusters, image_grid
+from pyro_vaes.plots.posteriors import corrected_posteriors, posteriors, reference_posteriors
+from pyro_vaes.plots.traversals import draw_traversals, traversals
+
+__all__ = [
+    "as_pictures",
+    "clusters",
+    "corrected_posteriors",
+    "draw_traversals",
+    "gap_bars",
+    "image_grid",
+    "learning_curves",
+    "pareto_histogram",
+    "posteriors",
+    "rank_histograms",
+    "reference_posteriors",
+    "traversals",
+]

@@ -1,0 +1,101 @@
+"""Learning curves, inference gaps, k-hat and rank histograms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from pyro_vaes.evaluate import Calibration, InferenceGaps
+
+
+def learning_curves(histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]) -> Figure:
+    """Validation ELBO in nats against the epoch: a colour a guide, a line a seed.
+
+    Args:
+        histories: ``Run.history`` of every seed, by guide.
+    """
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    lows = []
+    for index, (name, runs) in enumerate(histories.items()):
+        for seed, history in enumerate(runs):
+            elbo = [row["valid_elbo"] for row in history]
+            lows.append(elbo[len(elbo) // 10])
+            label = name if seed == 0 else None
+            axes.plot([row["epoch"] for row in history], elbo, color=f"C{index}", label=label, alpha=0.8)
+    axes.set(xlabel="epoch", ylabel="validation ELBO (nats)")
+    axes.locator_params(axis="x", integer=True)
+    if lows:
+        axes.set_ylim(bottom=min(lows))  # the first epochs would hide the rest
+    axes.legend()
+    return figure
+
+
+def gap_bars(gaps: Mapping[str, InferenceGaps]) -> Figure:
+    """Approximation and amortisation gap of each guide in nats, stacked, means over images with standard errors.
+
+    Args:
+        gaps: what ``inference_gaps`` gave, by guide.
+    """
+    figure = Figure(figsize=(8, 0.5 * len(gaps) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    summaries = [each.summary() for each in gaps.values()]
+    left = [0.0] * len(gaps)
+    for name in ("approximation", "amortisation"):
+        means, errors = zip(*(summary[name] for summary in summaries), strict=True)
+        axes.barh([*gaps], means, left=left, xerr=errors, label=name, capsize=2)
+        left = [start + mean for start, mean in zip(left, means, strict=True)]
+    axes.set(xlabel="log p(x) - ELBO (nats)")
+    axes.invert_yaxis()
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+def pareto_histogram(gaps: Mapping[str, InferenceGaps]) -> Figure:
+    """How many images have which k-hat, a panel a guide; above 0.7, right of the line, weights are not to be trusted.
+
+    Args:
+        gaps: what ``inference_gaps`` gave, by guide.
+    """
+    figure, panels = _panels(len(gaps))
+    for axes, (name, each) in zip(panels, gaps.items(), strict=False):
+        axes.hist(each.pareto_k[each.pareto_k.isfinite()].clamp(-0.5, 2).numpy(), bins=25, range=(-0.5, 2))
+        axes.axvline(0.7, color="C3")
+        axes.set_title(name, fontsize=9)
+        axes.set_xlabel("k-hat")
+    return figure
+
+
+def rank_histograms(calibrations: Mapping[str, Calibration]) -> Figure:
+    """Ranks of simulated latents, a line a dimension, a panel a guide; flat, inside the band, where the guide is exact.
+
+    Args:
+        calibrations: what ``calibration`` gave, by guide.
+    """
+    figure, panels = _panels(len(calibrations))
+    bins = 20
+    for axes, (name, each) in zip(panels, calibrations.items(), strict=False):
+        cells = each.ranks * bins // (each.num_samples + 1)
+        counts = torch.stack([torch.bincount(column, minlength=bins) for column in cells.T])
+        expected = len(each.ranks) / bins
+        axes.axhspan(expected - 3 * expected**0.5, expected + 3 * expected**0.5, color="0.9")
+        axes.plot(torch.linspace(0, 1, bins), counts.T, color="C0", alpha=0.4, linewidth=1)
+        axes.set(ylim=(0, max(2 * expected, 1.05 * counts.max().item())), xlabel="rank / L")
+        axes.set_title(name, fontsize=9)
+    return figure
+
+
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    """A figure of small panels, four a row."""
+    columns = min(count, 4)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(2.6 * columns, 2.0 * rows), layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for unused in panels[count:]:
+        unused.set_axis_off()
+    return figure, panels

@@ -1,0 +1,152 @@
+"""Posterior densities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from pyro_vaes.errors import InputError
+from pyro_vaes.vae import VAE, Guide
+
+if TYPE_CHECKING:
+    from pyro_vaes.evaluate import ReferenceComparison
+from pyro_vaes.plots.images import as_pictures
+
+
+def corrected_posteriors(x: Tensor, rebuilt: Tensor, draws: Tensor, corrected: Tensor) -> Figure:
+    """Each datum, its reconstruction, and draws of its posterior (red) beside those that its weights correct (grey).
+
+    Shown are the two dimensions whose means the weights move most, in the guide's standard deviations.
+
+    Args:
+        x: data ``(N, *event_shape)``.
+        rebuilt: their reconstructions.
+        draws: of the guide, ``(S, N, Z)``.
+        corrected: draws from these by their importance weights.
+    """
+    pictures = [x, rebuilt] if x.dim() == 4 and x.shape[1] in (1, 3) else []
+    figure = Figure(figsize=(1.3 * len(x), 1.5 * (len(pictures) + 1)), layout="constrained")
+    table = figure.subplots(len(pictures) + 1, len(x), squeeze=False)
+    for line, images in zip(table, pictures, strict=False):
+        for axes, image in zip(line, as_pictures(images), strict=True):
+            axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            axes.set_axis_off()
+    moved = (corrected.mean(0) - draws.mean(0)).abs() / draws.std(0).clamp_min(1e-12)
+    for index, axes in enumerate(table[-1]):
+        shown = moved[index].topk(min(2, draws.shape[-1])).indices
+        for each, style in ((corrected, {"color": "0.4", "s": 8}), (draws, {"color": "C3", "s": 2, "alpha": 0.4})):
+            first, last = each[:, index, shown[0]], each[:, index, shown[-1]]
+            axes.scatter(first, last, linewidths=0, **style)
+        axes.tick_params(labelsize=5)
+        axes.set_title(" ".join(f"z{d}" for d in shown.tolist()), fontsize=7)
+    return figure
+
+
+def reference_posteriors(compared: ReferenceComparison) -> Figure:
+    """Each datum's posterior by a guide (red) and by its reference (grey): two marginals, and contours of the two.
+
+    Contours enclose 50 and 95 % of the mass. Shown are the two dimensions whose means differ most.
+
+    Args:
+        compared: what ``compare_with_reference`` gave.
+    """
+    away = (compared.guide_mean - compared.reference_mean).abs() / compared.reference_scale.clamp_min(1e-12)
+    count, size = away.shape
+    figure = Figure(figsize=(7.5, 2 * count), layout="constrained")
+    table = figure.subplots(count, 3, squeeze=False)
+    for index, line in enumerate(table):
+        dims = away[index].topk(min(2, size)).indices.tolist()
+        for draws, color in ((compared.reference_draws, "0.4"), (compared.guide_draws, "C3")):
+            chosen = draws[::2, index][:, [dims[0], dims[-1]]].T.double().numpy()
+            for axes, values, dim in zip(line, chosen, dims, strict=False):
+                axes.plot(*_density(values), color=color)
+                axes.set_title(f"z{dim}", fontsize=8)
+            if size > 1:
+                _contours(line[2], chosen, color)
+        for axes in line:
+            axes.tick_params(labelsize=6)
+        line[1].set_visible(size > 1)
+        line[2].set_visible(size > 1)
+    return figure
+
+
+def _density(values: np.ndarray, points: int = 100) -> tuple[np.ndarray, np.ndarray]:
+    """A smooth density of draws, on a grid."""
+    from scipy.stats import gaussian_kde
+
+    grid = np.linspace(values.min(), values.max(), points)
+    return grid, gaussian_kde(values)(grid)
+
+
+def _contours(axes: Axes, draws: np.ndarray, color: str, points: int = 60) -> None:
+    """Contours of a smooth density of draws ``(2, S)``."""
+    from scipy.stats import gaussian_kde
+
+    sides = [np.linspace(side.min(), side.max(), points) for side in draws]
+    grid = np.stack(np.meshgrid(*sides))
+    mass = torch.from_numpy(gaussian_kde(draws)(grid.reshape(2, -1)))
+    mass = mass / mass.sum()
+    axes.contour(*grid, mass.reshape(points, points), levels=_levels(mass), colors=color, linewidths=1)
+
+
+@torch.no_grad()
+def posteriors(pairs: Mapping[str, tuple[VAE, Guide]], x: Tensor, points: int = 121) -> Figure:
+    """Contours of each guide's posterior over its model's true one, on a grid of a two-dimensional latent.
+
+    Contours enclose 50 and 95 % of the mass of q(z | x) (lines) and of p(z | x) (filled).
+
+    Args:
+        pairs: model and guide by the name of their row.
+        x: a few data, ``(N, *event_shape)``, a column each.
+        points: grid points a side.
+
+    Raises:
+        InputError: where a latent has another size than 2.
+    """
+    figure = Figure(figsize=(2 * len(x) + 0.6, 2 * len(pairs)), layout="constrained")
+    table = figure.subplots(len(pairs), len(x), squeeze=False)
+    for line, (name, (model, guide)) in zip(table, pairs.items(), strict=True):
+        if model.latent_dim != 2:
+            raise InputError(f"the latent has {model.latent_dim} dimensions: contours need 2 (--latent-dim 2)")
+        line[0].set_ylabel(name)
+        for axes, datum in zip(line, x, strict=True):
+            _draw_posterior(axes, model, guide, datum, points)
+    return figure
+
+
+def _draw_posterior(axes: Axes, model: VAE, guide: Guide, datum: Tensor, points: int) -> None:
+    q = guide.posterior(datum.unsqueeze(0))
+
+    def log_densities(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        sides = [torch.linspace(float(a), float(b), points) for a, b in zip(low, high, strict=True)]
+        z = torch.stack(torch.meshgrid(*sides, indexing="xy"), -1).reshape(-1, 1, 2).to(datum)
+        return z[:, 0], model.log_joint(datum.unsqueeze(0), z)[:, 0], q.log_prob(z)[:, 0]
+
+    z, log_p, log_q = log_densities(torch.full((2,), -5.0), torch.full((2,), 5.0))
+    near = z[(log_p > log_p.max() - 8) | (log_q > log_q.max() - 8)]
+    draws = q.sample((1000,))[:, 0]  # since a flow has no moments in closed form
+    centre, spread = draws.mean(0), 4 * draws.std(0)
+    near = torch.cat([near, (centre - spread)[None], (centre + spread)[None]])
+    z, log_p, log_q = log_densities(near.amin(0), near.amax(0))
+    grid = z.reshape(points, points, 2).cpu()
+    for log_density, draw, style in (
+        (log_p, axes.contourf, {"colors": ["0.8", "0.55"], "extend": "max"}),
+        (log_q, axes.contour, {"colors": "C3", "linewidths": 1}),
+    ):
+        mass = log_density.double().softmax(0).cpu()
+        draw(grid[..., 0], grid[..., 1], mass.reshape(points, points), levels=_levels(mass), **style)
+    axes.tick_params(labelsize=6)
+
+
+def _levels(mass: Tensor) -> list[float]:
+    """The heights above which lie 95 and 50 % of the mass, strictly rising."""
+    ordered, _ = mass.sort(descending=True)
+    total = ordered.cumsum(0)
+    outer, inner = (float(ordered[int((total < share).sum().clamp_max(len(mass) - 1))]) for share in (0.95, 0.5))
+    return [outer, max(inner, outer * (1 + 1e-6) + 1e-300)]

@@ -1,0 +1,147 @@
+"""The parts of a system from their specifications in the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from pyro_vaes import guides, likelihoods, losses, networks, priors
+from pyro_vaes.errors import InputError, unknown
+from pyro_vaes.likelihoods import Likelihood
+from pyro_vaes.losses import ExponentialWarmup, Loss, default_loss
+from pyro_vaes.priors import Prior
+from pyro_vaes.recipes.recipe import Guide_co, Model_co, System
+from pyro_vaes.recipes.settings import Settings
+from pyro_vaes.recipes.spec import build, call, find, parse
+from pyro_vaes.vae import VAE, Guide
+from pyro_vaes.validation import check_seed, check_whole
+
+Networks = dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]]
+
+
+NETWORKS: Networks = {
+    "mlp": (networks.MLPEncoder, networks.MLPDecoder),
+    "conv": (networks.ConvEncoder, networks.ConvDecoder),
+    "resnet": (networks.ResNetEncoder, networks.ResNetDecoder),
+}
+
+
+def build_vae(event_shape: Sequence[int], settings: Settings) -> VAE:
+    """The plain VAE of some settings.
+
+    Raises:
+        InputError: for sizes, a network, a likelihood or a prior that do not exist.
+
+    Example:
+        >>> build_vae((1, 8, 8), Settings(latent_dim=2)).latent_dim
+        2
+    """
+    likelihood = build_likelihood(event_shape, settings)
+    decoder = build_decoder(features_shape(likelihood, event_shape), settings)
+    return VAE(decoder, build_prior(settings.prior, settings.size), likelihood)
+
+
+def build_guide(text: str, vae: VAE, event_shape: Sequence[int], settings: Settings) -> Guide:
+    """The guide of a name with options, such as ``laplace(updates=1)``.
+
+    Raises:
+        InputError: for an unknown guide or option, or a guide that the model's prior cannot be made of.
+
+    Example:
+        >>> build_guide("laplace(updates=1)", build_vae((1, 8, 8), Settings()), (1, 8, 8), Settings()).updates
+        1
+    """
+    guide = build("guide", guides, Guide, text, vae, build_encoder(event_shape, settings))
+    vae.prior()  # a prior that is made of the guide says here whether it can be
+    return guide
+
+
+def build_encoder(event_shape: Sequence[int], settings: Settings, known: Networks = NETWORKS) -> nn.Module:
+    """The encoder of some settings."""
+    return build_network(0, settings.network, known, event_shape, settings.hidden)
+
+
+def build_decoder(features_shape: Sequence[int], settings: Settings) -> nn.Module:
+    """The decoder of some settings, from the latent, or the lowest of several."""
+    hidden = tuple(reversed(settings.hidden))
+    return build_network(1, settings.network, NETWORKS, settings.levels[0], features_shape, hidden)
+
+
+def build_network(which: int, text: str, known: Networks, *args: Any, **own: Any) -> nn.Module:
+    """The encoder (0) or decoder (1) of a kind of networks, from its name with options.
+
+    Raises:
+        InputError: for an unknown kind or option.
+    """
+    name, options = parse(text)
+    if name not in known:
+        raise unknown("network", name, known)
+    return call("network", text, known[name][which], *args, **own, **options)
+
+
+def build_likelihood(event_shape: Sequence[int], settings: Settings) -> Likelihood:
+    """The likelihood of some settings, for data of a shape."""
+    found, options = find("likelihood", likelihoods, Likelihood, settings.likelihood)
+    return call("likelihood", settings.likelihood, found.build, event_shape, **options)
+
+
+def features_shape(likelihood: Likelihood, event_shape: Sequence[int]) -> Sequence[int]:
+    """Shape of the features that a decoder of such data has to give."""
+    return likelihood.features_shape or event_shape
+
+
+def build_prior(text: str, latent_dim: int) -> Prior:
+    """The prior of a name with options, such as ``gaussian-mixture(components=5)``."""
+    return build("prior", priors, Prior, text, latent_dim)
+
+
+def build_loss(guide: nn.Module, settings: Settings) -> Loss:
+    """The loss of some settings, the guide's own unless they name another, with the KL's warm-up if there is one.
+
+    Raises:
+        InputError: for an unknown loss or option, or a warm-up where the loss has no weight on its KL.
+
+    Example:
+        >>> build_loss(nn.Identity(), Settings(loss="elbo(num_particles=2)", warmup=100)).beta(100)
+        0.6321205588285577
+    """
+    loss = default_loss(guide) if settings.loss is None else build("loss", losses, Loss, settings.loss)
+    check_whole("warmup", settings.warmup, least=0)
+    if settings.warmup:
+        if not hasattr(loss, "beta"):
+            raise InputError(
+                f"warmup is {settings.warmup}, but {type(loss).__name__} has no weight on its KL: leave it out"
+            )
+        loss.beta = ExponentialWarmup(settings.warmup)
+    return loss
+
+
+def build_seeded(
+    recipe: Callable[[Sequence[int], Settings], System[Model_co, Guide_co]],
+    event_shape: Sequence[int],
+    settings: Settings,
+    seed: int,
+) -> System[Model_co, Guide_co]:
+    """What a recipe builds, with initial weights that depend on the seed alone; the random state is left as it was.
+
+    Recipes build the model first, so that its initial weights are the same under every guide.
+
+    Raises:
+        InputError: for settings or a seed that cannot be used.
+
+    Example:
+        >>> from pyro_vaes.recipes import laplace, vae
+        >>> first, second = (build_seeded(recipe, (4,), Settings(), seed=0).model for recipe in (vae, laplace))
+        >>> all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters()))
+        True
+    """
+    check_seed(seed)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        try:
+            return recipe(event_shape, settings)
+        except (RuntimeError, MemoryError, OverflowError) as error:  # as where no memory holds it
+            raise InputError(f"no system can be made of these settings: {error}") from error

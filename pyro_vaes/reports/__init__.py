@@ -1,0 +1,1 @@
+"""Comparisons, diagnoses and traversals, as pages with tables and pictures."""

@@ -1,0 +1,174 @@
+"""Guides compared under one model: same initial decoder, data order, epochs and budget, several seeds."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pyro_vaes.data import Data
+from pyro_vaes.errors import InputError
+from pyro_vaes.recipes import Settings, build_seeded, vae
+from pyro_vaes.recipes.spec import folder
+from pyro_vaes.reports.compare_report import write_report
+from pyro_vaes.reports.diagnose import diagnose
+from pyro_vaes.reports.diagnosis import Subject
+from pyro_vaes.reports.trial import TRIAL, Trial, _finished, _measure
+from pyro_vaes.runs.folder import CHECKPOINT, RunFolder
+from pyro_vaes.training.fit import fit
+from pyro_vaes.training.validate import check_budget, check_optimizer
+from pyro_vaes.validation import check_seed, check_whole, choose_device
+
+
+def compare(
+    data: Data,
+    guides: Sequence[str],
+    settings: Settings,
+    seeds: Sequence[int],
+    out: str | os.PathLike[str],
+    num_samples: int = 1000,
+    test_size: int | None = None,
+    images: int = 20,
+    device: str = "auto",
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: bool = True,
+    config: Mapping[str, Any] | None = None,
+) -> list[Trial]:
+    """Train each guide with each seed on the same model and data, and write a report.
+
+    Args:
+        data: what to train and test on.
+        guides: names of guides, with options if any: ``laplace(updates=1)``.
+        settings: model and budget.
+        seeds: a trial each.
+        out: folder of the report; its folder ``runs`` gets a run folder a trial.
+        num_samples: importance samples a test datum.
+        test_size: measure on the first so many test data only.
+        images: end with a diagnosis of every guide's first seed on so many test data, or all; 0 for none.
+        device: as in ``fit``.
+        overwrite: whether to replace the report that ``out`` holds.
+        resume: whether to go on with the comparison that ``out`` holds: finished trials are kept, an interrupted one
+            goes on from its last checkpoint.
+        progress: whether to show progress.
+        config: where the data come from, for ``config.yaml``, of the report and of each run.
+
+    Returns:
+        The finished trials; Ctrl-C leaves those that were finished, and a report on them.
+
+    Raises:
+        InputError: for guides or settings that do not exist or an existing report, before any training.
+    """
+    out = Path(out)
+    whole = {"guides": ",".join(guides), **(config or {}), "seeds": ",".join(map(str, seeds)) + ","}
+    whole |= {"num_samples": num_samples, **({"test_size": test_size} if test_size else {}), "diagnose": images}
+    whole |= {"out": str(out)}
+    _check(data, guides, settings, seeds, device, num_samples, test_size, images)
+    _claim(RunFolder(out), whole, overwrite, resume)
+    x_test = data.test.x[:test_size]
+    trials: list[Trial] = []
+    try:
+        for guide, seed in ((guide, seed) for guide in guides for seed in seeds):
+            if progress:
+                print(f"{guide}, seed {seed}", flush=True)
+            path = out / "runs" / f"{folder(guide)}-seed{seed}"
+            described = {"recipe": "vae", **(config or {}), "guide": guide, "seed": seed, "out": str(path)}
+            system = build_seeded(vae, data.event_shape, replace(settings, guide=guide), seed)
+            if resume and (path / TRIAL).exists():
+                trials.append(_finished(guide, seed, system, path))
+                continue
+            going_on = resume and (path / CHECKPOINT).exists()
+            run = fit(
+                system.model,
+                system.guide,
+                data,
+                system.loss,
+                **settings.training,
+                seed=seed,
+                device=device,
+                out=path,
+                overwrite=(overwrite or resume) and not going_on,
+                resume=going_on,
+                progress=progress,
+                config=described,
+            )
+            if run.interrupted:
+                break
+            row = _measure(guide, seed, system, run, x_test, num_samples)
+            (path / TRIAL).write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
+            trials.append(Trial(guide, seed, system, run.history, row))
+    except KeyboardInterrupt:  # Ctrl-C while measuring: the trials before are whole
+        return trials
+    finally:
+        if trials:
+            write_report(trials, data, x_test, settings, out, num_samples)
+    if images > 1 and len(trials) == len(guides) * len(seeds):
+        _diagnose(trials, data, out, min(images, len(data.test)), progress)
+    return trials
+
+
+def _diagnose(trials: Sequence[Trial], data: Data, out: Path, images: int, progress: bool) -> None:
+    """The diagnosis of every guide's first seed; the report stands without it."""
+    first: dict[str, Trial] = {}
+    for trial in trials:
+        first.setdefault(trial.guide, trial)
+    subjects = [Subject(name, *trial.system[:2], trial.history) for name, trial in first.items()]
+    try:
+        diagnose(subjects, data, out, images, progress=progress)
+    except InputError as error:
+        print(f"no diagnosis: {error}")
+    except KeyboardInterrupt:
+        pass
+
+
+def _check(
+    data: Data,
+    guides: Sequence[str],
+    settings: Settings,
+    seeds: Sequence[int],
+    device: str,
+    num_samples: int,
+    test_size: int | None,
+    images: int,
+) -> None:
+    if not guides or not seeds:
+        raise InputError("nothing to compare: give at least one guide and one seed")
+    if len(set(guides)) < len(guides) or len(set(seeds)) < len(seeds):
+        raise InputError(f"guides {', '.join(guides)} with seeds {', '.join(map(str, seeds))}: none may repeat")
+    check_whole("num_samples", num_samples)
+    if test_size is not None and not 1 < test_size <= len(data.test):
+        raise InputError(f"test_size is {test_size}: expected 2 to {len(data.test)}, the test data that there are")
+    check_whole("diagnose", images, least=0)
+    choose_device(device)
+    check_budget(settings.epochs, settings.batch_size, settings.lr)
+    check_optimizer(settings.optimizer, settings.ema)
+    for seed in seeds:
+        check_seed(seed)
+    for guide in guides:
+        system = build_seeded(vae, data.event_shape, replace(settings, guide=guide), seeds[0])
+        system.model.likelihood.check(data.valid.x)
+
+
+def _claim(folder: RunFolder, config: Mapping[str, Any], overwrite: bool, resume: bool) -> None:
+    """Refuse to write over another report, or to go on with one of other settings."""
+    path = folder.path
+    if overwrite and resume:
+        raise InputError("overwrite and resume contradict each other: give one of the two")
+    if resume and path.exists():
+        before = folder.read_config()
+        differ = [name for name in config if name != "out" and before.get(name) != config[name]]
+        if differ:
+            name = differ[0]
+            raise InputError(
+                f"{path} compares with {name} {before.get(name)}, not {config[name]}: give the same settings to go on "
+                f"(pyro-vaes compare --config {path}/config.yaml --resume), or another folder"
+            )
+    elif path.exists() and not overwrite and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(
+            f"{path} exists already: give another folder (--out), go on with it (--resume), or replace it (--overwrite)"
+        )
+    path.mkdir(parents=True, exist_ok=True)
+    folder.write_config(config)

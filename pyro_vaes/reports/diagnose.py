@@ -1,0 +1,190 @@
+"""A report on inference: where each gap comes from, for which images, and whether the figures can be trusted."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from pyro_vaes.data import Data
+from pyro_vaes.errors import InputError
+from pyro_vaes.evaluate import (
+    InferenceGaps,
+    ReferenceComparison,
+    active_units,
+    annealed_importance_sampling,
+    calibration,
+    compare_with_reference,
+    inference_gaps,
+    inference_ms,
+    mutual_information,
+    posterior_means,
+    reference_posterior,
+    to_arviz,
+)
+from pyro_vaes.reports.diagnosis import Finding, Model, Subject
+from pyro_vaes.reports.diagnosis_page import write_page
+from pyro_vaes.runs.atomic import unlinked
+from pyro_vaes.validation import check_whole
+
+WORST = 10  # images shown
+
+
+INFORMATION = 1000  # test data for the mutual information, which takes the square of their number
+
+
+BATCH = 128  # images whose inference is timed
+
+
+CHAINS, TEMPERATURES = 8, 300  # of annealed importance sampling
+
+
+DRAWS = 400  # of a posterior that is shown
+
+
+PAGE, FIGURES = "diagnosis.html", "diagnosis.json"
+
+
+def diagnose(
+    subjects: Sequence[Subject],
+    data: Data,
+    out: str | os.PathLike[str],
+    images: int = 50,
+    num_samples: int = 1000,
+    num_steps: int = 150,
+    annealed: bool = False,
+    reference: int = 0,
+    seed: int = 0,
+    progress: bool = True,
+) -> list[Finding]:
+    """Write ``diagnosis.html``, one page that needs no network, and ``diagnosis.json`` with the same figures.
+
+    Args:
+        subjects: the pairs, the first being the one that others are compared with.
+        data: what they were trained on; the report is on the first images of its test split.
+        out: the folder.
+        images: number of images.
+        num_samples: importance samples an image.
+        num_steps: steps of the per-datum optimisation that tells approximation from amortisation.
+        annealed: whether to estimate log p(x) by annealed importance sampling too, which takes minutes a pair.
+        reference: number of images, from the first, whose posterior NUTS samples; tens of seconds each.
+        seed: fixes all draws; the random state is left as it was.
+        progress: whether to show a bar.
+
+    Raises:
+        InputError: for no subjects, names that repeat, or more images than there are.
+    """
+    names = [subject.name for subject in subjects]
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"subjects are {', '.join(names) or 'none'}: give at least one, each under a name of its own")
+    check_whole("reference", reference, least=0)
+    if not 2 <= images <= len(data.test) or reference > images:
+        raise InputError(
+            f"images is {images} and reference {reference}: expected 2 to {len(data.test)} of the test split's images, "
+            "and no more references than images"
+        )
+    devices = sorted({p.device for subject in subjects for p in subject.model.parameters() if p.is_cuda}, key=str)
+    findings, x_test = [], data.test.x
+    with torch.random.fork_rng(devices):
+        for subject in tqdm(subjects, desc="diagnosing", unit=" guides", disable=not progress):
+            torch.manual_seed(seed)
+            findings.append(_finding(subject, x_test, images, num_samples, num_steps, annealed, reference, progress))
+        report = {
+            "data": data.description,
+            "split": "test",
+            "images": images,
+            "num_samples": num_samples,
+            "num_steps": num_steps,
+            "annealed": annealed,
+            "reference": reference,
+            "seed": seed,
+            "guides": [finding.numbers for finding in findings],
+        }
+        folder = Path(out)
+        folder.mkdir(parents=True, exist_ok=True)
+        unlinked(folder / FIGURES).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_page(folder / PAGE, report, findings, x_test[:images])
+    return findings
+
+
+def _finding(
+    subject: Subject,
+    x_test: Tensor,
+    images: int,
+    num_samples: int,
+    num_steps: int,
+    annealed: bool,
+    reference: int,
+    progress: bool,
+) -> Finding:
+    model, guide = subject.model, subject.guide
+    x = x_test[:images]
+    estimate = annealed_importance_sampling(model, x, CHAINS, TEMPERATURES, progress=progress) if annealed else None
+    gaps = inference_gaps(model, guide, x, num_samples, num_steps, estimate, progress)
+    simulated = calibration(model, guide)
+    information = mutual_information(model, guide, x_test[:INFORMATION])
+    compared = rhat = None
+    if reference:
+        posterior = reference_posterior(model, x[:reference], progress=progress)
+        compared, rhat = compare_with_reference(guide, x[:reference], posterior), posterior.r_hat.max().item()
+    worst = gaps.gap.argsort(descending=True)[:WORST].tolist()
+    numbers = {
+        "name": subject.name,
+        "note": subject.note,
+        **{name: {"mean": mean, "stderr": error} for name, (mean, error) in gaps.summary().items()},
+        "unreliable": _number(gaps.unreliable),
+        "pareto_k": [_number(k) for k in gaps.pareto_k.tolist()],
+        "worst": [_image(gaps, index) for index in worst],
+        "active_units": active_units(guide, x_test[:INFORMATION]),
+        "mutual_information": {
+            "value": information.value,
+            "stderr": information.stderr,
+            "limit": information.limit,
+        },
+        "calibration": {
+            "calibrated": simulated.calibrated(),
+            "smallest_p": simulated.adjusted.min().item(),
+            "coverage": {f"{level:.0%}": share for level, share in simulated.mean_coverage.items()},
+        },
+        "reference": None if compared is None else _reference(compared, rhat),
+        "inference_ms": inference_ms(guide, x_test[:BATCH]),
+        "step_ms": statistics.median(row["step_ms"] for row in subject.history) if subject.history else None,
+        "parameters": sum(p.numel() for module in (model, guide) for p in module.parameters()),
+    }
+    return Finding(subject, gaps, simulated, compared, worst, _draws(model, guide, x[worst]), numbers)
+
+
+def _draws(model: Model, guide: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Draws of all continuous latents of each datum side by side, and as importance weights correct them."""
+    names = list(posterior_means(guide, x[:1].to(next(guide.parameters()))))
+    groups = [to_arviz(model, guide, x, DRAWS, resample=resample).posterior for resample in (False, True)]
+    plain, corrected = (
+        torch.cat([torch.as_tensor(group[name].values).flatten(0, 1) for name in names], -1) for group in groups
+    )
+    return plain, corrected
+
+
+def _image(gaps: InferenceGaps, index: int) -> dict[str, Any]:
+    values = ("log_likelihood", "elbo", "approximation", "amortisation", "gap", "pareto_k")
+    return {"image": index, **{name: _number(getattr(gaps, name)[index].item()) for name in values}}
+
+
+def _reference(compared: ReferenceComparison, rhat: float | None) -> dict[str, Any]:
+    return {
+        "distance": compared.distance.nanmean().item(),
+        "null": compared.null.nanmean().item(),
+        "r_hat": rhat,
+    }
+
+
+def _number(value: float) -> float | None:
+    """The value as JSON has it, which knows no NaN."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,61 @@
+"""The diagnosis of one trained pair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from pyro_vaes.evaluate import (
+    Calibration,
+    InferenceGaps,
+    ReferenceComparison,
+)
+from pyro_vaes.models import LevelsModel
+from pyro_vaes.vae import VAE
+
+Model = VAE | LevelsModel
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained pair to report on.
+
+    Attributes:
+        name: what the report calls it.
+        model: the model.
+        guide: its guide.
+        history: ``Run.history`` of its training.
+        note: what a reader has to know about its training, such as that it was interrupted.
+    """
+
+    name: str
+    model: Model
+    guide: nn.Module
+    history: Sequence[Mapping[str, float]] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found about a subject; ``numbers`` is what the JSON and the page say.
+
+    Attributes:
+        subject: the pair.
+        gaps: the inference gaps of the images.
+        calibrated: its calibration on data from its own model.
+        reference: its comparison with NUTS on the first images, if asked for.
+        worst: indices of the images with the largest gaps, among those looked at.
+        draws: of the guide for these images, and as its importance weights correct them, each ``(S, N, Z)``.
+        numbers: all figures.
+    """
+
+    subject: Subject
+    gaps: InferenceGaps
+    calibrated: Calibration
+    reference: ReferenceComparison | None
+    worst: list[int]
+    draws: tuple[Tensor, Tensor]
+    numbers: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,242 @@
+"""A look at the levels of a trained hierarchy: what each draws, and which factor of the data it tells."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from pyro_vaes import plots
+from pyro_vaes.data import FACTORS, Data, Split
+from pyro_vaes.data.sources import COLOURED
+from pyro_vaes.errors import InputError
+from pyro_vaes.evaluate import clustering
+from pyro_vaes.evaluate import factor_probes as levels
+from pyro_vaes.evaluate.inputs import as_input, seeded
+from pyro_vaes.evaluate.representation import labels, thresholded
+from pyro_vaes.models import LevelsModel
+from pyro_vaes.param_store import isolated
+from pyro_vaes.plots.traversals import LatentView, fixed_latents, latent_views, traversals_of
+from pyro_vaes.priors import GaussianMixture
+from pyro_vaes.runs.atomic import unlinked
+from pyro_vaes.vae import VAE
+from pyro_vaes.validation import check_seed, check_whole
+
+COLUMNS = 10  # samples of a cluster
+
+
+MOST_ROWS = 20  # clusters drawn
+
+
+CHUNK = 100  # data clustered at a time, since a guide may draw 100 codes for each
+
+
+TRAVERSALS, PAGE, FIGURES = "traversals.png", "levels.md", "levels.json"
+
+
+SCORES = ("hungarian", "majority", "nmi", "ari")
+
+
+def traverse(
+    model: VAE | LevelsModel,
+    guide: nn.Module,
+    data: Data,
+    out: str | os.PathLike[str],
+    factors: Sequence[str] = (),
+    points: int = 8,
+    seed: int = 0,
+    progress: bool = True,
+) -> list[Path]:
+    """Draw what each level of latents does, and tabulate which factor each one tells.
+
+    - ``traversals.png``: the pictures of each level as it moves over quantiles of 1,000 draws of its prior, the others
+      fixed at the posterior means of the first test image, or at a draw of the prior where the guide has neither
+      ``posterior(x)`` nor ``posteriors(x)``. In a stacked hierarchy the levels below follow at their conditional means.
+    - ``clusters-z2.png`` and the like: samples of each cluster of a level whose prior is a ``GaussianMixture``, the
+      20 of most weight at most.
+    - ``levels.md`` and, with the same figures, ``levels.json``: what :func:`~pyro_vaes.evaluate.factor_probes` and, of
+      clusters, :func:`~pyro_vaes.evaluate.clustering` say on the test split. The cluster of a datum is the likeliest
+      under ``guide.clusters(x)``.
+
+    Pictures need images, and tables need labels in the training and test split; what is left out, ``levels.md`` says.
+    A likelihood whose mean has no closed form is drawn from.
+
+    Args:
+        model: the model.
+        guide: its guide.
+        data: the data that they were trained on.
+        out: folder to write to.
+        factors: a name for each column of labels; the known ones of a coloured set, ``"label"`` for a single column,
+            else ``"y1"`` ... if left out.
+        points: pictures a side of a level's grid.
+        seed: fixes all draws; the random state is left as it was.
+        progress: whether to show a bar.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        InputError: for fewer than 2 points, another number of names than columns, or data that are neither images nor
+            labelled.
+
+    References:
+        Learning Hierarchical Features from Deep Generative Models (Zhao, Song, Ermon, 2017), figures 5 and 6.
+
+    Example:
+        >>> import tempfile
+        >>> import pyro_vaes as pv
+        >>> images = pv.data.Data.from_arrays(x_train=torch.rand(20, 8, 8))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     [path.name for path in traverse(vae, guide, images, folder, points=2)]
+        ['traversals.png', 'levels.json', 'levels.md']
+    """
+    check_whole("points", points, least=2)
+    check_seed(seed)
+    factors = _factors(data, factors)
+    drawable = len(data.event_shape) == 3 and data.event_shape[0] in (1, 3)
+    if not (factors or drawable):
+        raise InputError(
+            f"data of shape {data.event_shape} without labels give neither pictures nor tables: give images of shape "
+            "(1, H, W) or (3, H, W), or labels of both the training and the test split"
+        )
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    table = levels(model, guide, data, factors, seed, progress).rows if factors else []
+    with isolated(), seeded(seed, next(guide.parameters()).device), torch.no_grad():
+        parts = latent_views(model)
+        scores = _cluster_scores(model, guide, data, parts, factors)
+        figures = (
+            _figures(parts, fixed_latents(model, guide, thresholded(data.test)[:1], parts), points) if drawable else {}
+        )
+    report = {
+        "data": data.description,
+        "split": "test",
+        "seed": seed,
+        "levels": table,
+        "clusters": scores,
+        "left_out": _left_out(guide, data, parts, factors, drawable),
+    }
+    for name, figure in figures.items():
+        figure.savefig(unlinked(folder / name), dpi=120)
+    unlinked(folder / FIGURES).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    unlinked(folder / PAGE).write_text("\n".join(_page(report, figures)), encoding="utf-8")
+    return [folder / name for name in (*figures, FIGURES, PAGE)]
+
+
+def _factors(data: Data, given: Sequence[str]) -> Sequence[str]:
+    """A name for each column of labels; none where a split that the tables need has no labels."""
+    y = data.train.y
+    width = 0 if y is None or data.test.y is None else y.reshape(len(y), -1).shape[1]
+    if width and not given:
+        if data.name in COLOURED:
+            return FACTORS
+        return ("label",) if width == 1 else [f"y{column}" for column in range(1, width + 1)]
+    if len(given) != width:
+        raise InputError(
+            f"factors is {list(given)}, but training and test split have {width} columns of labels: "
+            "give a name for each, or none"
+        )
+    return given
+
+
+def _figures(parts: Sequence[LatentView], fixed: Sequence[Tensor], points: int) -> dict[str, Figure]:
+    """The pictures by the names of their files."""
+    draws = [part.draws for part in parts]
+    figures = {TRAVERSALS: traversals_of(parts, fixed, points)}
+    for place, part in enumerate(parts):
+        if isinstance(part.prior, GaussianMixture):
+            latents = [each[:COLUMNS] for each in draws]
+            figures[f"clusters-{part.name}.png"] = _clusters_figure(part, part.prior, latents, place)
+    return figures
+
+
+def _clusters_figure(part: LatentView, prior: GaussianMixture, latents: Sequence[Tensor], place: int) -> Figure:
+    weights, order = prior.logits.softmax(0).sort(descending=True, stable=True)
+    samples = prior().component_distribution.sample((COLUMNS,)).movedim(1, 0)
+    shown = order[:MOST_ROWS]
+    names = [f"{y}: {weight:.1%}" for y, weight in zip(shown.tolist(), weights.tolist(), strict=False)]
+    return plots.clusters(part.decode, latents, place, samples[shown], names)
+
+
+def _cluster_scores(
+    model: nn.Module, guide: Any, data: Data, parts: Sequence[LatentView], factors: Sequence[str]
+) -> list[dict[str, Any]]:
+    """A row a clustered level and factor."""
+    mixtures = {part.name: part.prior for part in parts if isinstance(part.prior, GaussianMixture)}
+    if not (factors and mixtures and hasattr(guide, "clusters")):
+        return []
+    train, test = (_assigned(model, guide, split) for split in (data.train, data.test))
+    rows = []
+    for level, prior in mixtures.items():
+        site = level.replace("z", "y")
+        for column, factor in enumerate(factors):
+            y_train, y_test = labels(data.train, "train", column), labels(data.test, "test", column)
+            scores = clustering(y_train, train[site], y_test, test[site])
+            rows.append({"level": level, "clusters": len(prior.logits), "factor": factor, **asdict(scores)})
+    return rows
+
+
+def _assigned(model: nn.Module, guide: Any, split: Split) -> dict[str, Tensor]:
+    """The likeliest cluster of each datum, ``(N,)``, by the name of its site."""
+    like = next(guide.parameters())
+    batches = [guide.clusters(x.to(like)) for x in as_input(model, thresholded(split)).split(CHUNK)]
+    return {site: torch.cat([batch[site].argmax(-1) for batch in batches]) for site in batches[0]}
+
+
+def _left_out(
+    guide: nn.Module, data: Data, parts: Sequence[LatentView], factors: Sequence[str], drawable: bool
+) -> list[str]:
+    """What is not shown, and why."""
+    lines = []
+    if not drawable:
+        lines.append(f"There are no pictures: data of shape {data.event_shape} are no images of 1 or 3 channels.")
+    if not factors:
+        lines.append("There are no tables: these take labels of both the training and the test split.")
+    elif any(isinstance(part.prior, GaussianMixture) for part in parts) and not hasattr(guide, "clusters"):
+        lines.append(f"Clusters are not scored: {type(guide).__name__} has no clusters(x).")
+    return lines
+
+
+def _page(report: Mapping[str, Any], figures: Mapping[str, Figure]) -> list[str]:
+    """The report in Markdown, a line each."""
+    lines = ["# What each level tells", "", f"{report['data']}; test split, seed {report['seed']}.", ""]
+    lines += [f"{line}\n" for line in report["left_out"]]
+    if report["levels"]:
+        lines += ["Accuracy of a linear probe from the level's codes, ± the standard error over test data:", ""]
+        lines += [*_by_factor(report["levels"], "accuracy", "chance", ".1%"), ""]
+        lines += ["Lower bound on the mutual information of code and factor in nats, ± the same:", ""]
+        lines += [*_by_factor(report["levels"], "information", "entropy", ".2f"), ""]
+    if report["clusters"]:
+        lines += ["Clusters against factors; the majority mapping is fitted on training data:", ""]
+        header = ["level", "clusters", "factor"]
+        rows = [[row[name] for name in header] + [f"{row[name]:.3f}" for name in SCORES] for row in report["clusters"]]
+        lines += [*_table([*header, *SCORES], rows), ""]
+    if figures:
+        lines.append(
+            "Each level moves over quantiles of its prior while the others stay fixed, in a stacked hierarchy those "
+            "above it; clusters have a row each, with their weight.\n"
+        )
+    return lines + [f"![{Path(name).stem}]({name})\n" for name in figures]
+
+
+def _by_factor(rows: Sequence[Mapping[str, Any]], figure: str, bound: str, form: str) -> list[str]:
+    """A row a level and a column a factor, and last the figure that they are to be seen against."""
+    table: dict[str, list[str]] = {}
+    for row in rows:
+        cell = f"{row[figure]:{form}} ± {row[f'{figure}_stderr']:{form}}"
+        table.setdefault(row["level"], []).append(cell)
+    factors = list(dict.fromkeys(row["factor"] for row in rows))
+    table[bound] = [f"{row[bound]:{form}}" for row in rows[: len(factors)]]
+    return _table(["level", *factors], [[level, *cells] for level, cells in table.items()])
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    lines = [header, ["---"] * len(header), *rows]
+    return [f"| {' | '.join(map(str, line))} |" for line in lines]

@@ -1,0 +1,1 @@
+"""Run folders, shared pairs, and exported programs."""

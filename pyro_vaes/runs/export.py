@@ -1,0 +1,196 @@
+"""A trained pair for other programs: encoder and decoder by ``torch.export``, the history as a table."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pyro_vaes.distributions.normal import PrecisionNormal, ReflectedNormal
+from pyro_vaes.distributions.normal_mixture import NormalMixture
+from pyro_vaes.errors import InputError
+from pyro_vaes.evaluate.inputs import as_input
+from pyro_vaes.likelihoods import PixelCNN
+from pyro_vaes.models import LevelsModel
+from pyro_vaes.param_store import isolated
+from pyro_vaes.runs.atomic import write_whole
+from pyro_vaes.vae import VAE
+
+ENCODER, DECODER, TABLE = "encoder.pt2", "decoder.pt2", "metrics.csv"
+
+
+TRACED = 3  # data that a program is traced on: of one, torch would take the number for a constant
+
+
+#: What is exported of a posterior beside its mean, by its class; of any other its standard deviation.
+PARAMETERS: dict[type, tuple[str, ...]] = {
+    torch.distributions.MultivariateNormal: ("scale_tril",),
+    torch.distributions.LowRankMultivariateNormal: ("cov_factor", "cov_diag"),
+    PrecisionNormal: ("precision_tril",),
+    ReflectedNormal: ("loc", "scale", "vectors"),
+    NormalMixture: ("logits", "locs", "scales"),
+}
+
+
+Outputs = dict[str, Tensor]
+
+
+def export(model: VAE | LevelsModel, guide: nn.Module, x: Tensor, out: str | os.PathLike[str]) -> list[str]:
+    """Write ``encoder.pt2`` and ``decoder.pt2``, programs for the CPU that need torch and nothing else.
+
+    The encoder takes x to the parameters of q(z | x): its mean, then its standard deviation or, of a family that is
+    not diagonal, the attributes of its distribution; of several latents the same for each, the lowest first. The
+    decoder takes z, of a hierarchy all latents, to E[x | z]. Both take any number of data, and are compared with the
+    pair before they are written. Of a guide whose posterior cannot be traced, such as a flow, which has no mean in
+    closed form, or gradient steps on each datum, the encoder with its head is exported alone, and the line says so.
+
+    Args:
+        model: the model.
+        guide: its guide.
+        x: data to trace on, ``(B, *event_shape)``.
+        out: folder to write to.
+
+    Returns:
+        A line for each program that says what it takes and gives.
+
+    Raises:
+        InputError: for a model whose likelihood has no mean in closed form, or networks that cannot be traced.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for line in export(vae, guide, x, folder):
+        ...         print(line.removeprefix(folder))
+        /encoder.pt2: x (B, 1, 8, 8) -> mean (B, 2), stddev (B, 2); float32, on the CPU
+        /decoder.pt2: z (B, 2) -> E[x | z] (B, 1, 8, 8); float32, on the CPU
+    """
+    if isinstance(model.likelihood, PixelCNN):
+        raise InputError(
+            f"{type(model.likelihood).__name__} has no mean but draws pixel by pixel, which cannot be exported: give a "
+            "model with another likelihood"
+        )
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    model, guide = copy.deepcopy((model, guide))  # together, since one holds the other
+    for module in (model, guide):
+        module.cpu().eval()
+    x = as_input(model, x)[torch.arange(TRACED) % len(x)].to(next(guide.parameters()))
+    with isolated(), torch.no_grad():
+        decoder = _decoder(model, x)  # first, since without it nothing is written
+        return [_encoder(model, guide, x).write(folder / ENCODER), decoder.write(folder / DECODER)]
+
+
+def write_table(history: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Write the history of a training as CSV, a row an epoch.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "metrics.csv"
+        ...     write_table([{"epoch": 1, "kl": 2.5}], path)
+        ...     path.read_text().split()
+        ['epoch,kl', '1,2.5']
+    """
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(dict.fromkeys(name for row in history for name in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_whole(path, stream.getvalue().encode())
+
+
+class _Exported(NamedTuple):
+    """A program, as the content of a file, and a line that describes it."""
+
+    content: bytes
+    line: str
+
+    def write(self, path: Path) -> str:
+        if self.content:
+            write_whole(path, self.content)
+        return f"{path}: {self.line}"
+
+
+class _Program(nn.Module):
+    """A function of tensors, with the modules whose weights it uses."""
+
+    def __init__(self, function: Callable[..., Outputs], *used: nn.Module) -> None:
+        super().__init__()
+        self.function, self.used = function, nn.ModuleList(used)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.function(*inputs).values())
+
+    def exported(self, **inputs: Tensor) -> _Exported:
+        """Trace on some inputs, and compare on others."""
+        values = tuple(inputs.values())
+        dynamic = (tuple({0: torch.export.Dim.DYNAMIC} for _ in values),)
+        stream = io.BytesIO()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The .grad attribute of a Tensor")  # of gradients inside a posterior
+            torch.export.save(torch.export.export(self, values, dynamic_shapes=dynamic), stream)
+        stream.seek(0)
+        again = torch.export.load(stream).module()
+        for size in (1, TRACED):
+            batch = [value[:size] for value in values]
+            for own, exported in zip(self(*batch), again(*batch), strict=True):
+                torch.testing.assert_close(exported, own, equal_nan=True)
+        taken, given = (_shapes(each) for each in (inputs, self.function(*values)))
+        dtype = str(values[0].dtype).removeprefix("torch.")
+        return _Exported(stream.getvalue(), f"{taken} -> {given}; {dtype}, on the CPU")
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> str:
+    return ", ".join(f"{name} ({', '.join(map(str, ('B', *value.shape[1:])))})" for name, value in tensors.items())
+
+
+def _encoder(model: nn.Module, guide: Any, x: Tensor) -> _Exported:
+    name = type(guide).__name__
+    if not (hasattr(guide, "posterior") or hasattr(guide, "posteriors")):
+        return _Exported(b"", f"not written, since {name} has neither posterior(x) nor posteriors(x)")
+    try:
+        return _Program(lambda x: _posterior_parameters(guide, x), guide, model).exported(x=x)
+    except Exception as error:  # of distributions, of torch's tracer: which one depends on what cannot be traced
+        if not hasattr(guide, "head"):
+            raise _untraceable(name, error) from error
+    try:
+        content, line = _Program(lambda x: {"head": guide.head(guide.encoder(x))}, guide).exported(x=x)
+    except Exception as error:
+        raise _untraceable(type(guide.encoder).__name__, error) from error
+    return _Exported(content, f"{line}; the encoder with its head, from where {name} goes on in ways not exported")
+
+
+def _decoder(model: VAE | LevelsModel, x: Tensor) -> _Exported:
+    sizes = model.latent_dims if isinstance(model, LevelsModel) else (model.latent_dim,)
+    names = [f"z{level}" for level in range(1, len(sizes) + 1)] if len(sizes) > 1 else ["z"]
+    latents = dict(zip(names, (x.new_zeros(TRACED, size) for size in sizes), strict=True))
+    output = f"E[x | {', '.join(names)}]"
+    try:
+        return _Program(lambda *z: {output: model.decode(*z)}, model).exported(**latents)
+    except Exception as error:
+        raise _untraceable(type(model).__name__, error) from error
+
+
+def _posterior_parameters(guide: Any, x: Tensor) -> Outputs:
+    """The parameters of each latent's posterior by their names."""
+    if hasattr(guide, "posterior"):
+        return _parameters(guide.posterior(x))
+    levels = [_parameters(q) for q in guide.posteriors(x)]
+    return {f"{name}_z{level}": value for level, each in enumerate(levels, 1) for name, value in each.items()}
+
+
+def _parameters(q: torch.distributions.Distribution) -> Outputs:
+    names = next((names for kind, names in PARAMETERS.items() if isinstance(q, kind)), ("stddev",))
+    return {name: getattr(q, name) for name in ("mean", *names)}
+
+
+def _untraceable(name: str, error: Exception) -> InputError:
+    reason = (str(error).splitlines() or [""])[0]
+    return InputError(f"{name} cannot be exported ({type(error).__name__}: {reason}): give other networks")

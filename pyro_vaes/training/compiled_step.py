@@ -1,0 +1,92 @@
+"""The gradient step as one compiled graph: Pyro's handlers run once, when it is traced, and never again."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor
+from torch.nn.utils import stateless
+
+from pyro_vaes.training.step import EagerStep, NotCaptured, check_repeatable, same_draws
+
+TOLERANCE = 1e-3  # of a gradient, against the eager one, in units of its norm
+
+
+class CompiledStep(EagerStep):
+    """The step of :class:`EagerStep`, whose gradients come from a graph that Inductor compiled.
+
+    The loss is traced through Pyro's handlers into a graph of tensor operations, with its gradients, and checked
+    against the eager ones on the batch that it was traced with: draws come from the same generator in the same order,
+    so that under one seed both see the same noise. Schedules of the loss are inputs of the graph. A batch of another
+    size, such as an epoch's last, is taken eagerly.
+
+    Its arguments are those of :class:`EagerStep`.
+
+    Raises:
+        NotCaptured: at the first batch, where the loss cannot be traced or compiled, or the graph's gradients differ.
+    """
+
+    shape: torch.Size | None = None
+    graph: Callable[..., Any]
+
+    def differentiate(self, x: Tensor) -> Tensor:
+        """Set the gradients of all weights; gives the sums over the batch of objective and terms."""
+        if x.shape != self.shape:
+            return super().differentiate(x)
+        with torch.no_grad():
+            sums, *gradients = self.graph(x, self.schedule(x), *self.values)
+        for weight, gradient in zip(self.weights, gradients, strict=True):
+            weight.grad = gradient
+        return sums
+
+    def capture(self, x: Tensor) -> None:
+        """Trace, compile and check the graph of batches such as this one."""
+        check_repeatable(self.loss)
+        import torch._inductor as inductor  # seconds, which no other step should wait for
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        self.values = [weight.detach() for weight in self.weights]
+        inputs = (x, self.schedule(x), *self.weights)
+        with same_draws(x):
+            expected = super().differentiate(x)
+        gradients = [weight.grad for weight in self.weights]
+        try:
+            with same_draws(x), pyro.validation_enabled(False):  # whose checks look at values
+                traced = make_fx(self._function)(*inputs)
+            with torch.no_grad():
+                with warnings.catch_warnings(action="ignore"):  # that torch gives itself
+                    self.graph = inductor.compile(
+                        traced, [each.detach() for each in inputs], options={"fallback_random": True}
+                    )
+                with same_draws(x):
+                    sums, *found = self.graph(*(each.detach() for each in inputs))
+        except Exception as error:
+            raise NotCaptured(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
+        _check_equal([expected, *gradients], [sums, *found])
+        self.shape = x.shape
+
+    def _function(self, x: Tensor, scheduled: Tensor, *values: Tensor) -> tuple[Tensor | None, ...]:
+        """Sums over the batch, and the gradients, as a function of everything that they depend on."""
+        with contextlib.ExitStack() as stack:
+            places = {id(weight): value for weight, value in zip(self.weights, values, strict=True)}
+            for module in (self.model, self.guide):
+                named = module.named_parameters(remove_duplicate=False)
+                own = {name: places[id(p)] for name, p in named if id(p) in places}
+                stack.enter_context(stateless._reparametrize_module(module, own))
+            stack.enter_context(self.loss.fed(scheduled))
+            objective, terms = self.objective(x)
+            gradients = torch.autograd.grad(-objective.mean(), values, allow_unused=True)
+        return torch.stack([value.detach().sum() for value in (objective, *terms.values())]), *gradients
+
+
+def _check_equal(expected: list[Any], found: list[Any]) -> None:
+    for one, other in zip(expected, found, strict=True):
+        if (one is None) != (other is None):
+            raise NotCaptured("the graph trains other weights than the eager step")
+        if one is not None and not (one - other).norm() <= TOLERANCE * (one.norm() + TOLERANCE):
+            raise NotCaptured(f"the graph's gradients differ from the eager ones by {(one - other).norm().item():.2g}")

@@ -1,0 +1,163 @@
+"""One gradient step, and the average of the weights that the steps pass through."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyro_vaes.errors import InputError
+from pyro_vaes.losses.base import Loss, Terms
+from pyro_vaes.training.distributed import Ranks
+from pyro_vaes.training.ema import Average, _copy
+from pyro_vaes.training.precision import PRECISIONS
+from pyro_vaes.validation import check_whole
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": partial(torch.optim.Adam, fused=True),
+    "adamax": partial(torch.optim.Adamax, foreach=True),
+}
+
+
+MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "adamax": ("exp_avg", "exp_inf")}  # that they keep of each weight
+
+
+class NotCaptured(Exception):
+    """A step that cannot be recorded once and repeated."""
+
+
+class EagerStep:
+    """Forward, backward and optimiser, operation by operation; the host never waits for the device.
+
+    Args:
+        model: the Pyro model.
+        guide: its guide.
+        loss: the objective.
+        lr: the optimiser's learning rate.
+        optimizer: ``"adam"`` or ``"adamax"``.
+        ema: decay of the weights' moving average; None for none.
+        precision: ``"float32"``, or ``"bfloat16"`` for the layers of networks.
+
+    Attributes:
+        ranks: the processes that take the step together, each on its part of the batch; one at first.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        guide: nn.Module,
+        loss: Loss,
+        lr: float,
+        optimizer: str = "adam",
+        ema: float | None = None,
+        precision: str = "float32",
+    ) -> None:
+        self.model, self.guide, self.loss, self.kind = model, guide, loss, optimizer
+        weights = {id(p): p for module in (model, guide) for p in module.parameters() if p.requires_grad}
+        self.weights = list(weights.values())
+        self.precision = PRECISIONS[precision]
+        on_device = bool(self.weights) and self.weights[0].is_cuda
+        self.optimizer = OPTIMIZERS[optimizer](self.weights, lr=lr, capturable=on_device)
+        self.average = None if ema is None else Average(self.weights, ema)
+        self.names: list[str] = []
+        self.ranks = Ranks()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Take one step on a batch; gives the sums over it of objective and terms, in the order of ``names``."""
+        sums = self.ranks.join(self.weights, self.differentiate(x))
+        self.optimizer.step()
+        self.finish()
+        return sums
+
+    def finish(self) -> None:
+        """Count a step whose optimiser is done."""
+        self.loss.step += 1
+        if self.average is not None:
+            self.average.update(self.loss.step)
+
+    def capture(self, x: Tensor) -> None:
+        """Get ready for batches such as this one; here nothing has to be done."""
+
+    def differentiate(self, x: Tensor) -> Tensor:
+        """Set the gradients of all weights; gives the sums over the batch of objective and terms."""
+        self.optimizer.zero_grad(set_to_none=True)
+        objective, terms = self.objective(x)
+        (-objective.mean()).backward()
+        self.names = ["objective", *terms]
+        return torch.stack([value.detach().sum() for value in (objective, *terms.values())])
+
+    def objective(self, x: Tensor) -> tuple[Tensor, Terms]:
+        """The loss's objective and terms, in the precision of the step."""
+        with self.precision():
+            return self.loss.objective(self.model, self.guide, x)
+
+    def schedule(self, like: Tensor) -> Tensor:
+        """The loss's schedule at this step, for a recorded one to read; the copy to a device waits for nothing."""
+        return torch.tensor(self.loss.schedule(), dtype=like.dtype).to(like.device, non_blocking=True)
+
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """Within it model and guide have their averaged weights; without an average, those that they have."""
+        return contextlib.nullcontext() if self.average is None else self.average.applied()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next step depends on beside the weights."""
+        state = {"kind": self.kind, "optimizer": self.optimizer.state_dict(), "step": self.loss.step}
+        return state if self.average is None else state | {"average": [each.cpu() for each in self.average.values]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave.
+
+        Raises:
+            InputError: where the state is that of a step of another kind.
+        """
+        kind = state.get("kind", "adam")
+        if kind != self.kind:
+            raise InputError(f"the checkpoint's optimizer is {kind}, here it is {self.kind}: give optimizer={kind!r}")
+        if ("average" in state) != (self.average is not None):
+            has, give = ("has", "with the ema of its config.yaml") if "average" in state else ("has no", "without ema")
+            raise InputError(f"the checkpoint {has} averaged weights: resume it {give}")
+        kinds = _kinds(self.optimizer)
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+        except ValueError as error:
+            raise InputError(f"the checkpoint's optimizer trains other parameters: {error}") from error
+        if _kinds(self.optimizer) != kinds or not all(self._remembers(*each) for each in self.optimizer.state.items()):
+            raise InputError("the checkpoint's optimizer has other options, or other moments, than this one")
+        if self.average is not None:
+            _copy(state["average"], self.average.values)
+        check_whole("the checkpoint's step", state["step"], least=0)
+        self.loss.step = state["step"]
+
+    def _remembers(self, weight: Tensor, moments: Mapping[str, Any]) -> bool:
+        """Whether the optimiser's state of a weight is of the kind that it reads."""
+        shapes = {name: value.shape for name, value in moments.items() if isinstance(value, Tensor)}
+        return shapes == dict.fromkeys(MOMENTS[self.kind], weight.shape) | {"step": torch.Size()}
+
+
+def _kinds(optimizer: torch.optim.Optimizer) -> list[dict[str, type]]:
+    """The types of an optimiser's options."""
+    return [
+        {name: float if type(value) is int else type(value) for name, value in group.items()}
+        for group in optimizer.param_groups
+    ]
+
+
+@contextlib.contextmanager
+def same_draws(x: Tensor) -> Iterator[None]:
+    """Within it draws are made that will be made again afterwards."""
+    with torch.random.fork_rng([x.device] if x.is_cuda else []):
+        yield
+
+
+def check_repeatable(loss: Loss) -> None:
+    """Refuse to record a loss whose next step is another function of its inputs.
+
+    Raises:
+        NotCaptured: says why.
+    """
+    if not loss.traceable:
+        raise NotCaptured(f"{type(loss).__name__} keeps a state of its own from step to step")

@@ -1,0 +1,60 @@
+"""Which kind of step a training takes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pyro_vaes.errors import InputError
+from pyro_vaes.training.compiled_step import CompiledStep
+from pyro_vaes.training.cuda_graph_step import GraphStep
+from pyro_vaes.training.step import EagerStep, NotCaptured
+
+#: Kinds of steps, by the name that ``fit`` takes; ``"auto"`` is one of them.
+STEPS: dict[str, type[EagerStep]] = {"eager": EagerStep, "compiled": CompiledStep, "graph": GraphStep}
+
+
+PAST = {"compiled": "compiled", "graph": "a CUDA graph"}
+
+
+REPAYS = 5_000  # steps whose compiled form saves, on a CPU, what the compilation costs
+
+
+def choose_step(asked: str, device: torch.device, steps: int) -> tuple[str, str]:
+    """The kind of step for a training, and the reason in words.
+
+    It depends on nothing that differs from run to run, so that a resumed training takes the same.
+
+    Args:
+        asked: a kind, or ``"auto"``.
+        device: where the training runs.
+        steps: how many it takes.
+
+    Example:
+        >>> choose_step("auto", torch.device("cpu"), steps=20_000)
+        ('compiled', '20000 steps repay the compilation')
+    """
+    if asked != "auto":
+        return asked, "as asked for"
+    if device.type == "cuda":
+        return "graph", "on a GPU, which would wait for Python"
+    if steps >= REPAYS:
+        return "compiled", f"{steps} steps repay the compilation"
+    return "eager", f"{steps} steps would not repay a compilation"
+
+
+def capture(step: EagerStep, x: Tensor, asked: str, chosen: str, reason: str) -> str:
+    """Get a step ready for batches such as x, and say which kind it is now, and why.
+
+    One that cannot be recorded goes on eagerly where the kind was left open.
+
+    Raises:
+        InputError: where it cannot be recorded, but was asked for.
+    """
+    try:
+        step.capture(x)
+    except NotCaptured as error:
+        if asked != "auto":
+            raise InputError(f"this step cannot be {PAST[asked]}: {error}. Take step='eager'") from error
+        return f"eager, as it cannot be {PAST[chosen]}: {error}"
+    return f"{chosen}: {reason}"

@@ -1,0 +1,100 @@
+"""Checks of training settings, each with a message that says what to do."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from pyro_vaes.errors import InputError, unknown
+from pyro_vaes.losses import Loss
+from pyro_vaes.priors import GaussianMixture
+from pyro_vaes.training.precision import PRECISIONS
+from pyro_vaes.training.step import OPTIMIZERS
+from pyro_vaes.training.step_kind import STEPS
+from pyro_vaes.validation import check_whole
+
+
+def check_budget(epochs: int, batch_size: int, lr: float) -> None:
+    """Refuse settings with which no training is possible.
+
+    Raises:
+        InputError: for one that is out of range.
+    """
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        check_whole(name, value)
+    if not (isinstance(lr, (int, float)) and 0 < lr < math.inf):
+        raise InputError(f"lr is {lr!r}: expected a positive number, for example 1e-3")
+
+
+def check_optimizer(optimizer: str, ema: float | None) -> None:
+    """Refuse an optimiser or an average of the weights that there is not.
+
+    Raises:
+        InputError: for an unknown optimiser, or a decay outside (0, 1).
+    """
+    if optimizer not in OPTIMIZERS:
+        raise unknown("optimizer", str(optimizer), OPTIMIZERS)
+    if ema is not None and not (isinstance(ema, (int, float)) and 0 < ema < 1):
+        raise InputError(
+            f"ema is {ema!r}: expected the decay of the weights' moving average, a number between 0 and 1 such as "
+            "0.998, or None for no average"
+        )
+
+
+def check_means(loss: object, step: str, precision: str) -> None:
+    """Refuse what is no loss, or a way or precision to run a step that there is not.
+
+    Raises:
+        InputError: names what was given, and what is known.
+    """
+    if not isinstance(loss, Loss):
+        raise InputError(f"loss is a {type(loss).__name__}: fit takes the losses of pyro_vaes.losses, such as ELBO()")
+    if step not in ("auto", *STEPS):
+        raise unknown("step", str(step), ("auto", *STEPS))
+    if precision not in PRECISIONS:
+        raise unknown("precision", str(precision), PRECISIONS)
+
+
+def check_shards(processes: int, loss: Loss, *modules: nn.Module) -> None:
+    """Refuse to cut batches over several processes where the data of a batch depend on each other.
+
+    Raises:
+        InputError: names the loss, or the layer.
+    """
+    if processes == 1:
+        return
+    joint = [type(loss).__name__] if loss.joint else []
+    joint += [type(each).__name__ for module in modules for each in module.modules() if isinstance(each, _BatchNorm)]
+    if joint:
+        raise InputError(
+            f"{joint[0]} takes a batch as a whole, but {processes} processes would each have a part of it: "
+            "train in one process, or without it"
+        )
+
+
+def check_minutes(minutes: float) -> None:
+    """Refuse a time between checkpoints that is none.
+
+    Raises:
+        InputError: where it is not positive.
+    """
+    if not (isinstance(minutes, (int, float)) and minutes > 0):
+        raise InputError(f"checkpoint_minutes is {minutes!r}: expected a positive number of minutes, such as 10")
+
+
+def check_clusters(model: Any, guide: Any, cluster_epoch: int) -> None:
+    """Refuse an epoch at which clusters are to be set where model or guide has none.
+
+    Raises:
+        InputError: says which model and guide, and what has clusters.
+    """
+    check_whole("cluster_epoch", cluster_epoch, least=0)
+    clustered = any(isinstance(prior, GaussianMixture) for prior in getattr(model, "priors", ()))
+    if cluster_epoch and not (clustered and hasattr(guide, "posteriors")):
+        raise InputError(
+            f"cluster_epoch is {cluster_epoch}, but a {type(model).__name__} with a {type(guide).__name__} has no "
+            "clusters: leave it out, or take a MixtureVAE or a LadderMixtureVAE with its guide"
+        )
