@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from pyro_vaes.recipes.spec import instantiate
+
 WARM_UP, STEPS = 2, 7
 BASE: dict[str, Any] = {"batch": 128, "latent": 50, "side": 28, "guide": "mean-field", "particles": 1}
 CASES: dict[str, list[dict[str, Any]]] = {
@@ -42,8 +44,7 @@ def _measure(batch: int, latent: int, side: int, guide: str, particles: int) -> 
 
     import pyro_vaes as pv
     from pyro_vaes.losses import ELBO, default_loss
-    from pyro_vaes.param_store import unchanged_store
-    from pyro_vaes.recipes.spec import build
+    from pyro_vaes.param_store import restored_param_store
     from pyro_vaes.training.step import EagerStep
     from pyro_vaes.vae import Guide
 
@@ -52,10 +53,10 @@ def _measure(batch: int, latent: int, side: int, guide: str, particles: int) -> 
     before = _peak()
     decoder = pv.networks.MLPDecoder(latent, shape, (500, 500))
     vae = pv.VAE(decoder, pv.priors.StandardNormal(latent), pv.likelihoods.Bernoulli())
-    made = build("guide", pv.guides, Guide, guide, vae, pv.networks.MLPEncoder(shape, (500, 500)))
+    made = instantiate("guide", pv.guides, Guide, guide, vae, pv.networks.MLPEncoder(shape, (500, 500)))
     loss = ELBO(num_particles=particles) if particles > 1 else default_loss(made)
     step, seconds = EagerStep(vae, made, loss, lr=1e-3), []
-    with unchanged_store():
+    with restored_param_store():
         for _ in range(WARM_UP + STEPS):
             start = time.perf_counter()
             step(x)

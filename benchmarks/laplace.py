@@ -11,7 +11,7 @@ from torch import Tensor
 import pyro_vaes as pv
 from benchmarks.released_laplace import released_loss
 from benchmarks.timing import in_turn
-from pyro_vaes.param_store import unannounced
+from pyro_vaes.param_store import without_registration
 
 BATCH, LATENT, HIDDEN, UPDATES = 128, 50, (500, 500), 4
 
@@ -33,5 +33,5 @@ def run() -> Iterator[tuple[str, dict[str, list[float]]]]:
             def released(vae: pv.VAE = vae, guide: pv.Guide = guide, x: Tensor = x) -> None:
                 released_loss(vae, guide, x).backward()
 
-            with unannounced(), pyro.validation_enabled(False):
+            with without_registration(), pyro.validation_enabled(False):
                 yield f"{type(likelihood).__name__}, D = {size}", in_turn({"ours": ours, "released": released}, turns)

@@ -17,10 +17,10 @@ import pyro_vaes as pv
 from benchmarks import by_hand
 from benchmarks.timing import in_turn
 from pyro_vaes.losses import default_loss
-from pyro_vaes.param_store import unannounced
+from pyro_vaes.param_store import without_registration
 from pyro_vaes.training.compiled_step import CompiledStep
 from pyro_vaes.training.cuda_graph_step import GraphStep
-from pyro_vaes.training.step import EagerStep, NotCaptured
+from pyro_vaes.training.step import CannotCompile, EagerStep
 from pyro_vaes.vae import Guide
 
 BATCH, LATENT, HIDDEN, SHAPE = 128, 50, (500, 500), (1, 28, 28)
@@ -46,7 +46,7 @@ def run(kinds: Mapping[str, type[EagerStep]] = ON_CPU) -> Iterator[tuple[str, di
             for name, start in starts.items():
                 try:
                     rivals[name] = _training(start, kind, x)
-                except NotCaptured as error:
+                except CannotCompile as error:
                     print(f"{_case(kind)}: no {name} step, {error}")
             if kind is pv.guides.MeanField:
                 rivals["matrix products alone"] = _products()
@@ -89,13 +89,13 @@ def _training(start: Start, kind: type[Guide], x: Tensor) -> Callable[[], object
 
 
 def _ours(kind: type[EagerStep], vae: pv.VAE, guide: Guide, x: Tensor) -> Callable[[], object]:
-    """A step as ``fit`` takes it, unannounced; stock SVI trains what is announced."""
+    """A step as ``fit`` takes it, without_registration; stock SVI trains what is announced."""
     step = kind(vae, guide, default_loss(guide), lr=1e-3)
-    with unannounced():
+    with without_registration():
         step.capture(x)
 
     def call() -> object:
-        with unannounced():
+        with without_registration():
             return step(x)
 
     return call

@@ -20,37 +20,37 @@ _counter = itertools.count()
 _local = threading.local()
 
 
-def announce(module: nn.Module) -> None:
+def register_params(module: nn.Module) -> None:
     """Tell Pyro of a module's parameters, under a name that no other instance has.
 
     Stock ``SVI`` trains what is announced here. Two instances never share an entry of the parameter store,
     not even copies of each other.
     """
-    if not getattr(_local, "unannounced", False):
+    if not getattr(_local, "without_registration", False):
         pyro.module(_names.setdefault(module, f"{type(module).__name__}-{next(_counter)}"), module)
 
 
 @contextlib.contextmanager
-def unannounced() -> Iterator[None]:
+def without_registration() -> Iterator[None]:
     """Within it nothing is announced, so that Pyro's parameter store stays as it is."""
-    before = getattr(_local, "unannounced", False)
-    _local.unannounced = True
+    before = getattr(_local, "without_registration", False)
+    _local.without_registration = True
     try:
         yield
     finally:
-        _local.unannounced = before
+        _local.without_registration = before
 
 
 @contextlib.contextmanager
-def unchanged_store() -> Iterator[None]:
+def restored_param_store() -> Iterator[None]:
     """Within it models and guides read Pyro's parameter store; what they write there is forgotten at the end."""
     store = pyro.get_param_store()
-    with unannounced(), store.scope(store.get_state()):
+    with without_registration(), store.scope(store.get_state()):
         yield
 
 
 @contextlib.contextmanager
 def isolated() -> Iterator[None]:
     """Within it Pyro validates nothing, and its parameter store is read but not changed."""
-    with unchanged_store(), pyro.validation_enabled(False):
+    with restored_param_store(), pyro.validation_enabled(False):
         yield

@@ -17,7 +17,7 @@ from pyro.poutine import Trace
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.param_store import unannounced
+from pyro_vaes.param_store import without_registration
 
 
 def paired_traces(
@@ -76,7 +76,7 @@ def paired_traces(
     return model_trace, guide_trace
 
 
-def held_log_q(guide: Callable[..., Any], x: Tensor, *args: Any, guide_trace: Trace) -> Tensor:
+def log_q_stop_gradient(guide: Callable[..., Any], x: Tensor, *args: Any, guide_trace: Trace) -> Tensor:
     """Log q(z | x) at a trace's draws, whose gradient flows through the draws alone.
 
     The guide is run once more at those draws with its parameters held, which serves every guide, also where its
@@ -99,7 +99,7 @@ def held_log_q(guide: Callable[..., Any], x: Tensor, *args: Any, guide_trace: Tr
     try:
         for parameter in parameters:
             parameter.requires_grad_(False)
-        with torch.set_grad_enabled(several), unannounced(), _particles(*particles or [1]):
+        with torch.set_grad_enabled(several), without_registration(), _particles(*particles or [1]):
             held = sample_sites(poutine.trace(poutine.replay(guide, trace=guide_trace)).get_trace(x, *args))
         return total(
             scale_and_mask(held[name]["fn"].log_prob(site["value"]), site["scale"], site["mask"])
@@ -143,7 +143,7 @@ def is_enumerated(site: dict[str, Any]) -> bool:
     return site["infer"].get("_enumerate_dim") is not None
 
 
-def check_reparameterised(name: str, q: TorchDistribution) -> None:
+def check_reparameterized(name: str, q: TorchDistribution) -> None:
     """Refuse a guide's site through whose draws no gradient runs.
 
     Raises:

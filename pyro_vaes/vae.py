@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.networks.shapes import out_features
-from pyro_vaes.param_store import announce
+from pyro_vaes.param_store import register_params
 from pyro_vaes.priors import Prior
 
 
@@ -53,7 +53,7 @@ class VAE(nn.Module):
         self.likelihood = likelihood
         self.latent_dim = prior.latent_dim
         self.features_shape = self._probe().shape[1:]
-        likelihood.serve(len(self.features_shape))
+        likelihood.set_event_dim(len(self.features_shape))
 
     @property
     def priors(self) -> list[Prior]:
@@ -62,7 +62,7 @@ class VAE(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The Pyro model: sites ``z`` and ``x`` (observed) in the plate ``data``; returns z."""
-        announce(self)
+        register_params(self)
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", self.prior())
             pyro.sample("x", self.likelihood(self.decoder(z)), obs=x)
@@ -137,12 +137,12 @@ class Guide(nn.Module):
         """q(z | x), batch shape ``(..., B)`` and event shape ``(Z,)``."""
         raise NotImplementedError(f"{type(self).__name__} must implement posterior(x)")
 
-    def amortised(self) -> list[nn.Module]:
+    def local_heads(self) -> list[nn.Module]:
         """The layers whose outputs are the parameters of one datum's q(z | x); set free, they reach every member."""
         return [self.head]
 
     def forward(self, x: Tensor) -> Tensor:
         """The Pyro guide: site ``z`` in the plate ``data``; returns z."""
-        announce(self)
+        register_params(self)
         with pyro.plate("data", len(x)):
             return pyro.sample("z", self.posterior(x))

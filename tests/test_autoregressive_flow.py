@@ -17,7 +17,7 @@ from pyro_vaes.losses import ELBO
 from pyro_vaes.networks import MLPDecoder, MLPEncoder
 from pyro_vaes.networks.made import ConvolutionalMADE
 from pyro_vaes.priors import AutoregressiveFlow, ConvolutionalFlow, Prior, StandardNormal
-from pyro_vaes.recipes.spec import build
+from pyro_vaes.recipes.spec import instantiate
 from pyro_vaes.testing import PRIOR_CHECKS, pair
 from pyro_vaes.testing.guides import gradients_are_finite
 from pyro_vaes.testing.priors import PAIR_CHECKS
@@ -25,7 +25,7 @@ from pyro_vaes.testing.priors import PAIR_CHECKS
 SHAPE, BATCH, SIZE = (6,), 5, 4
 STEPS = ["mean", "affine", "gated"]
 MAPS = [(3, 4, 3), (1, 3, 4), (4, 1, 3), (2, 3, 1)]
-every_step = pytest.mark.parametrize("step", STEPS)
+every_step = pytest.mark.parametrize("transform", STEPS)
 every_shape = pytest.mark.parametrize("shape", MAPS, ids=str)
 
 
@@ -50,13 +50,13 @@ def scattered(module):
 
 
 def to_noise(prior, z):
-    for step in prior.steps():
+    for step in prior.transforms():
         z = step(z)
     return z
 
 
 def from_noise(prior, eps):
-    for step in reversed(prior.steps()):
+    for step in reversed(prior.transforms()):
         eps = step.inv(eps)
     return eps
 
@@ -64,7 +64,7 @@ def from_noise(prior, eps):
 @every_flow
 @every_step
 def test_density_equals_autograd(step, flow):
-    prior = scattered(flow(SIZE, flows=3, step=step))
+    prior = scattered(flow(SIZE, flows=3, transform=step))
     z = 2 * torch.randn(BATCH, SIZE).double()
     log_determinant = torch.stack(
         [torch.linalg.slogdet(jacobian(lambda row: to_noise(prior, row), row)).logabsdet for row in z]
@@ -79,7 +79,7 @@ def test_density_equals_autograd(step, flow):
 @every_flow
 @every_step
 def test_a_sampled_flow_inverts(step, flow):
-    prior = flow(SIZE, flows=4, step=step)
+    prior = flow(SIZE, flows=4, transform=step)
     torch.manual_seed(3)
     z = prior().sample((50,))
     torch.manual_seed(3)
@@ -136,12 +136,12 @@ def test_one_output_is_that_of_all(shape, reverse):
 @every_shape
 def test_steps_of_maps_are_triangular_and_invert(shape, step, dtype, tolerance):
     size = math.prod(shape)
-    prior = ConvolutionalFlow(size, shape, flows=2, channels=(9,), step=step).to(dtype)
+    prior = ConvolutionalFlow(size, shape, flows=2, channels=(9,), transform=step).to(dtype)
     z = torch.randn(BATCH, size, dtype=dtype)
-    orders = [each.network.order for each in prior.steps()]
+    orders = [each.network.order for each in prior.transforms()]
     assert sorted(orders[0]) == list(range(size))
     assert orders[1] == orders[0][::-1]
-    for each in prior.steps():
+    for each in prior.transforms():
         eps = each(z)
         torch.testing.assert_close(each.inv(eps.clone()), z, rtol=0, atol=tolerance)  # not the one it remembers
         whole = torch.stack([jacobian(each, row) for row in z])
@@ -155,7 +155,7 @@ def test_steps_of_maps_are_triangular_and_invert(shape, step, dtype, tolerance):
 @every_step
 def test_draws_of_maps_have_their_density(step):
     """The density of a draw is that of the noise it was made of, over the volume's change."""
-    prior = ConvolutionalFlow(12, (2, 3, 2), flows=3, channels=(9,), step=step).double()
+    prior = ConvolutionalFlow(12, (2, 3, 2), flows=3, channels=(9,), transform=step).double()
     torch.manual_seed(3)
     z = prior().sample((50,))
     torch.manual_seed(3)
@@ -177,7 +177,7 @@ def test_a_flow_of_maps_without_weights_is_the_standard_normal():
 
 
 def test_the_command_line_builds_a_flow_of_maps():
-    prior = build("prior", priors, Prior, "convolutional-flow(event_shape=(2,3,3), flows=1, channels=[4])", 18)
+    prior = instantiate("prior", priors, Prior, "convolutional-flow(event_shape=(2,3,3), flows=1, channels=[4])", 18)
     assert prior().sample((2,)).shape == (2, 18)
 
 
@@ -196,7 +196,7 @@ class Deeper(nn.Module):
 
 
 def test_flow_prior_and_flow_posterior_give_one_elbo():
-    prior = scattered(AutoregressiveFlow(SIZE, flows=3, hidden=(9,), step="gated"))
+    prior = scattered(AutoregressiveFlow(SIZE, flows=3, hidden=(9,), transform="gated"))
     decoder, encoder = MLPDecoder(SIZE, SHAPE, hidden=(8,)).double(), MLPEncoder(SHAPE, hidden=(8,)).double()
     plain = VAE(decoder, prior, Gaussian(0.5).double())
     deeper = VAE(Deeper(prior, decoder), StandardNormal(SIZE).double(), plain.likelihood)
@@ -215,7 +215,7 @@ def test_flow_prior_and_flow_posterior_give_one_elbo():
 
 def test_flow_without_weights_is_the_standard_normal():
     exact = LinearGaussian()
-    prior = AutoregressiveFlow(exact.latent_dim, flows=2, step="affine").double()
+    prior = AutoregressiveFlow(exact.latent_dim, flows=2, transform="affine").double()
     with torch.no_grad():
         for p in prior.parameters():
             p.zero_()
@@ -234,14 +234,14 @@ def test_flow_without_weights_is_the_standard_normal():
 @every_flow
 @every_step
 def test_contract(check, step, flow):
-    check(lambda: pair(prior=lambda size: flow(size, step=step)))
+    check(lambda: pair(prior=lambda size: flow(size, transform=step)))
 
 
 @every_flow
 @every_step
 def test_laplace_fits(step, flow):
     gradients_are_finite(
-        lambda: pair(lambda *parts: Laplace(*parts, updates=1), prior=lambda size: flow(size, step=step))
+        lambda: pair(lambda *parts: Laplace(*parts, updates=1), prior=lambda size: flow(size, transform=step))
     )
 
 
@@ -251,7 +251,7 @@ def test_laplace_fits(step, flow):
         ({"latent_dim": 1}, "latent_dim is 1.*latent_dim=2 or more, or the GaussianMixture prior"),
         ({"latent_dim": 3, "flows": 0}, "flows is 0"),
         ({"latent_dim": 3, "hidden": ()}, "hidden is"),
-        ({"latent_dim": 3, "step": "afine"}, "did you mean 'affine'"),
+        ({"latent_dim": 3, "transform": "afine"}, "did you mean 'affine'"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
@@ -268,7 +268,7 @@ def test_bad_arguments_are_refused(arguments, message):
         ({"event_shape": (3, 2, -2)}, r"event_shape is \(3, 2, -2\)"),
         ({"flows": 0}, "flows is 0"),
         ({"channels": ()}, "channels is"),
-        ({"step": "afine"}, "did you mean 'affine'"),
+        ({"transform": "afine"}, "did you mean 'affine'"),
     ],
 )
 def test_bad_arguments_for_maps_are_refused(arguments, message):

@@ -5,7 +5,7 @@ import torch
 
 import pyro_vaes as pv
 from benchmarks.by_hand import LOSSES, training
-from pyro_vaes.param_store import unannounced
+from pyro_vaes.param_store import without_registration
 
 OPTIONS = {
     pv.guides.SemiAmortized: {"steps": 3, "lr": 0.5, "clip": 1.0},
@@ -27,7 +27,7 @@ def pair(kind, latent=3, dtype=torch.float64):
 
 
 def library(vae, guide, x):
-    with unannounced():
+    with without_registration():
         return -pv.losses.default_loss(guide).objective(vae, guide, x)[0].mean()
 
 

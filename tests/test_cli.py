@@ -54,7 +54,7 @@ def metrics(folder):
 
 HELP = """
 import sys
-from pyro_vaes.cli import main
+from pyro_vaes.cli.app import main
 try:
     main(sys.argv[1:])
 except SystemExit as end:

@@ -7,8 +7,7 @@ import pytest
 import torch
 from scipy.stats import chi2_contingency
 
-from pyro_vaes.data import FACTORS, load
-from pyro_vaes.data import coloured_digits as coloured
+from pyro_vaes.data import FACTORS, coloured, load
 from pyro_vaes.data.coloured_digits import BACKGROUNDS, INKS, JITTER, THICKNESSES
 from pyro_vaes.data.sources import Source
 from pyro_vaes.errors import InputError
@@ -48,7 +47,7 @@ def test_colours_stay_apart_whatever_their_changes():
 
 @pytest.mark.parametrize("side", [8, 28])
 def test_thickness_grows_the_stroke(side):
-    grey = load("digits").test.raw[:, 0].numpy().repeat(6, 0) * 15
+    grey = load("digits").test.pixels[:, 0].numpy().repeat(6, 0) * 15
     if side == 28:
         grey = np.pad(grey.repeat(3, 1).repeat(3, 2), ((0, 0), (2, 2), (2, 2)))
     images, labels = coloured(grey, np.zeros(len(grey), dtype=int))
@@ -122,10 +121,10 @@ def test_the_embedded_digits_in_colour():
     for part in ("train", "valid", "test"):  # the base set's splits, digit for digit
         assert torch.equal(getattr(data, part).y[:, 0], getattr(grey, part).y)
         assert torch.equal(getattr(data, part).raw, getattr(again, part).raw)
-    assert torch.equal(data.test.raw, other.test.raw)
+    assert torch.equal(data.test.pixels, other.test.pixels)
     assert torch.equal(data.test.y, other.test.y)
     thin = data.test.y[:, 3] < 2
-    corner = data.test.raw[thin][:, :, 0, 0].numpy()
+    corner = data.test.pixels[thin][:, :, 0, 0].numpy()
     assert np.array_equal(nearest(corner, BACKGROUNDS), data.test.y[thin, 2].numpy())
 
 

@@ -140,7 +140,7 @@ def test_the_report_fits_the_data(tmp_path, data, settings, pictures, baseline):
 
 @pytest.mark.parametrize("where", ["training", "evaluation"])
 def test_ctrl_c_leaves_a_report_on_the_finished_trials(tmp_path, monkeypatch, where):
-    import pyro_vaes.compare as module
+    import pyro_vaes.reports.trial as module
 
     calls = {"training": PER_TRIAL, "evaluation": 1}[where]  # of the first trial; the next one is interrupted
     owner, name = {"training": (EagerStep, "__call__"), "evaluation": (module, "log_likelihood")}[where]

@@ -9,9 +9,9 @@ import pyro_vaes as pv
 from pyro_vaes.errors import InputError
 from pyro_vaes.guides import MeanField
 from pyro_vaes.losses import ELBO, ProgressiveELBO, SoftFreeBits, Warmup, default_loss
-from pyro_vaes.param_store import unchanged_store
-from pyro_vaes.recipes.spec import build
-from pyro_vaes.training.compiled_step import CompiledStep, NotCaptured
+from pyro_vaes.param_store import restored_param_store
+from pyro_vaes.recipes.spec import instantiate
+from pyro_vaes.training.compiled_step import CannotCompile, CompiledStep
 from pyro_vaes.training.step import EagerStep
 from pyro_vaes.vae import Guide
 
@@ -25,12 +25,12 @@ needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ 
 def pair(guide="mean-field", likelihood=pv.likelihoods.Gaussian):
     torch.manual_seed(0)
     vae = pv.VAE(pv.networks.MLPDecoder(3, SHAPE, (8,)), pv.priors.StandardNormal(3), likelihood())
-    return vae, build("guide", pv.guides, Guide, guide, vae, pv.networks.MLPEncoder(SHAPE, (8,)))
+    return vae, instantiate("guide", pv.guides, Guide, guide, vae, pv.networks.MLPEncoder(SHAPE, (8,)))
 
 
 def steps(kind, model, guide, loss, batches, **options):
     """Sums of each step, and the weights after the last."""
-    with unchanged_store():
+    with restored_param_store():
         torch.manual_seed(1)
         step = kind(model, guide, loss, lr=1e-2, **options)
         step.capture(batches[0])
@@ -95,7 +95,7 @@ def test_fit_says_what_cannot_be_compiled():
 
 @pytest.mark.parametrize("loss", [SoftFreeBits(target=1.0), ProgressiveELBO(steps=4)])
 def test_losses_with_a_state_are_not_captured(loss):
-    with pytest.raises(NotCaptured, match="a state of its own"):
+    with pytest.raises(CannotCompile, match="a state of its own"):
         steps(CompiledStep, *pair(), loss, [torch.rand(5, *SHAPE)])
 
 
@@ -107,14 +107,14 @@ def test_what_looks_at_its_values_is_not_captured():
             return super().posterior(x)
 
     vae, _ = pair()
-    with pytest.raises(NotCaptured):
+    with pytest.raises(CannotCompile):
         steps(CompiledStep, vae, Branching(vae, pv.networks.MLPEncoder(SHAPE, (8,))), ELBO(), [torch.rand(5, *SHAPE)])
 
 
 def test_a_fed_schedule_is_in_the_place_of_the_steps():
     loss = ELBO(beta=Warmup(steps=4))
-    loss.step = 2
+    loss.num_steps = 2
     assert loss.kl_weight() == 0.5
-    with loss.fed(torch.tensor([0.25])):
+    with loss.with_schedule(torch.tensor([0.25])):
         assert loss.kl_weight() == 0.25
     assert loss.kl_weight() == 0.5

@@ -24,7 +24,7 @@ from pyro_vaes.guides import (
 from pyro_vaes.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood, Poisson
 from pyro_vaes.losses import ELBO, IWAE, MixtureELBO, RecursiveMixtureELBO, Warmup
 from pyro_vaes.networks import MLPDecoder
-from pyro_vaes.param_store import unannounced
+from pyro_vaes.param_store import without_registration
 from pyro_vaes.priors import AutoregressiveFlow, ConvolutionalFlow, GaussianMixture, StandardNormal, VampPrior
 from pyro_vaes.testing.guides import (
     assert_trains,
@@ -274,8 +274,8 @@ def test_two_guides_under_one_model_both_train():
 
 def test_unannounced_leaves_the_store_empty():
     vae, guide, x, _ = build()()
-    with unannounced():
-        with unannounced():
+    with without_registration():
+        with without_registration():
             guide(x)
         vae(x)
         Trace_ELBO().loss(vae, guide, x)

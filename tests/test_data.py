@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pyro_vaes.data import Data, Preparation, Split, datasets, load
+from pyro_vaes.data import Data, Preprocessing, Split, datasets, load
 from pyro_vaes.errors import InputError
 
 SHARED = Path(os.environ.get("PYRO_VAES_DATA", Path(__file__).parents[1] / "../shared/data"))
@@ -42,7 +42,7 @@ def numbered(n):
 
 
 def numbers(split):
-    return [int(a) * 256 + int(b) for a, b in split.raw[:, 0, 0, :]]
+    return [int(a) * 256 + int(b) for a, b in split.pixels[:, 0, 0, :]]
 
 
 def make(x_train, x_test=None, **options):
@@ -67,10 +67,10 @@ class TestShapes:
         data = make(kind(x))
         assert data.event_shape == event_shape
         expected = np.moveaxis(x, -1, 1) if len(shape) == 4 and shape[1] == 8 else x.reshape(20, *event_shape)
-        assert np.array_equal(data.test.raw.numpy(), expected[:5])
+        assert np.array_equal(data.test.pixels.numpy(), expected[:5])
         for split in (data.train, data.valid, data.test):
-            assert split.raw.is_contiguous()
-            assert split.raw.dtype == torch.uint8
+            assert split.pixels.is_contiguous()
+            assert split.pixels.dtype == torch.uint8
             assert split.x.shape == (len(split), *event_shape)
             assert split.x.dtype == torch.float32
 
@@ -98,28 +98,28 @@ class TestPixels:
     def test_floats_become_float32(self, dtype):
         x = np.linspace(0, 1, 20 * 4).reshape(20, 4).astype(dtype)
         data = make(x)
-        assert data.test.raw.dtype == torch.float32
+        assert data.test.pixels.dtype == torch.float32
         assert torch.equal(data.test.x, torch.from_numpy(x[:5].astype(np.float32)))
         assert data.description.endswith("float data as given")
 
     def test_bfloat16_and_tensors_with_gradient(self):
         data = make(torch.rand(20, 4, requires_grad=True).bfloat16())
-        assert data.test.raw.dtype == torch.float32
-        assert not data.test.raw.requires_grad
+        assert data.test.pixels.dtype == torch.float32
+        assert not data.test.pixels.requires_grad
 
     @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64])
     def test_binary_data_are_floats(self, dtype):
         x = (pixels(20, 4, 4) > 99).astype(dtype)
         data = make(x)
-        assert data.test.raw.dtype == torch.float32
+        assert data.test.pixels.dtype == torch.float32
         assert np.array_equal(data.test.x[:, 0].numpy(), x[:5])
 
     @pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64, np.uint16])
     def test_other_integers_become_uint8(self, dtype):
         x = np.arange(80).reshape(20, 4).astype(dtype)
         data = make(x)
-        assert data.test.raw.dtype == torch.uint8
-        assert np.array_equal(data.test.raw.numpy(), x[:5])
+        assert data.test.pixels.dtype == torch.uint8
+        assert np.array_equal(data.test.pixels.numpy(), x[:5])
 
     @pytest.mark.parametrize(
         ("value", "dtype"),
@@ -164,10 +164,10 @@ class TestPixels:
             make(pixels(20, 8, 8), x_test=pixels(20, 9, 9))
         with pytest.raises(InputError, match="x_train is uint8 and x_valid is float32"):
             make(pixels(20, 8, 8), x_valid=np.zeros((3, 8, 8)))
-        with pytest.raises(InputError, match="levels is 17, but pixels go up to 17: give at least 18"):
-            make(np.full((20, 2, 2), 17, np.uint8), levels=17)
-        with pytest.raises(InputError, match="levels is 1, but pixels go up to 0: give at least 2"):
-            make(np.zeros((20, 2, 2), np.uint8), levels=1)
+        with pytest.raises(InputError, match="num_bins is 17, but pixels go up to 17: give at least 18"):
+            make(np.full((20, 2, 2), 17, np.uint8), num_bins=17)
+        with pytest.raises(InputError, match="num_bins is 1, but pixels go up to 0: give at least 2"):
+            make(np.zeros((20, 2, 2), np.uint8), num_bins=1)
 
 
 class TestLabels:
@@ -266,7 +266,7 @@ class TestPreparation:
     raw = torch.arange(17, dtype=torch.uint8).expand(4000, 17)
 
     def test_dequantised(self):
-        x = Preparation(levels=17)(self.raw, torch.Generator().manual_seed(0))
+        x = Preprocessing(num_bins=17)(self.raw, torch.Generator().manual_seed(0))
         noise = x * 17 - self.raw
         assert noise.min() > -1e-5
         assert noise.max() < 1
@@ -275,46 +275,46 @@ class TestPreparation:
         assert abs(noise.var() - 1 / 12) < 0.002
 
     def test_dequantised_white_stays_below_one(self):
-        x = Preparation()(torch.full((2**20,), 255, dtype=torch.uint8), torch.Generator().manual_seed(0))
+        x = Preprocessing()(torch.full((2**20,), 255, dtype=torch.uint8), torch.Generator().manual_seed(0))
         assert x.max() < 1
         assert (x * 256).floor().unique().tolist() == [255]
 
     def test_scaled(self):
-        x = Preparation(dequantize=False, levels=17)(self.raw)
+        x = Preprocessing(dequantize=False, num_bins=17)(self.raw)
         assert torch.equal(x[0], torch.arange(17) / 16)
 
     def test_dynamic(self):
         generator = torch.Generator().manual_seed(0)
-        prepare = Preparation("dynamic", levels=17)
-        x = prepare(self.raw, generator)
+        preprocess = Preprocessing("dynamic", num_bins=17)
+        x = preprocess(self.raw, generator)
         assert set(x.unique().tolist()) == {0, 1}
         p = torch.arange(17) / 16
         assert ((x.mean(0) - p).abs() <= 4 * (p * (1 - p) / 4000).sqrt()).all()  # 4 standard errors
-        assert not torch.equal(x, prepare(self.raw, generator))
+        assert not torch.equal(x, preprocess(self.raw, generator))
 
     def test_threshold(self):
-        assert Preparation("threshold", levels=17)(self.raw)[0].tolist() == [0.0] * 8 + [1.0] * 9
-        assert Preparation("threshold")(torch.tensor([127, 128], dtype=torch.uint8)).tolist() == [0, 1]
+        assert Preprocessing("threshold", num_bins=17)(self.raw)[0].tolist() == [0.0] * 8 + [1.0] * 9
+        assert Preprocessing("threshold")(torch.tensor([127, 128], dtype=torch.uint8)).tolist() == [0, 1]
 
     def test_float_pixels_are_probabilities(self):
         p = torch.tensor([0, 0.25, 0.5, 1]).expand(4000, 4)
-        assert torch.equal(Preparation(levels=None)(p), p)
-        assert torch.equal(Preparation()(p), p)
-        assert Preparation("threshold")(p)[0].tolist() == [0, 0, 1, 1]
-        mean = Preparation("dynamic")(p, torch.Generator().manual_seed(0)).mean(0)
+        assert torch.equal(Preprocessing(num_bins=None)(p), p)
+        assert torch.equal(Preprocessing()(p), p)
+        assert Preprocessing("threshold")(p)[0].tolist() == [0, 0, 1, 1]
+        mean = Preprocessing("dynamic")(p, torch.Generator().manual_seed(0)).mean(0)
         assert ((mean - p[0]).abs() <= 4 * (p[0] * (1 - p[0]) / 4000).sqrt()).all()
 
     def test_unknown(self):
         with pytest.raises(InputError, match=r"unknown binarisation 'dinamic': did you mean 'dynamic'\?"):
-            Preparation("dinamic")
+            Preprocessing("dinamic")
         with pytest.raises(InputError, match="unknown binarisation"):
             make(pixels(20, 8, 8), binarize="otsu")
         with pytest.raises(InputError, match="unknown channels 'frist'"):
             make(pixels(20, 8, 8), channels="frist")
 
     def test_every_preparation_describes_itself(self):
-        every = [Preparation(b) for b in (None, "dynamic", "static", "threshold")]
-        every += [Preparation(dequantize=False), Preparation(levels=None)]
+        every = [Preprocessing(b) for b in (None, "dynamic", "static", "threshold")]
+        every += [Preprocessing(dequantize=False), Preprocessing(num_bins=None)]
         assert len({p.describe() for p in every}) == len(every)
 
 
@@ -346,16 +346,16 @@ class TestSplit:
     def test_batches_get_fresh_noise_unless_static(self, binarize, fresh):
         split = make(pixels(60, 8, 8), binarize=binarize).train
         generator = torch.Generator().manual_seed(0)
-        batch = split.raw[:16]
-        first, second = (split.prepare(batch, generator) for _ in range(2))
+        batch = split.pixels[:16]
+        first, second = (split.preprocess(batch, generator) for _ in range(2))
         assert torch.equal(first, second) != fresh
         if not fresh:
             assert torch.equal(first, split.x[:16])
-            assert split.raw.dtype == torch.uint8
-            assert split.raw.max() == 1
+            assert split.pixels.dtype == torch.uint8
+            assert split.pixels.max() == 1
         generator.manual_seed(0)
-        assert torch.equal(first, split.prepare(batch, generator))
-        assert split.prepare(batch).shape == batch.shape
+        assert torch.equal(first, split.preprocess(batch, generator))
+        assert split.preprocess(batch).shape == batch.shape
 
     def test_chunks_do_not_show(self, monkeypatch):
         split = make(pixels(60, 8, 8), binarize="threshold").train
@@ -364,19 +364,19 @@ class TestSplit:
         assert torch.equal(split.x, whole)
 
     def test_to_device(self):
-        split = Split(torch.zeros(4, 2, dtype=torch.uint8), torch.arange(4), Preparation(), seed=0)
+        split = Split(torch.zeros(4, 2, dtype=torch.uint8), torch.arange(4), Preprocessing(), seed=0)
         moved = split.to("meta")
-        assert moved.raw.device.type == moved.y.device.type == "meta"
-        assert split.raw.device.type == "cpu"
-        assert (len(moved), moved.preparation, moved.seed) == (4, split.preparation, 0)
-        assert Split(split.raw, None, Preparation(), 0).to("cpu").y is None
+        assert moved.pixels.device.type == moved.y.device.type == "meta"
+        assert split.pixels.device.type == "cpu"
+        assert (len(moved), moved.preprocessing, moved.seed) == (4, split.preprocessing, 0)
+        assert Split(split.pixels, None, Preprocessing(), 0).to("cpu").y is None
 
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
     def test_x_is_the_same_on_a_gpu(self):
         split = make(pixels(60, 8, 8)).train
         moved = split.to("cuda")
         assert torch.equal(moved.x.cpu(), split.x)
-        assert moved.prepare(moved.raw, torch.Generator("cuda")).is_cuda
+        assert moved.preprocess(moved.pixels, torch.Generator("cuda")).is_cuda
 
 
 class TestDigits:
@@ -384,22 +384,22 @@ class TestDigits:
         data = load("digits")
         assert [len(s) for s in (data.train, data.valid, data.test)] == [1294, 143, 360]
         assert data.event_shape == (1, 8, 8)
-        assert (data.name, data.train.preparation.levels) == ("digits", 17)
+        assert (data.name, data.train.preprocessing.num_bins) == ("digits", 17)
         assert data.description == (
             "digits: 1294 train, 143 valid, 360 test, 1x8x8; dequantised with uniform noise (17 levels)"
         )
-        assert data.train.raw.max() == 16
+        assert data.train.pixels.max() == 16
 
     def test_the_test_split_is_fixed_and_stratified(self):
         first, second = load("digits", seed=0), load("digits", seed=1, train_size=100)
-        assert torch.equal(first.test.raw, second.test.raw)
-        assert not torch.equal(first.valid.raw, second.valid.raw)
+        assert torch.equal(first.test.pixels, second.test.pixels)
+        assert not torch.equal(first.valid.pixels, second.valid.pixels)
         assert set(torch.bincount(first.test.y).tolist()) <= {35, 36, 37}
         assert len(second.train) == 100
 
     def test_options_reach_the_splits(self):
         assert load("digits", binarize="threshold").test.x.unique().tolist() == [0, 1]
-        assert torch.equal(load("digits", dequantize=False).test.x, load("digits").test.raw / 16)
+        assert torch.equal(load("digits", dequantize=False).test.x, load("digits").test.pixels / 16)
 
     def test_bad_input_comes_first(self, tmp_path):
         with pytest.raises(InputError, match="unknown data set 'mnits': did you mean 'mnist'"):
@@ -567,15 +567,15 @@ class TestTorchvision:
         fake_torchvision(monkeypatch, CIFAR10=lambda *_, **__: cifar, SVHN=lambda *_, **__: svhn)
         for name in ("cifar10", "svhn"):
             data = load(name, root=tmp_path)
-            assert np.array_equal(data.test.raw.numpy(), np.moveaxis(x, -1, 1))
+            assert np.array_equal(data.test.pixels.numpy(), np.moveaxis(x, -1, 1))
             assert data.test.y.tolist() == list(range(30))
 
     def test_omniglot_is_shrunk_and_inverted(self, monkeypatch, tmp_path):
         fake_torchvision(monkeypatch, Omniglot=FakeOmniglot)
         data = load("omniglot", root=tmp_path)
         assert data.event_shape == (1, 28, 28)
-        assert (data.test.raw[:, :, :12, :12] == 255).all()
-        assert data.test.raw.float().mean() / 255 == pytest.approx((45 / 105) ** 2, rel=1e-3)
+        assert (data.test.pixels[:, :, :12, :12] == 255).all()
+        assert data.test.pixels.float().mean() / 255 == pytest.approx((45 / 105) ** 2, rel=1e-3)
         assert data.test.y.tolist() == [12, 13, 14, 15, 16]
         assert data.description.endswith("not the 24,345 / 8,070 split of the literature")
 
@@ -596,7 +596,7 @@ class TestIdxFiles:
         write_idx(tmp_path / folder / "raw")
         data = load(name, root=tmp_path)
         assert [len(s) for s in (data.train, data.valid, data.test)] == [18, 2, 10]
-        assert np.array_equal(data.test.raw[:, 0].numpy(), pixels(10, 28, 28))
+        assert np.array_equal(data.test.pixels[:, 0].numpy(), pixels(10, 28, 28))
         assert data.test.y.tolist() == list(range(10))
 
     @pytest.mark.parametrize("keep", [0, 3, 10, 1000])

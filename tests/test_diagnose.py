@@ -16,7 +16,7 @@ from pyro_vaes.errors import InputError
 from pyro_vaes.recipes import Settings, build_seeded, vae
 from pyro_vaes.reports.compare import compare
 from pyro_vaes.reports.diagnose import FIGURES, PAGE, diagnose
-from pyro_vaes.reports.diagnosis import Subject
+from pyro_vaes.reports.diagnosis import NamedPair
 from pyro_vaes.reports.diagnosis_page import COLUMNS, IMAGE, MORE, REFERENCE
 
 SMALL = Settings(latent_dim=2, hidden=(8,), epochs=2, batch_size=32)
@@ -31,31 +31,31 @@ def pixels(n, *shape):
 DATA = Data.from_arrays(x_train=pixels(60, 4, 4), x_test=pixels(12, 4, 4), name="tiny <data>")
 
 
-def subject(guide="mean-field", name=None, **options):
+def pair(guide="mean-field", name=None, **options):
     system = build_seeded(vae, DATA.event_shape, Settings(**{**vars(SMALL), "guide": guide}), seed=0)
-    return Subject(name or guide, system.model, system.guide, **options)
+    return NamedPair(name or guide, system.model, system.guide, **options)
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     out = tmp_path_factory.mktemp("diagnosis")
     torch.manual_seed(0)
-    subjects = [subject(guide) for guide in GUIDES]
-    subjects[1] = subject(GUIDES[1], history=[{"step_ms": 2.5}], note="training was <interrupted>")
-    findings = diagnose(subjects, DATA, out, **FAST)
-    return json.loads((out / FIGURES).read_text()), (out / PAGE).read_text(), findings
+    pairs = [pair(guide) for guide in GUIDES]
+    pairs[1] = pair(GUIDES[1], history=[{"step_ms": 2.5}], note="training was <interrupted>")
+    diagnoses = diagnose(pairs, DATA, out, **FAST)
+    return json.loads((out / FIGURES).read_text()), (out / PAGE).read_text(), diagnoses
 
 
 def test_the_figures_add_up(report):
-    figures, _, findings = report
+    figures, _, diagnoses = report
     assert [row["name"] for row in figures["guides"]] == GUIDES
-    for row, finding in zip(figures["guides"], findings, strict=True):
+    for row, diagnosis in zip(figures["guides"], diagnoses, strict=True):
         gap = row["log_likelihood"]["mean"] - row["elbo"]["mean"]
         assert row["gap"]["mean"] == pytest.approx(gap)
-        assert row["approximation"]["mean"] + row["amortisation"]["mean"] == pytest.approx(gap)
+        assert row["approximation_gap"]["mean"] + row["amortization_gap"]["mean"] == pytest.approx(gap)
         gaps = [image["gap"] for image in row["worst"]]
         assert gaps == sorted(gaps, reverse=True)
-        assert gaps[0] == pytest.approx(finding.gaps.gap.max().item())
+        assert gaps[0] == pytest.approx(diagnosis.gaps.gap.max().item())
         assert 0 <= row["calibration"]["coverage"]["50%"] <= 1
         assert row["reference"] is None
     assert [row["step_ms"] for row in figures["guides"]] == [None, 2.5, None]
@@ -96,13 +96,13 @@ def test_the_page_renders_in_a_browser(report, tmp_path):
 
 
 def test_weights_that_cannot_be_trusted_are_flagged_wherever_they_are_leant_on():
-    row = {name: {"mean": 1.0, "stderr": 0.1} for name in ("log_likelihood", "elbo", "gap", "approximation")}
-    row |= {"amortisation": {"mean": 1.0, "stderr": 0.1}}
+    row = {name: {"mean": 1.0, "stderr": 0.1} for name in ("log_likelihood", "elbo", "gap", "approximation_gap")}
+    row |= {"amortization_gap": {"mean": 1.0, "stderr": 0.1}}
     for unreliable, flags in ((0.34, 3), (0.0, 0), (None, 0)):
         shown = [show({**row, "unreliable": unreliable}) for show in COLUMNS.values()]
         assert sum("⚠" in text for text in shown) == flags
         assert sum("34.0 %" in text for text in shown) == (4 if flags else 0)
-    image = dict.fromkeys(("log_likelihood", "elbo", "gap", "approximation", "amortisation"), 1.0)
+    image = dict.fromkeys(("log_likelihood", "elbo", "gap", "approximation_gap", "amortization_gap"), 1.0)
     for k, flags in ((0.71, 3), (0.69, 0), (None, 3)):
         assert sum("⚠" in show({**image, "pareto_k": k}) for show in IMAGE.values()) == flags
 
@@ -110,13 +110,13 @@ def test_weights_that_cannot_be_trusted_are_flagged_wherever_they_are_leant_on()
 @pytest.mark.slow
 def test_nuts_ranks_guides_as_the_gaps_do(tmp_path):
     """On trained digits models: R-hat below 1.01, and the guide with the smaller gap is the nearer to the posterior."""
-    data, subjects = pv.data.load("digits"), []
+    data, pairs = pv.data.load("digits"), []
     settings = Settings(epochs=20)
     for guide in ("mean-field", "laplace"):
         system = build_seeded(vae, data.event_shape, Settings(**{**vars(settings), "guide": guide}), seed=0)
         pv.fit(system.model, system.guide, data, system.loss, epochs=settings.epochs, progress=False)
-        subjects.append(Subject(guide, system.model, system.guide))
-    diagnose(subjects, data, tmp_path, images=50, num_steps=150, reference=4, progress=False)
+        pairs.append(NamedPair(guide, system.model, system.guide))
+    diagnose(pairs, data, tmp_path, images=50, num_steps=150, reference=4, progress=False)
     rows, page = json.loads((tmp_path / FIGURES).read_text())["guides"], (tmp_path / PAGE).read_text()
     assert max(row["reference"]["r_hat"] for row in rows) < 1.01
     shown = [show(row) for row in rows for show in REFERENCE.values()]
@@ -127,7 +127,7 @@ def test_nuts_ranks_guides_as_the_gaps_do(tmp_path):
 
 def test_the_random_state_stays(tmp_path):
     before = torch.get_rng_state()
-    diagnose([subject()], DATA, tmp_path, **FAST)
+    diagnose([pair()], DATA, tmp_path, **FAST)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -140,7 +140,7 @@ def test_a_comparison_ends_with_it(tmp_path):
 @pytest.mark.parametrize(
     ("names", "options", "words"),
     [
-        ([], {}, "subjects are none"),
+        ([], {}, "pairs are none"),
         (["a", "a"], {}, "a name of its own"),
         (["a"], {"images": 13}, "images is 13.*expected 2 to 12"),
         (["a"], {"reference": 6}, "no more references than images"),
@@ -149,5 +149,5 @@ def test_a_comparison_ends_with_it(tmp_path):
 )
 def test_what_cannot_be_diagnosed_is_refused(tmp_path, names, options, words):
     with pytest.raises(InputError, match=words):
-        diagnose([subject(name=name) for name in names], DATA, tmp_path / "out", **{**FAST, **options})
+        diagnose([pair(name=name) for name in names], DATA, tmp_path / "out", **{**FAST, **options})
     assert not (tmp_path / "out").exists()

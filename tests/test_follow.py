@@ -63,7 +63,7 @@ def test_event_files_hold_the_history_and_pictures(tmp_path):
 @pytest.mark.parametrize("recipe", ["laplace", "mixture"])
 def test_training_is_the_same_without_tensorboard(tmp_path, monkeypatch, recipe):
     pairs, states, settings = [build(recipe), build(recipe)], [], {"ema": 0.9, "epochs": 3}
-    data = pv.data.Data.from_arrays(x_train=DATA.train.raw.round()) if recipe == "mixture" else DATA
+    data = pv.data.Data.from_arrays(x_train=DATA.train.pixels.round()) if recipe == "mixture" else DATA
     for number, pair in enumerate(pairs):
         if number:
             hide(monkeypatch)
@@ -94,7 +94,7 @@ def test_an_epoch_that_is_trained_again_takes_the_place_of_the_first(tmp_path, m
     # Names of files end with a count, so that the tenth of one process and second would come before its ninth.
     monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
     for start, value in ((1, 0.0), (2, 10.0)):  # the first ended after epoch 3, whose checkpoint was that of epoch 1
-        files = follow.EventFiles(tmp_path, *build(), DATA.valid.x)
+        files = follow.TensorBoardCallback(tmp_path, *build(), DATA.valid.x)
         for epoch in range(start, 4):
             files.add({"epoch": epoch, "valid_elbo": value + epoch})
         files.close()
@@ -125,7 +125,7 @@ def test_data_without_pictures_give_scalars(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_does_not_end_the_training(tmp_path, capsys):
-    files = follow.EventFiles(tmp_path, *build(), DATA.valid.x)
+    files = follow.TensorBoardCallback(tmp_path, *build(), DATA.valid.x)
     (tmp_path / "events").write_text("a file")
     files.add({"epoch": 1, "train_elbo": 0.0})
     files.add({"epoch": 2, "train_elbo": 0.0})
@@ -136,8 +136,8 @@ def test_a_folder_that_cannot_be_written_does_not_end_the_training(tmp_path, cap
 
 def test_event_files_of_a_long_run_stay_small(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(follow.EventFiles, "_draw", lambda files, writer, epoch: drawn.append(epoch))
-    files = follow.EventFiles(tmp_path, *build(), DATA.valid.x)
+    monkeypatch.setattr(follow.TensorBoardCallback, "_draw", lambda files, writer, epoch: drawn.append(epoch))
+    files = follow.TensorBoardCallback(tmp_path, *build(), DATA.valid.x)
     row = dict.fromkeys(train(build(), None, epochs=1).history[0], 1.0)
     for epoch in range(1, 501):
         files.add({**row, "epoch": epoch})

@@ -68,7 +68,7 @@ def test_soft_weight_follows_the_kl(exact, guide, ratio, grown):
     """From one half, where the KL is so many times the target."""
     kl = ELBO().terms(exact.vae, guide, exact.x)["kl"].mean().item()
     loss = SoftFreeBits(target=kl / ratio)
-    loss.step, loss.weight = 1, torch.tensor(0.5)
+    loss.num_steps, loss.weight = 1, torch.tensor(0.5)
     value, terms = objective(loss, exact, guide)
     torch.testing.assert_close(value, terms["reconstruction"] - 0.5 * terms["kl"])
     assert loss.weight.item() == pytest.approx(0.5 * grown)

@@ -75,9 +75,9 @@ def small(guide=MeanField, likelihood=Bernoulli, **options):
 
 def test_exact_means_leave_the_mean_field_gap(linear, best):
     result = inference_gaps(linear.vae, best, linear.x, num_samples=10_000, num_steps=100)
-    assert result.approximation.mean() == pytest.approx(linear.mean_field_gap.item(), abs=EXACT)
+    assert result.approximation_gap.mean() == pytest.approx(linear.mean_field_gap.item(), abs=EXACT)
     assert linear.mean_field_gap > 10 * EXACT
-    assert (result.amortisation < EXACT).all()
+    assert (result.amortization_gap < EXACT).all()
     assert result.log_likelihood.mean() == pytest.approx(linear.log_evidence.mean().item(), abs=EXACT)
 
 
@@ -87,14 +87,14 @@ def test_a_perturbed_encoder_loses_what_the_kl_says(linear, best, shift, widen):
     result = inference_gaps(linear.vae, guide, linear.x, num_samples=10_000)
     expected = (exact_gap(linear, guide) - linear.mean_field_gap).mean().item()
     assert expected > 5 * EXACT
-    assert result.amortisation.mean() == pytest.approx(expected, abs=EXACT)
-    assert result.approximation.mean() == pytest.approx(linear.mean_field_gap.item(), abs=EXACT)
+    assert result.amortization_gap.mean() == pytest.approx(expected, abs=EXACT)
+    assert result.approximation_gap.mean() == pytest.approx(linear.mean_field_gap.item(), abs=EXACT)
 
 
 def test_laplace_has_no_gap(linear):
     guide = Laplace(linear.vae, linear.encoder, updates=1, step_size=1.0).double()
     result = inference_gaps(linear.vae, guide, linear.x, num_samples=50, num_steps=20)
-    for values in (result.approximation, result.amortisation):
+    for values in (result.approximation_gap, result.amortization_gap):
         torch.testing.assert_close(values, torch.zeros(DATA).double(), rtol=0, atol=1e-8)
     torch.testing.assert_close(result.log_likelihood, linear.log_evidence)
 
@@ -103,9 +103,9 @@ def test_both_ways_to_fit_agree(linear, best):
     guide, few = perturb(best, 0.7, 0.5), linear.x[:3]
     free = inference_gaps(linear.vae, guide, few, num_samples=5000, num_steps=150)
     whole = inference_gaps(linear.vae, Users(guide), few, num_samples=5000, num_steps=150)
-    assert free.amortisation.mean() > 0.5
+    assert free.amortization_gap.mean() > 0.5
     error = 2 * exact_gap(linear, guide).mean().sqrt() / (3 * 5000) ** 0.5
-    assert abs(free.amortisation.mean() - whole.amortisation.mean()) < 4 * error
+    assert abs(free.amortization_gap.mean() - whole.amortization_gap.mean()) < 4 * error
     assert list(pyro.get_param_store()) == []
 
 
@@ -115,7 +115,7 @@ def test_single_precision_finds_the_same(linear, best):
     double = inference_gaps(linear.vae, guide, linear.x, num_samples=4000, num_steps=200)
     torch.manual_seed(3)
     single = inference_gaps(linear.vae.float(), guide.float(), linear.x.float(), num_samples=4000, num_steps=200)
-    assert abs(double.amortisation.mean() - single.amortisation.mean()) < 0.05
+    assert abs(double.amortization_gap.mean() - single.amortization_gap.mean()) < 0.05
 
 
 # --- how it is found ----------------------------------------------------------------------------------------
@@ -128,9 +128,9 @@ def test_every_guide(name):
     before = [p.clone() for p in (*vae.parameters(), *guide.parameters())]
     result = inference_gaps(vae, guide, x, num_samples=30, num_steps=10)
     assert all(values.shape == (4,) and values.isfinite().all() for values in (result.gap, result.pareto_k))
-    assert (result.amortisation >= 0).all()
-    assert result.amortisation.max() > 0
-    torch.testing.assert_close(result.gap, result.approximation + result.amortisation)
+    assert (result.amortization_gap >= 0).all()
+    assert result.amortization_gap.max() > 0
+    torch.testing.assert_close(result.gap, result.approximation_gap + result.amortization_gap)
     after = [*vae.parameters(), *guide.parameters()]
     assert all(torch.equal(old, new) and new.grad is None for old, new in zip(before, after, strict=True))
     hooked = [m for m in (*vae.modules(), *guide.modules()) if m._forward_hooks or m._forward_pre_hooks]
@@ -157,7 +157,7 @@ def test_a_prior_made_of_posteriors_stays_as_it_is():
     with gaps._replaced(guide, [output + 1 for output in gaps._outputs(guide, x)]):
         assert torch.equal(vae.prior().log_prob(z), before)
         torch.testing.assert_close(guide.posterior(x).mean, mean + 1)
-    assert (inference_gaps(vae, guide, x, num_samples=30, num_steps=10).amortisation >= 0).all()
+    assert (inference_gaps(vae, guide, x, num_samples=30, num_steps=10).amortization_gap >= 0).all()
 
 
 @pytest.mark.parametrize("values", [2**21, 3 * 8 * 6, 1], ids=["whole", "three data", "least"])
@@ -170,7 +170,7 @@ def test_each_datum_keeps_its_own_optimum(monkeypatch, values):
     result = inference_gaps(linear.vae, guide, linear.x, num_samples=200, num_steps=100)
     weight_error = (2 * exact_gap(linear, guide) / 200).sqrt()
     lost = exact_gap(linear, guide) - linear.mean_field_gap
-    assert ((result.amortisation - lost).abs() < 4 * weight_error + 0.1).all()
+    assert ((result.amortization_gap - lost).abs() < 4 * weight_error + 0.1).all()
 
 
 def test_a_users_guide_that_holds_the_model_leaves_it_alone():
@@ -187,7 +187,7 @@ def test_a_users_guide_that_holds_the_model_leaves_it_alone():
 
     before = [p.clone() for p in vae.parameters()]
     result = inference_gaps(vae, Holding(), x, num_samples=30, num_steps=10)
-    assert result.amortisation.max() > 0
+    assert result.amortization_gap.max() > 0
     assert all(torch.equal(old, new) for old, new in zip(before, vae.parameters(), strict=True))
 
 
@@ -222,8 +222,8 @@ def test_figures_of_a_result():
     zeros = torch.zeros(4)
     values = torch.tensor([1.0, 2.0, 4.0, 9.0])
     result = InferenceGaps(values, values - 3, values - 2, torch.tensor([0.1, 0.8, torch.nan, 0.7]), 10)
-    assert torch.equal(result.approximation, zeros + 2)
-    assert torch.equal(result.amortisation, zeros + 1)
+    assert torch.equal(result.approximation_gap, zeros + 2)
+    assert torch.equal(result.amortization_gap, zeros + 1)
     assert result.unreliable == pytest.approx(1 / 3)
     assert result.summary()["log_likelihood"] == pytest.approx((4, (38 / 3) ** 0.5 / 2))
     assert result.summary()["gap"] == (3, 0)

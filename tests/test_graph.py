@@ -6,11 +6,11 @@ import torch
 import pyro_vaes as pv
 from pyro_vaes.errors import InputError
 from pyro_vaes.losses import ELBO, SoftFreeBits, Warmup, default_loss
-from pyro_vaes.param_store import unchanged_store
-from pyro_vaes.recipes.spec import build
+from pyro_vaes.param_store import restored_param_store
+from pyro_vaes.recipes.spec import instantiate
 from pyro_vaes.training import cuda_graph_step as graph
 from pyro_vaes.training.cuda_graph_step import WARM_UP, GraphStep
-from pyro_vaes.training.step import EagerStep, NotCaptured
+from pyro_vaes.training.step import CannotCompile, EagerStep
 from pyro_vaes.vae import Guide
 
 SHAPE = (1, 6, 6)
@@ -21,14 +21,14 @@ GUIDES += ["mixture(components=2)", "recursive-mixture(components=2)", "boosted-
 def pair(guide="mean-field"):
     torch.manual_seed(0)
     vae = pv.VAE(pv.networks.MLPDecoder(3, SHAPE, (8,)), pv.priors.StandardNormal(3), pv.likelihoods.Gaussian())
-    return vae, build("guide", pv.guides, Guide, guide, vae, pv.networks.MLPEncoder(SHAPE, (8,)))
+    return vae, instantiate("guide", pv.guides, Guide, guide, vae, pv.networks.MLPEncoder(SHAPE, (8,)))
 
 
 def steps(kind, loss, device="cpu", guide="mean-field", **options):
     """Sums of each step, and the weights after the last; the third batch is a small one."""
     batches = [torch.rand(size, *SHAPE).to(device) for size in (5, 5, 2, 5)]
     step = kind(*(each.to(device) for each in pair(guide)), loss, lr=1e-2, **options)
-    with unchanged_store():
+    with restored_param_store():
         step.capture(batches[0])
         torch.manual_seed(1)
         sums = torch.stack([step(x) for x in batches])
@@ -56,7 +56,7 @@ def test_without_a_gpu_all_but_the_recording_is_that_of_eager_steps(monkeypatch,
 def test_a_capture_leaves_a_resumed_optimiser_as_it_was(monkeypatch):
     monkeypatch.setattr(graph, "record", again)
     step = GraphStep(*pair(), ELBO(), lr=1e-2)
-    with unchanged_store():
+    with restored_param_store():
         step(torch.rand(5, *SHAPE))
         before = [value.clone() for state in step.optimizer.state.values() for value in state.values()]
         step.capture(torch.rand(5, *SHAPE))
@@ -65,9 +65,9 @@ def test_a_capture_leaves_a_resumed_optimiser_as_it_was(monkeypatch):
 
 
 def test_without_a_gpu_there_is_no_graph():
-    with pytest.raises(NotCaptured, match="need a GPU"):
+    with pytest.raises(CannotCompile, match="need a GPU"):
         GraphStep(*pair(), ELBO(), lr=1e-2).capture(torch.rand(5, *SHAPE))
-    with pytest.raises(NotCaptured, match="a state of its own"):
+    with pytest.raises(CannotCompile, match="a state of its own"):
         GraphStep(*pair(), SoftFreeBits(target=1.0), lr=1e-2).capture(torch.rand(5, *SHAPE))
 
 

@@ -18,7 +18,7 @@ from pyro_vaes.losses import ELBO
 from pyro_vaes.recipes.spec import parse
 from pyro_vaes.runs.folder import RunFolder
 from pyro_vaes.runs.safe_yaml import MOST_BYTES, read_settings
-from pyro_vaes.training.out_of_memory import within_memory
+from pyro_vaes.training.out_of_memory import suggest_batch_size
 from pyro_vaes.validation import as_path, choose_device
 
 # --- files -------------------------------------------------------------------------------------------------
@@ -248,7 +248,7 @@ def test_memory_that_ends_in_the_second_epoch_leaves_the_first(tmp_path):
     objective = loss.objective
 
     def shrinking(*args):
-        loss.most = 8 if loss.step == STEPS + 1 else 10**9
+        loss.most = 8 if loss.num_steps == STEPS + 1 else 10**9
         return objective(*args)
 
     loss.objective = shrinking
@@ -264,7 +264,7 @@ def test_other_errors_pass():
         raise RuntimeError("shapes differ")
 
     with pytest.raises(RuntimeError, match="shapes differ"):
-        within_memory(work, torch.zeros(4), 4, "")
+        suggest_batch_size(work, torch.zeros(4), 4, "")
 
 
 def test_a_device_without_data_is_refused():

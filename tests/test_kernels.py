@@ -10,8 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import pyro_vaes as pv
 from pyro_vaes.losses import ELBO, IWAE, FreeBits, MutualPosteriorDivergence, Warmup, default_loss
-from pyro_vaes.param_store import unchanged_store
-from pyro_vaes.recipes.spec import build
+from pyro_vaes.param_store import restored_param_store
+from pyro_vaes.recipes.spec import instantiate
 from pyro_vaes.training.step import EagerStep
 from pyro_vaes.vae import Guide
 
@@ -62,7 +62,7 @@ def operations(model, guide, loss):
     """Number of operations of a step's gradients on a device that cannot be waited for."""
     model.to("meta"), guide.to("meta")
     step, x = EagerStep(model, guide, loss, lr=1e-3), torch.empty(5, *SHAPE, device="meta")
-    with unchanged_store(), pyro.validation_enabled(False), Counted() as counted:
+    with restored_param_store(), pyro.validation_enabled(False), Counted() as counted:
         step.differentiate(x)
     assert not counted.from_host
     return counted.number
@@ -70,7 +70,7 @@ def operations(model, guide, loss):
 
 def pair(guide="mean-field"):
     vae = pv.VAE(pv.networks.MLPDecoder(3, SHAPE, (8,)), pv.priors.StandardNormal(3), pv.likelihoods.Bernoulli())
-    return vae, build("guide", pv.guides, Guide, guide, vae, pv.networks.MLPEncoder(SHAPE, (8,)))
+    return vae, instantiate("guide", pv.guides, Guide, guide, vae, pv.networks.MLPEncoder(SHAPE, (8,)))
 
 
 @pytest.mark.parametrize("guide", GUIDES)

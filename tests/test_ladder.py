@@ -317,7 +317,7 @@ def test_every_level_moves_the_picture():
 def test_levels_fade_in_from_the_top():
     model, guide, x, _ = ladder()
     loss = ProgressiveELBO(steps=10, beta=0.5)
-    loss.step = 5
+    loss.num_steps = 5
     torch.manual_seed(2)
     objective, terms = loss.objective(model, guide, x)
     kl = 0.5 * terms["kl_z2"] + terms["kl_z3"]
@@ -326,7 +326,7 @@ def test_levels_fade_in_from_the_top():
     z = [torch.randn(1, size) for size in SIZES]
     torch.testing.assert_close(model.decode(*z), model.decode(torch.zeros(1, 2), *z[1:]))
     assert model.state_dict()["decoder.presence"].tolist() == [0.0, 0.5, 1.0]
-    loss.step = 20
+    loss.num_steps = 20
     assert_trains(Pair(model, guide, x, loss), loss)
 
 
@@ -334,7 +334,7 @@ def test_levels_that_are_there_are_the_elbo():
     model, guide, x, _ = ladder()
     values = []
     for loss in (ELBO(), ProgressiveELBO(steps=3)):
-        loss.step = 9
+        loss.num_steps = 9
         torch.manual_seed(2)
         values.append(loss.objective(model, guide, x)[0])
     assert torch.equal(*values)

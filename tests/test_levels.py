@@ -11,7 +11,7 @@ from torch import nn
 
 from pyro_vaes.data import FACTORS, Data, load
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.factor_probes import levels
+from pyro_vaes.evaluate.factor_probes import factor_probes
 from pyro_vaes.guides import MeanField
 from pyro_vaes.likelihoods import Gaussian
 from pyro_vaes.networks import MLPDecoder, MLPEncoder
@@ -51,7 +51,7 @@ def test_a_level_that_holds_a_factor_and_one_that_holds_nothing():
     y = np.stack([rng.integers(2, size=2000), rng.integers(3, size=2000) % 2], axis=1)
     x = np.stack([0.25 + 0.5 * y[:, 0], np.full(2000, 0.5)], axis=1)
     data = vectors(x.astype(np.float32), y)
-    result = table(levels(model, Columns(), data, ["own", "other"]))
+    result = table(factor_probes(model, Columns(), data, ["own", "other"]))
     assert list(result) == [("z1", "own"), ("z1", "other"), ("z2", "own"), ("z2", "other")]
 
     told = result["z1", "own"]
@@ -72,7 +72,7 @@ def test_where_the_probe_is_the_posterior_the_bound_is_the_information(shift):
     rng = np.random.default_rng(1)
     y = rng.integers(2, size=20_000)
     z = rng.standard_normal(20_000) + shift * (2 * y - 1)
-    entry = levels(model, Columns(), vectors(((z[:, None] + 8) / 16).astype(np.float32), y)).entries[0]
+    entry = factor_probes(model, Columns(), vectors(((z[:, None] + 8) / 16).astype(np.float32), y)).entries[0]
     grid = np.linspace(-10, 10, 20_001)
     density = np.exp(-0.5 * (grid - shift) ** 2) / math.sqrt(2 * math.pi)
     exact = math.log(2) - np.trapezoid(density * np.logaddexp(0, -2 * shift * grid), grid)
@@ -102,7 +102,7 @@ def test_of_any_guide_a_code_is_the_mean_of_draws():
     guide = Hierarchy()
     state = torch.get_rng_state()
     data = vectors(np.stack([y, y], axis=1).astype(np.float32), y)
-    first, again, other = (levels(model, guide, data, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (factor_probes(model, guide, data, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), state)
     assert list(pyro.get_param_store()) == []
     assert first == again != other
@@ -115,7 +115,7 @@ def test_of_any_guide_a_code_is_the_mean_of_draws():
 def test_of_a_guide_of_one_latent():
     data = load("coloured-digits")
     vae = VAE(MLPDecoder(8, data.event_shape, (8,)), StandardNormal(8), Gaussian())
-    result = table(levels(vae, MeanField(vae, MLPEncoder(data.event_shape, (16,))), data, FACTORS))
+    result = table(factor_probes(vae, MeanField(vae, MLPEncoder(data.event_shape, (16,))), data, FACTORS))
     assert list(result) == [("z", factor) for factor in FACTORS]
     for row in result.values():
         assert row["information"] - 4 * row["information_stderr"] < row["entropy"] <= math.log(10)
@@ -125,7 +125,7 @@ def test_of_a_guide_of_one_latent():
 
 def test_data_without_labels():
     with pytest.raises(InputError, match="the train split has no labels"):
-        levels(model, Columns(), Data.from_arrays(x_train=np.zeros((8, 2), np.float32)))
+        factor_probes(model, Columns(), Data.from_arrays(x_train=np.zeros((8, 2), np.float32)))
 
 
 def test_bad_input():
@@ -133,7 +133,7 @@ def test_bad_input():
 
     def message(labels, names=()):
         with pytest.raises(InputError) as caught:
-            levels(model, Columns(), vectors(x, labels), names)
+            factor_probes(model, Columns(), vectors(x, labels), names)
         return str(caught.value)
 
     assert "factors is ['digit'], but y has 2 columns" in message(y, ["digit"])

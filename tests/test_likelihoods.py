@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood, Poisson, discretized_logistic
+from pyro_vaes.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood, Poisson
 from pyro_vaes.recipes import Settings, build_vae
 from pyro_vaes.runs.config import Options
 
@@ -38,7 +38,7 @@ CASES = {
 def support(likelihood):
     """All values of a discrete x, up to those of negligible probability; None for a continuous one."""
     if isinstance(likelihood, DiscretizedLogistic):
-        return torch.arange(likelihood.levels).double() / (likelihood.levels - 1)
+        return torch.arange(likelihood.num_bins).double() / (likelihood.num_bins - 1)
     count = {Bernoulli: 2, Poisson: 60}.get(type(likelihood))
     return None if count is None else torch.arange(count).double()
 
@@ -198,7 +198,7 @@ def test_sums_over_levels_do_not_depend_on_the_chunks(monkeypatch):
         return torch.stack([*values.detach(), *gradients])
 
     whole = values_and_gradients()
-    monkeypatch.setattr(discretized_logistic, "CHUNK_VALUES", 4 * 5)
+    monkeypatch.setattr("pyro_vaes.distributions.discretized_logistic.CHUNK_VALUES", 4 * 5)
     torch.manual_seed(SEED)
     torch.testing.assert_close(values_and_gradients(), whole)
 
@@ -220,13 +220,13 @@ def test_logistic_initializes_to_the_standard_deviation_of_the_data():
 
 @pytest.mark.parametrize("levels", [1, 0, 2.5, True])
 def test_logistic_refuses_levels(levels):
-    with pytest.raises(InputError, match=f"levels is {levels}"):
+    with pytest.raises(InputError, match=f"num_bins is {levels}"):
         DiscretizedLogistic(levels)
 
 
 @pytest.mark.parametrize("value", [0.5, -1 / 255, 256 / 255, math.nan])
 def test_logistic_refuses_data_off_the_levels(value):
-    with pytest.raises(InputError, match=rf"r / 255, but x holds {value:.4g}.*dequantize=False.*levels=17"):
+    with pytest.raises(InputError, match=rf"r / 255, but x holds {value:.4g}.*dequantize=False.*num_bins=17"):
         DiscretizedLogistic().check(torch.tensor([[0.0, 1.0], [value, 1.0]]))
 
 
@@ -250,7 +250,7 @@ def test_poisson_refuses_what_is_no_count(value):
         ("gaussian", {}, "dequantised with uniform noise"),
         ("bernoulli", {}, "dynamically binarised"),
         ("bernoulli", {"binarize": "threshold"}, "binarised at a threshold"),
-        ("discretized-logistic(levels=17)", {}, "without dequantisation"),
+        ("discretized-logistic(num_bins=17)", {}, "without dequantisation"),
         ("poisson", {"binarize": "static"}, "statically binarised"),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.autograd.functional import jacobian
 
-from pyro_vaes.distributions.autoregressive_transform import AutoregressiveStep, affine, gated, shifted
+from pyro_vaes.distributions.autoregressive_transform import AutoregressiveTransform, affine, gated, shifted
 from pyro_vaes.errors import InputError
 from pyro_vaes.networks import MADE, MaskedConv2d
 
@@ -48,10 +48,10 @@ def test_made_sees_the_coordinates_before_alone(size, hidden, reverse):
 @pytest.mark.parametrize(("rule", "outputs"), [(shifted, 1), (affine, 2), (gated, 2)])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_step_inverts_and_knows_its_determinant(rule, outputs, reverse):
-    step = AutoregressiveStep(MADE(4, (16,), outputs, reverse=reverse).double(), rule)
+    step = AutoregressiveTransform(MADE(4, (16,), outputs, reverse=reverse).double(), rule)
     x = torch.randn(6, 4, dtype=torch.float64)
     y = step(x)
-    fresh = AutoregressiveStep(step.network, rule)
+    fresh = AutoregressiveTransform(step.network, rule)
     torch.testing.assert_close(fresh.inv(y), x, rtol=0, atol=1e-10)
     whole = torch.stack([jacobian(fresh, row) for row in x])
     torch.testing.assert_close(step.log_abs_det_jacobian(x, y), torch.linalg.slogdet(whole).logabsdet)

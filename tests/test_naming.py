@@ -4,7 +4,7 @@ import pytest
 
 from pyro_vaes import guides, likelihoods
 from pyro_vaes.errors import InputError
-from pyro_vaes.recipes.spec import build, folder, kebab, names, parse, split
+from pyro_vaes.recipes.spec import instantiate, kebab, parse, registry, slug, split
 from pyro_vaes.vae import Guide
 
 
@@ -72,14 +72,14 @@ def test_folders_of_different_options_differ():
         "laplace(step_size=0.1)",
         "laplace(step_size=1e-1)",
     ]
-    made = [folder(text) for text in texts]
+    made = [slug(text) for text in texts]
     assert len(set(made)) == len(texts)
     assert all(set(name).isdisjoint("/()' ,") for name in made)
 
 
 def test_every_exported_guide_has_a_name():
-    assert set(names(guides, Guide)) == {kebab(name) for name in guides.__all__}
-    assert build("likelihood", likelihoods, likelihoods.Likelihood, "gaussian(scale=0.5)").log_scale.exp() == 0.5
+    assert set(registry(guides, Guide)) == {kebab(name) for name in guides.__all__}
+    assert instantiate("likelihood", likelihoods, likelihoods.Likelihood, "gaussian(scale=0.5)").log_scale.exp() == 0.5
 
 
 @pytest.mark.parametrize(
@@ -93,4 +93,4 @@ def test_every_exported_guide_has_a_name():
 )
 def test_build_refuses(text, words):
     with pytest.raises(InputError, match=words):
-        build("likelihood", likelihoods, likelihoods.Likelihood, text)
+        instantiate("likelihood", likelihoods, likelihoods.Likelihood, text)

@@ -28,7 +28,7 @@ from pyro_vaes.losses import ELBO, FreeBits, MutualPosteriorDivergence, SoftFree
 from pyro_vaes.networks import MLPEncoder
 from pyro_vaes.runs.folder import RunFolder
 from pyro_vaes.training.compiled_step import CompiledStep
-from pyro_vaes.training.distributed import EVERY, RankLost, Ranks, joined
+from pyro_vaes.training.distributed import POLL_EVERY, ProcessGroup, ProcessLost, process_group
 from pyro_vaes.training.signals import on_termination
 from pyro_vaes.training.step import EagerStep
 from pyro_vaes.training.validate import check_shards
@@ -113,13 +113,13 @@ def differentiated(kind, rank, folder):
     """Gradients and sums of batches of 7 and of 1 in float64, cut over the processes that there are."""
     pair, found = [each.double() for each in still()], []
     step = kind(*pair, ELBO(), lr=1e-3)
-    with joined() as ranks:
-        step.ranks = ranks
+    with process_group() as group:
+        step.group = group
         for size in (7, 1):
-            x = ranks.shard(NOISELESS.train.raw[:size].double())
+            x = group.shard(NOISELESS.train.pixels[:size].double())
             if size > 1:
                 step.capture(x)
-            sums = ranks.join(step.weights, step.differentiate(x))
+            sums = group.all_reduce_gradients(step.weights, step.differentiate(x))
             found.append([sums, *(weight.grad.clone() for weight in step.weights)])
     return found
 
@@ -190,7 +190,7 @@ def ended(how, at, epochs, rank, folder, resume=False):
     loss = at_step(at, ELBO(), how) if rank and how else ELBO()
     with on_termination(lambda *_: None):
         run = train(pair, BINARY, loss=loss, batch_size=BATCH, epochs=epochs, out=folder / "run", resume=resume)
-    return run.interrupted, loss.step, timeless(run.history), weights(pair)
+    return run.interrupted, loss.num_steps, timeless(run.history), weights(pair)
 
 
 def die():
@@ -200,7 +200,7 @@ def die():
 def test_a_lost_process_ends_the_run_and_leaves_a_checkpoint(together, tmp_path):
     lost, killed = together(partial(ended, die, STEPS + 2, 3))
     assert killed is None
-    assert isinstance(lost, RankLost)
+    assert isinstance(lost, ProcessLost)
     assert "--resume" in str(lost)
     assert len(RunFolder(tmp_path / "run").read_checkpoint()["history"]) == 1
     run = train(build(), BINARY, batch_size=BATCH, epochs=2, out=tmp_path / "run", resume=True)
@@ -209,13 +209,13 @@ def test_a_lost_process_ends_the_run_and_leaves_a_checkpoint(together, tmp_path)
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_one_stops_all_at_the_same_step(together, tmp_path, number):
-    assert STEPS < EVERY < 2 * STEPS, "the test says nothing"
+    assert STEPS < POLL_EVERY < 2 * STEPS, "the test says nothing"
     (stopped, steps, *_), (others_stopped, others_steps, *_) = together(
         partial(ended, partial(signal.raise_signal, number), STEPS + 1, 3)
     )
     assert stopped
     assert others_stopped
-    assert steps == others_steps == EVERY
+    assert steps == others_steps == POLL_EVERY
     state = RunFolder(tmp_path / "run").read_checkpoint()
     assert (state["unfinished"] is not None) == (number == signal.SIGTERM)
     assert len(state["history"]) == 1
@@ -250,7 +250,7 @@ def spoilt(rank, folder):
     class Spoilt(ELBO):
         def objective(self, *args):
             objective, terms = super().objective(*args)
-            return objective * (torch.nan if rank and self.step == 2 else 1), terms
+            return objective * (torch.nan if rank and self.num_steps == 2 else 1), terms
 
     train(build(), loss=Spoilt())
 
@@ -266,10 +266,10 @@ def test_what_is_not_finite_on_one_is_an_error_of_all(together):
 
 
 def agreed(rank, folder):
-    with joined() as ranks:
-        with ranks.agreeing():
+    with process_group() as group:
+        with group.raise_together():
             pass
-        with ranks.agreeing():
+        with group.raise_together():
             if rank:
                 raise InputError("no such file")
 
@@ -322,9 +322,9 @@ def test_batch_norm_is_refused():
 
 
 def test_one_process_is_left_as_it_was():
-    rows, sums, ranks = torch.arange(5), torch.ones(2), Ranks()
-    assert ranks.shard(rows).data_ptr() == rows.data_ptr()
-    assert ranks.join([], sums) is ranks.total(sums) is sums
+    rows, sums, group = torch.arange(5), torch.ones(2), ProcessGroup()
+    assert group.shard(rows).data_ptr() == rows.data_ptr()
+    assert group.all_reduce_gradients([], sums) is group.all_reduce_sum(sums) is sums
 
 
 @pytest.mark.slow

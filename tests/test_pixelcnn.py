@@ -23,8 +23,8 @@ WINDOWS = [(2, 1), (3, 1), (4, 3), (7, 4), (5, 6), (15, 6)]
 MODELS = {
     "binary": lambda shape: PixelCNN(shape, MAPS, window=(5, 2), layers=3, channels=6),
     "tied": lambda shape: PixelCNN(shape, MAPS, window=(7, 3), layers=3, channels=6, tied=True),
-    "levels": lambda shape: PixelCNN(shape, MAPS, levels=5, layers=2, channels=6),
-    "mixture": lambda shape: PixelCNNPP(shape, MAPS, levels=5, components=3, window=(5, 2), layers=3, channels=6),
+    "levels": lambda shape: PixelCNN(shape, MAPS, num_bins=5, layers=2, channels=6),
+    "mixture": lambda shape: PixelCNNPP(shape, MAPS, num_bins=5, components=3, window=(5, 2), layers=3, channels=6),
 }
 every_model = pytest.mark.parametrize("model", MODELS)
 every_colouring = pytest.mark.parametrize("shape", [(1, 4, 5), (3, 4, 4)])
@@ -41,13 +41,13 @@ def window_of(r, c, window, shape):
 @pytest.mark.parametrize("layers", [1, 2, 3, 5])
 @pytest.mark.parametrize("window", WINDOWS)
 def test_the_window_is_exact(window, layers):
-    network = networks.PixelCNN(SHAPE, MAPS, window, layers, channels=6).double()
+    network = networks.GatedPixelCNN(SHAPE, MAPS, window, layers, channels=6).double()
     assert_window(network, window)
 
 
 @pytest.mark.parametrize(("window", "layers"), [((7, 3), 3), ((13, 6), 6), ((5, 2), 2)])
 def test_the_window_of_tied_layers_is_exact(window, layers):
-    network = networks.PixelCNN(SHAPE, MAPS, window, layers, channels=6, tied=True).double()
+    network = networks.GatedPixelCNN(SHAPE, MAPS, window, layers, channels=6, tied=True).double()
     assert len(list(network.others)) == 1
     assert_window(network, window)
 
@@ -61,7 +61,7 @@ def assert_window(network, window):
 
 
 def test_without_a_window_every_pixel_before_is_seen():
-    assert networks.PixelCNN(SHAPE, MAPS).window == (15, 6)
+    assert networks.GatedPixelCNN(SHAPE, MAPS).window == (15, 6)
 
 
 @every_colouring
@@ -94,7 +94,7 @@ def test_probabilities_of_256_levels_sum_to_one(kind):
 def test_probabilities_of_images_sum_to_one(model):
     shape = (1, 2, 2)
     levels = 2 if model in ("binary", "tied") else 3
-    likelihood = type(MODELS[model](SHAPE))(shape, MAPS, levels=levels, channels=4, layers=2)
+    likelihood = type(MODELS[model](SHAPE))(shape, MAPS, num_bins=levels, channels=4, layers=2)
     images = torch.cartesian_prod(*[torch.linspace(0, 1, levels)] * 4).reshape(-1, *shape)
     total = likelihood(torch.randn(MAPS, 2, 2)).log_prob(images).exp().sum()
     torch.testing.assert_close(total, torch.ones(()))
@@ -140,7 +140,7 @@ def test_draws_have_their_probabilities(model):
     features = torch.randn(MAPS, 4, 4)
     first = likelihood(features).sample((draws,))[:, 0, 0, 0]
     hidden = likelihood.network(torch.zeros(1, 1, 4, 4), features.unsqueeze(0))[0, 0, 0]
-    for level in torch.linspace(0, 1, likelihood.levels):
+    for level in torch.linspace(0, 1, likelihood.num_bins):
         p = likelihood.head.log_prob(hidden, level.reshape(1)).exp()
         frequency = ((first - level).abs() < 1e-3).float().mean()
         assert (frequency - p).abs() < 5 * (p * (1 - p) / draws).sqrt() + 1e-6
@@ -215,7 +215,7 @@ def test_laplace_is_refused():
         ({"window": (3, 0)}, "height is 0"),
         ({"window": 3 * (2,)}, "expected .width, height."),
         ({"window": (7, 5), "layers": 3, "tied": True}, "share the window 7 x 5 unevenly.*7 x 3"),
-        ({"levels": 1}, "levels is 1"),
+        ({"num_bins": 1}, "num_bins is 1"),
         ({"layers": 0}, "layers is 0"),
         ({"event_shape": (5,)}, "needs images"),
         ({"event_shape": (1, 1, 8)}, "2 rows and 2 columns"),

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 import pyro_vaes as pv
 from pyro_vaes.errors import InputError
-from pyro_vaes.param_store import unchanged_store
+from pyro_vaes.param_store import restored_param_store
 from pyro_vaes.training.precision import BFloat16Layers
 from pyro_vaes.training.step import EagerStep
 
@@ -47,7 +47,7 @@ def test_gradients_of_a_step_are_those_of_float32_but_for_rounding():
     for precision in ("float32", "bfloat16"):
         step = EagerStep(*pair(), pv.losses.ELBO(), lr=1e-3, precision=precision)
         torch.manual_seed(1)
-        with unchanged_store():
+        with restored_param_store():
             step.differentiate(torch.rand(32, *SHAPE).round())
         assert all(weight.grad.dtype == torch.float32 for weight in step.weights)
         gradients[precision] = torch.cat([weight.grad.flatten() for weight in step.weights])

@@ -246,8 +246,8 @@ def test_fewer_data_than_pseudo_inputs_leave_the_others_as_they_were():
 def test_a_copy_of_the_pair_has_a_prior_of_its_own_guide():
     model, guide = vamp()
     other_model, other_guide = copy.deepcopy((model, guide))
-    assert other_model.prior.guide is other_guide
-    assert model.prior.guide is guide
+    assert other_model.prior.posterior.__self__ is other_guide
+    assert model.prior.posterior.__self__ is guide
 
 
 # --- refusals -----------------------------------------------------------------------------------------------
@@ -262,7 +262,7 @@ def test_vamp_prior_refuses_to_be_used_without_a_guide():
 @pytest.mark.parametrize("updates", [0, 2])
 def test_vamp_prior_refuses_a_guide_that_asks_for_the_prior(updates):
     model, guide = pair(VampPrior(2), lambda *both: Laplace(*both, updates=updates))
-    words = r"that of Laplace asks for the prior in turn: .* such as MeanField or FullCovariance"
+    words = r"this one asks for the prior in turn: .* such as MeanField or FullCovariance"
     for use in (model.prior, lambda: guide(torch.zeros(3, *SHAPE))):
         with pytest.raises(InputError, match=words):
             use()
@@ -270,7 +270,7 @@ def test_vamp_prior_refuses_a_guide_that_asks_for_the_prior(updates):
 
 def test_vamp_prior_refuses_a_second_guide():
     model, guide = vamp()
-    with pytest.raises(InputError, match=r"MeanField guide already: build the FullCovariance on a VAE"):
+    with pytest.raises(InputError, match=r"another guide's posterior already: build the second guide on a VAE"):
         FullCovariance(model, guide.encoder)
 
 
@@ -298,7 +298,7 @@ def test_recipes_take_a_prior_by_name(name):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "name", "words"), [(vae, "vamp", "vamp-prior"), (laplace, "vamp-prior", "Laplace asks")]
+    ("recipe", "name", "words"), [(vae, "vamp", "vamp-prior"), (laplace, "vamp-prior", "this one asks")]
 )
 def test_recipes_refuse_priors(recipe, name, words):
     with pytest.raises(InputError, match=words):

@@ -103,7 +103,7 @@ def test_published_settings_follow_the_data(here):
 def test_warmup_reaches_the_loss():
     loss = build("ladder", dataclasses.replace(SMALL["ladder"], warmup=10)).loss
     assert loss.kl_weight() == 0
-    loss.step = 10
+    loss.num_steps = 10
     assert loss.kl_weight() == pytest.approx(1 - np.exp(-1))
 
 

@@ -11,6 +11,7 @@ import pyro_vaes as pv
 from pyro_vaes import VAE
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import nuts_reference as module
+from pyro_vaes.evaluate import sliced_wasserstein
 from pyro_vaes.evaluate.nuts_reference import ReferencePosterior, reference_posterior
 from pyro_vaes.evaluate.reference import compare_with_reference
 from pyro_vaes.guides import Laplace, MeanField
@@ -125,17 +126,17 @@ def test_sliced_wasserstein_of_a_shift_and_a_scale_is_its_closed_form():
     shift = torch.tensor([0.3, 0.0, -0.4])
     first, second = ((angles @ each.T).sort(1).values for each in (draws, 1.5 * draws + shift))
     expected = ((angles @ shift).square().mean() + 0.5**2).sqrt().item()  # projections are normal: W² = Δμ² + Δσ²
-    assert module._sliced_wasserstein(first, second).item() == pytest.approx(expected, rel=0.03)
+    assert sliced_wasserstein._sliced_wasserstein(first, second).item() == pytest.approx(expected, rel=0.03)
 
 
 def test_halves_are_disjoint_sorted_and_random():
     draws = torch.randn(3, 10)
-    first, rest = module._halves(*draws.sort(1))
+    first, rest = sliced_wasserstein._halves(*draws.sort(1))
     torch.testing.assert_close(torch.cat([first, rest], 1).sort(1).values, draws.sort(1).values)
     for half in (first, rest):
         assert half.shape == (3, 5)
         assert (half.diff() > 0).all()
-    assert not first.equal(module._halves(*draws.sort(1))[0])
+    assert not first.equal(sliced_wasserstein._halves(*draws.sort(1))[0])
 
 
 def test_too_few_effective_draws_give_no_distance(linear, exact):

@@ -72,7 +72,7 @@ def at_step(step, loss, happens):
     objective = loss.objective
 
     def watched(*args):
-        if torch.is_grad_enabled() and loss.step == step:
+        if torch.is_grad_enabled() and loss.num_steps == step:
             happens()
         return objective(*args)
 
@@ -191,7 +191,7 @@ def test_spoilt_weights_are_not_saved_inside_an_epoch(tmp_path, monkeypatch):
 
     def spoils(self, x):
         sums = step(self, x)
-        if self.loss.step == STEPS + 2:
+        if self.loss.num_steps == STEPS + 2:
             with torch.no_grad():
                 next(self.model.parameters()).fill_(torch.nan)
         return sums
@@ -264,7 +264,7 @@ def test_the_command_line_ends_with_143(tiny, monkeypatch, capsys, command, step
 
     def terminated(self, x):
         sums = step(self, x)
-        taken.append(self.loss.step)
+        taken.append(self.loss.num_steps)
         if len(taken) == steps:
             terminate()
         return sums

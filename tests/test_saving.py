@@ -176,7 +176,7 @@ def rewritten(file, **changes):
         ({"model": None}, "lacks a part that save writes"),
         (
             {"description": "{classes: {model: VAE, guide: MeanField}, built: {recipe: gone}}"},
-            r"of pyro_vaes .* built, which pyro_vaes .* cannot \(KeyError: .*\): take that version",
+            r"of pyro_vaes .* built, which .* cannot \(KeyError: .*\): take that version",
         ),
     ],
 )

@@ -19,9 +19,8 @@ from pyro_vaes.likelihoods import Bernoulli, Gaussian
 from pyro_vaes.losses import ELBO, Warmup
 from pyro_vaes.models import MixtureGuide, MixtureVAE, initialize_from_codes
 from pyro_vaes.networks import MLPDecoder, MLPEncoder
-from pyro_vaes.param_store import unannounced
+from pyro_vaes.param_store import without_registration
 from pyro_vaes.priors import GaussianMixture, StandardNormal
-from pyro_vaes.training import fit as training
 from pyro_vaes.training.ema import Average
 from pyro_vaes.training.step import EagerStep
 
@@ -77,7 +76,7 @@ class Spoilt(ELBO):
 
     def objective(self, model, guide, x, *args):
         objective, terms = super().objective(model, guide, x, *args)
-        if torch.is_grad_enabled() and self.step == self.at:
+        if torch.is_grad_enabled() and self.num_steps == self.at:
             if self.interrupt:
                 raise KeyboardInterrupt
             terms["reconstruction"] = terms["reconstruction"].where(torch.arange(len(x)) > 0, torch.nan)
@@ -299,7 +298,7 @@ def test_an_average_leaves_the_path_of_the_weights_and_what_is_not_trained_as_th
     assert steps[0].average is None
     for step in steps:
         torch.manual_seed(2)
-        with unannounced():
+        with without_registration():
             for _ in range(5):
                 step(DATA.train.x[:BATCH])
     assert_equal(weights(averaged), weights(plain))
@@ -367,12 +366,12 @@ def test_resume_refuses_another_kind_of_step(tmp_path, trained, resumed, words):
 def test_an_interrupted_epoch_leaves_nothing_swapped(tmp_path, monkeypatch, during):
     class Interrupted(ELBO):
         def objective(self, *args):
-            if during == "training" and torch.is_grad_enabled() and self.step == STEPS + 1:
+            if during == "training" and torch.is_grad_enabled() and self.num_steps == STEPS + 1:
                 raise KeyboardInterrupt
             return super().objective(*args)
 
         def terms(self, *args):
-            if during == "validation" and self.step == 2 * STEPS:
+            if during == "validation" and self.num_steps == 2 * STEPS:
                 raise KeyboardInterrupt
             return super().terms(*args)
 
@@ -438,7 +437,7 @@ class Turning(ELBO):
 
     def objective(self, model, guide, x, *args):
         objective, terms = super().objective(model, guide, x, *args)
-        return (objective if self.step < self.turn else -1000 * objective), terms  # more than Adam remembers
+        return (objective if self.num_steps < self.turn else -1000 * objective), terms  # more than Adam remembers
 
 
 @pytest.mark.parametrize("options", [{}, {"ema": 0.9}, {"optimizer": "adamax", "ema": 0.5}], ids=str)
@@ -464,7 +463,7 @@ def clustered(seed=0):
 @pytest.mark.parametrize("cluster_epoch", [1, 2])
 def test_mixtures_start_from_the_codes_after_an_epoch(tmp_path, monkeypatch, cluster_epoch):
     looks = []
-    monkeypatch.setattr(training, "initialize_from_codes", lambda *args: looks.append(initialize_from_codes(*args)))
+    monkeypatch.setattr("pyro_vaes.training.trainer.initialize_from_codes", lambda *args: looks.append(initialize_from_codes(*args)))
     whole, first, second = clustered(), clustered(), clustered(seed=1)
     expected = train(whole, epochs=4, cluster_epoch=cluster_epoch)
     assert len(looks) == 1
@@ -560,7 +559,7 @@ def test_weights_that_are_not_finite_at_validation_are_named(tmp_path, monkeypat
 
     def spoils(self, x):
         sums = step(self, x)
-        if self.loss.step == 2 * STEPS:
+        if self.loss.num_steps == 2 * STEPS:
             with torch.no_grad():
                 next(self.model.parameters()).fill_(torch.nan)
         return sums

@@ -6,14 +6,14 @@ import numpy as np
 import pyro
 import pytest
 import torch
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 import pyro_vaes as pv
 from pyro_vaes import plots
 from pyro_vaes.data import FACTORS, Data
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate import clustering
-from pyro_vaes.evaluate import factor_probes as levels
+from pyro_vaes.evaluate import clustering, factor_probes
 from pyro_vaes.guides import Laplace, MeanField
 from pyro_vaes.likelihoods import Bernoulli, Gaussian, PixelCNN
 from pyro_vaes.models import (
@@ -119,7 +119,7 @@ def looked(tmp_path_factory):
 
 def test_the_figures_are_those_of_evaluate(looked):
     (model, guide), _, report, _ = looked
-    assert report["levels"] == levels(model, guide, DIGITS, FACTORS).rows
+    assert report["levels"] == factor_probes(model, guide, DIGITS, FACTORS).rows
     assigned = [guide.clusters(split.x)["y2"].argmax(1) for split in (DIGITS.train, DIGITS.test)]  # exact for a site
     rows = [row for row in report["clusters"] if row["level"] == "z2"]
     for column, row in enumerate(rows):
@@ -191,7 +191,7 @@ def test_a_traversal_takes_one_decoder_or_one_for_each_level():
 
 def test_clusters_are_ordered_by_weight_and_the_most_of_them_shown(tmp_path, monkeypatch):
     seen = {}
-    monkeypatch.setattr(plots, "clusters", lambda *args: seen.update(args=args) or plots.Figure())
+    monkeypatch.setattr(plots, "clusters", lambda *args: seen.update(args=args) or Figure())
     model, guide = mixture()
     with torch.no_grad():
         model.prior.logits.copy_(torch.arange(25) / 5)

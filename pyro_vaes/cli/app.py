@@ -76,11 +76,11 @@ def train(
     """
     from pyro_vaes.recipes import RECIPES, build_seeded
     from pyro_vaes.runs.folder import RunFolder
-    from pyro_vaes.training.distributed import joined
+    from pyro_vaes.training.distributed import process_group
     from pyro_vaes.training.fit import fit
 
-    with joined() as ranks:
-        with ranks.agreeing():
+    with process_group() as group:
+        with group.raise_together():
             settings = options.settings(_recipe_settings(recipe, published, options.data))
             if guide is not None:
                 settings = dataclasses.replace(settings, guide=guide)
@@ -246,7 +246,7 @@ def diagnose(
     """
     from pyro_vaes.reports.diagnose import PAGE
     from pyro_vaes.reports.diagnose import diagnose as write_diagnosis
-    from pyro_vaes.reports.diagnosis import Subject
+    from pyro_vaes.reports.diagnosis import NamedPair
     from pyro_vaes.runs.load_run import load_run
 
     trained = {path: load_run(path, device) for path in (run, *(against or ()))}
@@ -257,11 +257,12 @@ def diagnose(
                 f"{path} was trained on {each.data.description}, but {run} on {data.description}: "
                 "give runs on the same data"
             )
-    subjects = [
-        Subject(Path(path).resolve().name, *each.system[:2], each.history, each.note) for path, each in trained.items()
+    pairs = [
+        NamedPair(Path(path).resolve().name, *each.system[:2], each.history, each.note)
+        for path, each in trained.items()
     ]
     folder = Path(out) if out else Path(run)
-    write_diagnosis(subjects, data, folder, images, num_samples, annealed=annealed, reference=reference, seed=seed)
+    write_diagnosis(pairs, data, folder, images, num_samples, annealed=annealed, reference=reference, seed=seed)
     print(folder / PAGE)
 
 

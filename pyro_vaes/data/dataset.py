@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pyro_vaes.data.arrays import CHANNELS, as_images, as_labels
-from pyro_vaes.data.preprocess import Preparation
+from pyro_vaes.data.preprocess import Preprocessing
 from pyro_vaes.data.split import Split
 from pyro_vaes.data.streaming import StreamedPixels
 from pyro_vaes.errors import InputError, unknown
@@ -24,14 +24,14 @@ Part = tuple[Tensor, Tensor | None]  # images and labels
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A data set: training, validation and test split, of one shape and one preparation.
+    """A data set: training, validation and test split, of one shape and one preprocessing.
 
     Args:
         train: images to train on.
         valid: images to select models on.
         test: images to report figures on, and for nothing else.
         name: the name it was loaded by.
-        description: source, sizes and preparation in a line, for a report.
+        description: source, sizes and preprocessing in a line, for a report.
 
     Example:
         >>> x = np.zeros((59, 4, 4), dtype=np.uint8)
@@ -48,7 +48,7 @@ class Data:
     @property
     def event_shape(self) -> tuple[int, ...]:
         """Shape of one image ``(C, H, W)``, or of one vector ``(D,)``."""
-        return tuple(self.train.raw.shape[1:])
+        return tuple(self.train.pixels.shape[1:])
 
     @classmethod
     def from_arrays(
@@ -64,7 +64,7 @@ class Data:
         dequantize: bool = True,
         seed: int = 0,
         channels: str | None = None,
-        levels: int = 256,
+        num_bins: int = 256,
         name: str = "arrays",
         train_size: int | None = None,
     ) -> Data:
@@ -81,11 +81,11 @@ class Data:
             y_test: labels of ``x_test``.
             x_valid: images for validation.
             y_valid: labels of ``x_valid``.
-            binarize: None, ``"dynamic"``, ``"static"`` or ``"threshold"``, see `Preparation`.
+            binarize: None, ``"dynamic"``, ``"static"`` or ``"threshold"``, see `Preprocessing`.
             dequantize: whether integer pixels that are not binarised get uniform noise.
             seed: fixes the splits that are drawn, and the noise.
             channels: ``"first"`` or ``"last"``, for images whose shape leaves it open.
-            levels: number of grey levels of integer pixels.
+            num_bins: number of grey levels of integer pixels.
             name: begins the description.
             train_size: train on the first so many training images only.
 
@@ -104,18 +104,18 @@ class Data:
                 parts[part] = (images, as_labels(y, f"y_{part}", len(images)))
             elif y is not None:
                 raise InputError(f"y_{part} was given without x_{part}")
-        parts, kept_levels = _alike(parts, levels)
+        parts, kept_bins = _alike(parts, num_bins)
         note = "" if "test" in parts else f"; test split: a tenth of x_train, drawn by seed {seed}"
         *seeds, draw_seed = (int(s) for s in np.random.SeedSequence(int(seed)).generate_state(4))
         parts = _complete(parts, train_size, np.random.default_rng(draw_seed))
 
-        preparation = Preparation(binarize, dequantize, kept_levels)
+        preprocessing = Preprocessing(binarize, dequantize, kept_bins)
         splits = {
-            part: _split(parts[part], preparation, noise_seed) for part, noise_seed in zip(given, seeds, strict=True)
+            part: _split(parts[part], preprocessing, noise_seed) for part, noise_seed in zip(given, seeds, strict=True)
         }
         sizes = ", ".join(f"{len(split)} {part}" for part, split in splits.items())
         shape = "x".join(map(str, parts["train"][0].shape[1:]))
-        return cls(**splits, name=name, description=f"{name}: {sizes}, {shape}; {preparation.describe()}{note}")
+        return cls(**splits, name=name, description=f"{name}: {sizes}, {shape}; {preprocessing.describe()}{note}")
 
     @classmethod
     def from_dataset(
@@ -129,7 +129,7 @@ class Data:
         binarize: str | None = None,
         dequantize: bool = True,
         seed: int = 0,
-        levels: int = 256,
+        num_bins: int = 256,
     ) -> Data:
         """Data whose training images are read from a torch ``Dataset`` as they are needed, a batch ahead.
 
@@ -143,10 +143,10 @@ class Data:
             x_test: images for testing, held in memory.
             y_valid: labels of ``x_valid``.
             y_test: labels of ``x_test``.
-            binarize: None, ``"dynamic"`` or ``"threshold"``, see `Preparation`.
+            binarize: None, ``"dynamic"`` or ``"threshold"``, see `Preprocessing`.
             dequantize: whether integer pixels that are not binarised get uniform noise.
             seed: fixes the noise.
-            levels: number of grey levels of integer pixels.
+            num_bins: number of grey levels of integer pixels.
 
         Raises:
             InputError: for a ``Dataset`` or arrays that cannot be used.
@@ -164,14 +164,14 @@ class Data:
             binarize=binarize,
             dequantize=dequantize,
             seed=seed,
-            levels=levels,
+            num_bins=num_bins,
         )
-        _check_pixels(pixels, held.valid.raw)
-        preparation = held.valid.preparation
+        _check_pixels(pixels, held.valid.pixels)
+        preprocessing = held.valid.preprocessing
         sizes = f"{len(pixels)} train (read as needed), {len(held.valid)} valid, {len(held.test)} test"
         shape, name = "x".join(map(str, held.event_shape)), type(train).__name__
-        description = f"{name}: {sizes}, {shape}; {preparation.describe()}"
-        return replace(held, train=Split(pixels, None, preparation, seed), name=name, description=description)
+        description = f"{name}: {sizes}, {shape}; {preprocessing.describe()}"
+        return replace(held, train=Split(pixels, None, preprocessing, seed), name=name, description=description)
 
 
 def _check_pixels(pixels: StreamedPixels, held: Tensor | StreamedPixels) -> None:
@@ -186,7 +186,7 @@ def _check_pixels(pixels: StreamedPixels, held: Tensor | StreamedPixels) -> None
 
 def check_options(binarize: str | None, seed: int, channels: str | None, train_size: int | None) -> None:
     """Refuses, before any work, options of `Data.from_arrays` that are wrong whatever the arrays hold."""
-    Preparation(binarize)
+    Preprocessing(binarize)
     if not isinstance(seed, Integral) or seed < 0:
         raise InputError(f"seed is {seed!r}: give a whole number, 0 or more")
     if channels is not None and channels not in CHANNELS:
@@ -195,7 +195,7 @@ def check_options(binarize: str | None, seed: int, channels: str | None, train_s
         raise InputError(f"train_size is {train_size!r}: give a whole number, 2 or more, or None for all")
 
 
-def _alike(parts: dict[str, Part], levels: int) -> tuple[dict[str, Part], int | None]:
+def _alike(parts: dict[str, Part], num_bins: int) -> tuple[dict[str, Part], int | None]:
     """The parts as one kind of pixel, with its grey levels, None for floats; refuses parts that differ."""
     train = parts["train"][0]
     for part, (x, _) in parts.items():
@@ -208,11 +208,11 @@ def _alike(parts: dict[str, Part], levels: int) -> tuple[dict[str, Part], int | 
     if train.is_floating_point():
         return parts, None
     top = max(int(x.max()) for x, _ in parts.values())
-    if levels <= max(top, 1):
-        raise InputError(f"levels is {levels}, but pixels go up to {top}: give at least {max(top, 1) + 1}")
-    if top == 1 and levels == 256:
+    if num_bins <= max(top, 1):
+        raise InputError(f"num_bins is {num_bins}, but pixels go up to {top}: give at least {max(top, 1) + 1}")
+    if top == 1 and num_bins == 256:
         return {part: (x.to(torch.float32), y) for part, (x, y) in parts.items()}, None
-    return parts, levels
+    return parts, num_bins
 
 
 def _complete(parts: dict[str, Part], train_size: int | None, rng: np.random.Generator) -> dict[str, Part]:
@@ -249,9 +249,9 @@ def _take(part: Part, index: np.ndarray) -> Part:
     return images[where], None if labels is None else labels[where]
 
 
-def _split(part: Part, preparation: Preparation, seed: int) -> Split:
-    split = Split(*part, preparation, seed)
-    if preparation.binarize != "static":
+def _split(part: Part, preprocessing: Preprocessing, seed: int) -> Split:
+    split = Split(*part, preprocessing, seed)
+    if preprocessing.binarize != "static":
         return split
-    drawn = replace(split, preparation=replace(preparation, binarize="dynamic")).x
-    return replace(split, raw=drawn.to(torch.uint8), preparation=replace(preparation, levels=2))
+    drawn = replace(split, preprocessing=replace(preprocessing, binarize="dynamic")).x
+    return replace(split, pixels=drawn.to(torch.uint8), preprocessing=replace(preprocessing, num_bins=2))

@@ -28,7 +28,7 @@ def load(
         name_or_npz_path: one of `datasets`, or a path ending in ``.npz`` to a file with ``x_train`` and,
             as far as there are any, ``y_train, x_valid, y_valid, x_test, y_test``.
         root: folder of downloaded data in torchvision's layout; ``~/.cache/pyro_vaes`` if None.
-        binarize: None, ``"dynamic"``, ``"static"`` or ``"threshold"``, see `Preparation`.
+        binarize: None, ``"dynamic"``, ``"static"`` or ``"threshold"``, see `Preprocessing`.
         seed: fixes the splits that are drawn, and the noise; a test split that the source has stays.
         dequantize: whether integer pixels that are not binarised get uniform noise.
         train_size: train on the first so many training images only.
@@ -64,7 +64,7 @@ def load(
         dequantize=dequantize,
         seed=seed,
         channels=channels,
-        levels=source.levels,
+        num_bins=source.num_bins,
         name=name,
         train_size=train_size,
     )

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from pyro_vaes.errors import unknown
 
-BINARISATIONS = ("dynamic", "static", "threshold")
+BINARIZATIONS = ("dynamic", "static", "threshold")
 
 
 @dataclass(frozen=True)
-class Preparation:
+class Preprocessing:
     """From stored pixels to the float32 values in [0, 1] that a model sees.
 
-    With ``levels`` L and a stored pixel r in {0, …, L - 1}, the intensity is r / (L - 1), and
+    With ``num_bins`` L and a stored pixel r in {0, …, L - 1}, the intensity is r / (L - 1), and
 
     - no binarisation, ``dequantize``: (r + u) / L with u uniform on [0, 1), a density on [0, 1];
     - no binarisation, no ``dequantize``: the intensity itself;
@@ -29,55 +29,55 @@ class Preparation:
     Args:
         binarize: None, ``"dynamic"``, ``"static"`` or ``"threshold"``.
         dequantize: whether uniform noise fills the gaps between the levels; binarised data have none.
-        levels: number of grey levels of integer pixels; None for float pixels.
+        num_bins: number of grey levels of integer pixels; None for float pixels.
 
     Raises:
         InputError: for an unknown ``binarize``.
 
     Example:
-        >>> raw = torch.tensor([[0, 8, 16]], dtype=torch.uint8)
-        >>> Preparation("threshold", levels=17)(raw)
+        >>> pixels = torch.tensor([[0, 8, 16]], dtype=torch.uint8)
+        >>> Preprocessing("threshold", num_bins=17)(pixels)
         tensor([[0., 1., 1.]])
-        >>> (Preparation(levels=17)(raw, torch.Generator().manual_seed(0)) * 17).floor()
+        >>> (Preprocessing(num_bins=17)(pixels, torch.Generator().manual_seed(0)) * 17).floor()
         tensor([[ 0.,  8., 16.]])
     """
 
     binarize: str | None = None
     dequantize: bool = True
-    levels: int | None = 256
+    num_bins: int | None = 256
 
     def __post_init__(self) -> None:
-        if self.binarize is not None and self.binarize not in BINARISATIONS:
-            raise unknown("binarisation", str(self.binarize), BINARISATIONS)
+        if self.binarize is not None and self.binarize not in BINARIZATIONS:
+            raise unknown("binarisation", str(self.binarize), BINARIZATIONS)
 
-    def __call__(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Prepares a batch of stored pixels.
+    def __call__(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Preprocess a batch of stored pixels.
 
         Args:
-            raw: uint8 in {0, …, levels - 1}, or float in [0, 1].
-            generator: source of the noise, on the device of ``raw``; None takes torch's global one.
+            pixels: uint8 in {0, …, num_bins - 1}, or float in [0, 1].
+            generator: source of the noise, on the device of ``pixels``; None takes torch's global one.
 
         Shapes:
-            raw: ``(B, *event_shape)``; result: the same, float32.
+            pixels: ``(B, *event_shape)``; result: the same, float32.
         """
-        levels = None if raw.is_floating_point() else self.levels
-        if levels is not None and self.dequantize and self.binarize is None:
-            # The factor keeps raw + noise below raw + 1 where float32 would round 255.999999 up to 256.
-            return _uniform(raw, generator).mul_(1 - 2**-16).add_(raw).div_(levels)
-        intensity = raw.to(torch.float32)
-        if levels is not None:
-            intensity = intensity / (levels - 1)
+        num_bins = None if pixels.is_floating_point() else self.num_bins
+        if num_bins is not None and self.dequantize and self.binarize is None:
+            # The factor keeps pixels + noise below pixels + 1 where float32 would round 255.999999 up to 256.
+            return _uniform(pixels, generator).mul_(1 - 2**-16).add_(pixels).div_(num_bins)
+        intensity = pixels.to(torch.float32)
+        if num_bins is not None:
+            intensity = intensity / (num_bins - 1)
         if self.binarize == "dynamic":
-            return (_uniform(raw, generator) < intensity).to(torch.float32)
+            return (_uniform(pixels, generator) < intensity).to(torch.float32)
         if self.binarize == "threshold":
             return (intensity >= 0.5).to(torch.float32)
         return intensity
 
     def describe(self) -> str:
-        """The preparation in words, for a report.
+        """The preprocessing in words, for a report.
 
         Example:
-            >>> Preparation().describe()
+            >>> Preprocessing().describe()
             'dequantised with uniform noise (256 levels)'
         """
         if self.binarize == "dynamic":
@@ -86,11 +86,11 @@ class Preparation:
             return "statically binarised (one Bernoulli draw of each pixel, kept)"
         if self.binarize == "threshold":
             return "binarised at a threshold of 0.5"
-        if self.levels is None:
+        if self.num_bins is None:
             return "float data as given"
         if self.dequantize:
-            return f"dequantised with uniform noise ({self.levels} levels)"
-        return f"scaled to [0, 1] without dequantisation ({self.levels} levels)"
+            return f"dequantised with uniform noise ({self.num_bins} levels)"
+        return f"scaled to [0, 1] without dequantisation ({self.num_bins} levels)"
 
 
 def _uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:

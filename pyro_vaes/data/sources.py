@@ -49,7 +49,7 @@ class Source:
     """Arrays by the names that `Data.from_arrays` gives them, and what it has to know of them."""
 
     arrays: dict[str, Any]
-    levels: int = 256
+    num_bins: int = 256
     note: str = ""
 
 
@@ -123,14 +123,14 @@ def _digits() -> Source:
     x, y = bunch.images.astype(np.uint8), bunch.target
     test = np.zeros(len(y), dtype=bool)
     test[np.argsort(y, kind="stable")[::5]] = True  # every fifth image of each class, whatever the seed
-    return Source({"x_train": x[~test], "y_train": y[~test], "x_test": x[test], "y_test": y[test]}, levels=17)
+    return Source({"x_train": x[~test], "y_train": y[~test], "x_test": x[test], "y_test": y[test]}, num_bins=17)
 
 
 def _coloured(grey: Source) -> Source:
     """A set of digits in colour; the colours do not depend on any seed, so that the test split is always the same."""
     arrays = {}
     for seed, part in enumerate(("train", "test")):
-        x = np.rint(grey.arrays[f"x_{part}"] * (255 / (grey.levels - 1))).astype(np.uint8)
+        x = np.rint(grey.arrays[f"x_{part}"] * (255 / (grey.num_bins - 1))).astype(np.uint8)
         arrays[f"x_{part}"], arrays[f"y_{part}"] = coloured(x, grey.arrays[f"y_{part}"], seed)
     return Source(arrays, note=f"y holds {', '.join(FACTORS)}")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from pyro_vaes.data.preprocess import Preparation
+from pyro_vaes.data.preprocess import Preprocessing
 from pyro_vaes.data.streaming import StreamedPixels
 
 CHUNK = 4096  # images prepared at a time by `Split.x`: bounds the memory that the noise takes
@@ -15,30 +15,30 @@ CHUNK = 4096  # images prepared at a time by `Split.x`: bounds the memory that t
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images as they are stored, their labels, and their `Preparation`.
+    """Images as they are stored, their labels, and their `Preprocessing`.
 
     Args:
-        raw: stored pixels, uint8 or float32, channels first; those of a ``Dataset`` where they are.
+        pixels: stored pixels, uint8 or float32, channels first; those of a ``Dataset`` where they are.
         y: integer labels, or None.
-        preparation: how ``raw`` becomes what a model sees.
+        preprocessing: how ``pixels`` becomes what a model sees.
         seed: fixes the noise of `x`.
 
     Shapes:
-        raw, x: ``(N, *event_shape)``; y: ``(N,)`` or ``(N, F)``.
+        pixels, x: ``(N, *event_shape)``; y: ``(N,)`` or ``(N, F)``.
 
     Example:
-        >>> split = Split(torch.zeros(5, 1, 2, 2, dtype=torch.uint8), None, Preparation(), seed=0)
+        >>> split = Split(torch.zeros(5, 1, 2, 2, dtype=torch.uint8), None, Preprocessing(), seed=0)
         >>> len(split), bool((split.x == split.x).all())
         (5, True)
     """
 
-    raw: Tensor | StreamedPixels = field(repr=False)
+    pixels: Tensor | StreamedPixels = field(repr=False)
     y: Tensor | None = field(repr=False)
-    preparation: Preparation
+    preprocessing: Preprocessing
     seed: int
 
     def __len__(self) -> int:
-        return len(self.raw)
+        return len(self.pixels)
 
     @property
     def x(self) -> Tensor:
@@ -47,16 +47,16 @@ class Split:
         Figures of a test split are to be computed on this. It is computed at each reading, float32.
         """
         generator = torch.Generator().manual_seed(self.seed)
-        x = torch.empty(self.raw.shape, dtype=torch.float32, device=self.raw.device)
+        x = torch.empty(self.pixels.shape, dtype=torch.float32, device=self.pixels.device)
         for start in range(0, len(self), CHUNK):
             rows = slice(start, start + CHUNK)
-            x[rows] = self.preparation(self.raw[rows].cpu(), generator)
+            x[rows] = self.preprocessing(self.pixels[rows].cpu(), generator)
         return x
 
-    def prepare(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Prepares a training batch taken from ``raw``, with fresh noise."""
-        return self.preparation(raw, generator)
+    def preprocess(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Preprocess a training batch taken from ``pixels``, with fresh noise."""
+        return self.preprocessing(pixels, generator)
 
     def to(self, device: torch.device | str) -> Split:
         """The same split with its tensors on another device."""
-        return replace(self, raw=self.raw.to(device), y=None if self.y is None else self.y.to(device))
+        return replace(self, pixels=self.pixels.to(device), y=None if self.y is None else self.y.to(device))

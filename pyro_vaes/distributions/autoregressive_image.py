@@ -11,7 +11,7 @@ from torch.distributions import constraints
 
 from pyro_vaes import networks
 from pyro_vaes.distributions.base import BatchedDistribution
-from pyro_vaes.distributions.discretized_logistic import _Levels
+from pyro_vaes.distributions.discretized_logistic import _Grid
 from pyro_vaes.distributions.pixel_heads import Head
 
 IMAGES_A_PASS = 512  # of many more the hidden units leave a CPU's caches, which made it three times slower
@@ -33,7 +33,7 @@ class AutoregressiveImage(BatchedDistribution):
     arg_constraints = {"features": constraints.independent(constraints.real, 3)}  # noqa: RUF012  (torch's own form)
 
     def __init__(
-        self, features: Tensor, network: networks.PixelCNN, head: Head, validate_args: bool | None = None
+        self, features: Tensor, network: networks.GatedPixelCNN, head: Head, validate_args: bool | None = None
     ) -> None:
         self.features, self.network, self.head = features, network, head
         super().__init__(features.shape[:-3], network.event_shape, validate_args=validate_args)
@@ -41,7 +41,7 @@ class AutoregressiveImage(BatchedDistribution):
     @constraints.dependent_property(is_discrete=True)
     def support(self) -> constraints.Constraint:
         """All images of levels."""
-        return constraints.independent(_Levels(self.head.levels), 3)
+        return constraints.independent(_Grid(self.head.num_bins), 3)
 
     def expand(self, batch_shape: Sequence[int], _instance: Self | None = None) -> Self:
         """The same distribution, broadcast to another batch shape."""

@@ -37,7 +37,7 @@ class _Pass(NamedTuple):
     recorded: bool  # with gradients
 
 
-class AutoregressiveStep(Transform):
+class AutoregressiveTransform(Transform):
     """The bijection yᵢ = aᵢ xᵢ + bᵢ, where log aᵢ and bᵢ come from the coordinates of x before i.
 
     From x to y takes one pass through the network, from y to x one a coordinate. Its own last pass is undone from
@@ -53,7 +53,7 @@ class AutoregressiveStep(Transform):
         Sutskever, Welling, 2016).
 
     Example:
-        >>> step = AutoregressiveStep(MADE(3, outputs=2), affine)
+        >>> step = AutoregressiveTransform(MADE(3, outputs=2), affine)
         >>> (step.inv(step(torch.ones(3))) - 1).abs().max() < 1e-6
         tensor(True)
     """

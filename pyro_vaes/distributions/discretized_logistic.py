@@ -20,7 +20,7 @@ class RoundedLogistic(dist.TorchDistribution):
     Args:
         loc: locations.
         scale: scales, of any shape that broadcasts to one datum.
-        levels: number L of levels.
+        num_bins: number L of levels.
         event_dim: number of dimensions of one datum.
         validate_args: whether torch checks the arguments.
 
@@ -31,22 +31,22 @@ class RoundedLogistic(dist.TorchDistribution):
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012  (torch's own form)
 
     def __init__(
-        self, loc: Tensor, scale: Tensor, levels: int, event_dim: int, validate_args: bool | None = None
+        self, loc: Tensor, scale: Tensor, num_bins: int, event_dim: int, validate_args: bool | None = None
     ) -> None:
-        self.loc, self.scale, self.levels = loc, scale, levels
+        self.loc, self.scale, self.num_bins = loc, scale, num_bins
         batch_dim = loc.dim() - event_dim
         super().__init__(loc.shape[:batch_dim], loc.shape[batch_dim:], validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=True)
     def support(self) -> constraints.Constraint:
         """All arrays of levels, of the event shape."""
-        return constraints.independent(_Levels(self.levels), len(self.event_shape))
+        return constraints.independent(_Grid(self.num_bins), len(self.event_shape))
 
     def expand(self, batch_shape: Sequence[int], _instance: RoundedLogistic | None = None) -> RoundedLogistic:
         """The same distribution, broadcast to another batch shape."""
         new = self._get_checked_instance(RoundedLogistic, _instance)
         shape = torch.Size(batch_shape)
-        new.loc, new.scale, new.levels = self.loc.expand(shape + self.event_shape), self.scale, self.levels
+        new.loc, new.scale, new.num_bins = self.loc.expand(shape + self.event_shape), self.scale, self.num_bins
         super(RoundedLogistic, new).__init__(shape, self.event_shape, validate_args=False)
         new._validate_args = self._validate_args
         return new
@@ -54,8 +54,8 @@ class RoundedLogistic(dist.TorchDistribution):
     @property
     def mean(self) -> Tensor:
         """Σⱼ P(x above edge j) / (L - 1), shape ``(..., *event_shape)``."""
-        above = _sum_over_edges(lambda _, at, __: 1 - at, self.loc, self.scale, self.levels)
-        return above / (self.levels - 1)
+        above = _sum_over_edges(lambda _, at, __: 1 - at, self.loc, self.scale, self.num_bins)
+        return above / (self.num_bins - 1)
 
     @torch.no_grad()
     def sample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
@@ -63,7 +63,7 @@ class RoundedLogistic(dist.TorchDistribution):
         shape = self._extended_shape(torch.Size(sample_shape))
         uniform = torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device)
         value = self.loc + self.scale * uniform.logit(eps=torch.finfo(uniform.dtype).tiny)
-        return (value * (self.levels - 1)).round().clamp(0, self.levels - 1) / (self.levels - 1)
+        return (value * (self.num_bins - 1)).round().clamp(0, self.num_bins - 1) / (self.num_bins - 1)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability in nats.
@@ -72,42 +72,42 @@ class RoundedLogistic(dist.TorchDistribution):
         """
         if self._validate_args:
             self._validate_sample(value)
-        upper, lower, top, bottom = _edges_of(value, self.loc, self.scale, self.levels)
-        width = torch.log(-torch.expm1(-1 / (self.scale * (self.levels - 1))))
+        upper, lower, top, bottom = _edges_of(value, self.loc, self.scale, self.num_bins)
+        width = torch.log(-torch.expm1(-1 / (self.scale * (self.num_bins - 1))))
         log_prob = F.logsigmoid(upper).masked_fill(top, 0) + F.logsigmoid(-lower).masked_fill(bottom, 0)
         log_prob = log_prob + width.expand_as(log_prob).masked_fill(top | bottom, 0)
         return log_prob.sum(tuple(range(-len(self.event_shape), 0)))
 
 
-class _Levels(constraints.Constraint):
+class _Grid(constraints.Constraint):
     """The values r / (L - 1), up to the rounding of float32."""
 
     is_discrete = True
 
-    def __init__(self, levels: int) -> None:
-        self.levels = levels
+    def __init__(self, num_bins: int) -> None:
+        self.num_bins = num_bins
         super().__init__()
 
     def check(self, value: Tensor) -> Tensor:
-        level = value * (self.levels - 1)
+        level = value * (self.num_bins - 1)
         return (value >= 0) & (value <= 1) & ((level - level.round()).abs() < 0.01)
 
 
-def _edges_of(x: Tensor, loc: Tensor, scale: Tensor, levels: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _edges_of(x: Tensor, loc: Tensor, scale: Tensor, num_bins: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Upper and lower edge of x in units of the scale from loc, and whether x is the top or the bottom level."""
-    half = 0.5 / (levels - 1)
+    half = 0.5 / (num_bins - 1)
     deviation = x - loc
     return (deviation + half) / scale, (deviation - half) / scale, x > 1 - half, x < half
 
 
 def _sum_over_edges(
-    term: Callable[[Tensor, Tensor, Tensor], Tensor], loc: Tensor, scale: Tensor, levels: int
+    term: Callable[[Tensor, Tensor, Tensor], Tensor], loc: Tensor, scale: Tensor, num_bins: int
 ) -> Tensor:
     """Σⱼ term(F(eⱼ₋₁), F(eⱼ), F(eⱼ₊₁)) over the inner edges, F the CDF; beyond the first and the last it is 0 and 1.
 
     A few edges at a time, and computed again for the gradient, so that memory is bounded.
     """
-    count = levels - 1
+    count = num_bins - 1
     edges = (torch.arange(count, dtype=loc.dtype, device=loc.device) + 0.5) / count
 
     def part(loc: Tensor, scale: Tensor, first: int, last: int) -> Tensor:

@@ -18,12 +18,12 @@ class Head(nn.Module):
     Args:
         channels: hidden channels.
         colours: number C of colours.
-        levels: number L of levels.
+        num_bins: number L of levels.
     """
 
-    def __init__(self, channels: int, colours: int, levels: int) -> None:
+    def __init__(self, channels: int, colours: int, num_bins: int) -> None:
         super().__init__()
-        self.channels, self.colours, self.levels = channels, colours, levels
+        self.channels, self.colours, self.num_bins = channels, colours, num_bins
 
     def log_prob(self, hidden: Tensor, pixel: Tensor) -> Tensor:
         """Log-probability in nats: ``(..., channels)`` and ``(..., C)`` to ``(...)``."""
@@ -38,22 +38,22 @@ class CategoricalHead(Head):
     """A probability for each level of each colour, from a MADE over the colours.
 
     Example:
-        >>> head = CategoricalHead(8, colours=3, levels=4)
+        >>> head = CategoricalHead(8, colours=3, num_bins=4)
         >>> head.log_prob(torch.zeros(5, 8), torch.zeros(5, 3)).shape, head.draw(torch.zeros(5, 8)).shape
         (torch.Size([5]), torch.Size([5, 3]))
     """
 
-    def __init__(self, channels: int, colours: int, levels: int) -> None:
-        super().__init__(channels, colours, levels)
-        outputs = 1 if levels == 2 else levels
+    def __init__(self, channels: int, colours: int, num_bins: int) -> None:
+        super().__init__(channels, colours, num_bins)
+        outputs = 1 if num_bins == 2 else num_bins
         self.made = networks.MADE(colours, (colours * channels,), outputs, context=channels)
 
     def log_prob(self, hidden: Tensor, pixel: Tensor) -> Tensor:
         """Σ_c log p(x_c | colours before)."""
         logits = self.made(pixel, self.made.context(hidden))
-        if self.levels == 2:
+        if self.num_bins == 2:
             return F.logsigmoid((2 * pixel - 1) * logits.squeeze(-2)).sum(-1)
-        level = (pixel * (self.levels - 1)).round().long().expand_as(logits[..., 0, :]).unsqueeze(-2)
+        level = (pixel * (self.num_bins - 1)).round().long().expand_as(logits[..., 0, :]).unsqueeze(-2)
         return logits.log_softmax(-2).gather(-2, level).sum((-2, -1))
 
     def draw(self, hidden: Tensor) -> Tensor:
@@ -61,10 +61,10 @@ class CategoricalHead(Head):
         context, pixel = self.made.context(hidden), hidden.new_zeros(len(hidden), self.colours)
         for c in range(self.colours):
             logits = self.made(pixel, context)[..., c]
-            if self.levels == 2:
+            if self.num_bins == 2:
                 pixel[:, c] = (torch.rand_like(logits) < logits.sigmoid()).to(pixel)[:, 0]
             else:
-                pixel[:, c] = logits.softmax(-1).multinomial(1)[:, 0] / (self.levels - 1)
+                pixel[:, c] = logits.softmax(-1).multinomial(1)[:, 0] / (self.num_bins - 1)
         return pixel
 
 
@@ -72,13 +72,13 @@ class LogisticMixtureHead(Head):
     """A mixture of rounded logistics, whose locations are linear in the colours before.
 
     Example:
-        >>> head = LogisticMixtureHead(8, colours=3, levels=4, components=2)
+        >>> head = LogisticMixtureHead(8, colours=3, num_bins=4, components=2)
         >>> head.log_prob(torch.zeros(5, 8), torch.zeros(5, 3)).shape, head.draw(torch.zeros(5, 8)).shape
         (torch.Size([5]), torch.Size([5, 3]))
     """
 
-    def __init__(self, channels: int, colours: int, levels: int, components: int) -> None:
-        super().__init__(channels, colours, levels)
+    def __init__(self, channels: int, colours: int, num_bins: int, components: int) -> None:
+        super().__init__(channels, colours, num_bins)
         self.components = components
         self.sizes = [1, colours, colours, colours * (colours - 1) // 2]
         self.linear = nn.Linear(channels, components * sum(self.sizes))
@@ -88,7 +88,7 @@ class LogisticMixtureHead(Head):
         log_weights, loc, scale, slopes = self._parts(hidden)
         pixel = pixel.unsqueeze(-2)
         before = torch.stack([self._before(c, slopes, pixel) for c in range(self.colours)], -1)
-        rounded = RoundedLogistic(loc + before, scale, self.levels, 1, validate_args=False)
+        rounded = RoundedLogistic(loc + before, scale, self.num_bins, 1, validate_args=False)
         return (log_weights + rounded.log_prob(pixel)).logsumexp(-1)
 
     def draw(self, hidden: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class LogisticMixtureHead(Head):
         for c in range(self.colours):
             here = slice(c, c + 1)
             location = loc[:, here] + self._before(c, slopes, pixel).unsqueeze(-1)
-            pixel[:, here] = RoundedLogistic(location, scale[:, here], self.levels, 1, validate_args=False).sample()
+            pixel[:, here] = RoundedLogistic(location, scale[:, here], self.num_bins, 1, validate_args=False).sample()
         return pixel
 
     def _parts(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -9,7 +9,7 @@ from pyro_vaes.evaluate.annealing import (
 from pyro_vaes.evaluate.arviz_export import to_arviz
 from pyro_vaes.evaluate.calibration import Calibration, calibration
 from pyro_vaes.evaluate.clustering import Clustering, clustering
-from pyro_vaes.evaluate.factor_probes import LevelFactor, Levels, levels
+from pyro_vaes.evaluate.factor_probes import FactorProbe, FactorProbes, factor_probes
 from pyro_vaes.evaluate.gaps import InferenceGaps, inference_gaps
 from pyro_vaes.evaluate.log_likelihood import LogLikelihood, log_likelihood
 from pyro_vaes.evaluate.log_weights import log_weights
@@ -27,9 +27,9 @@ __all__ = [
     "AnnealedLikelihood",
     "Calibration",
     "Clustering",
+    "FactorProbe",
+    "FactorProbes",
     "InferenceGaps",
-    "LevelFactor",
-    "Levels",
     "LogLikelihood",
     "MutualInformation",
     "ReferenceComparison",
@@ -42,9 +42,9 @@ __all__ = [
     "calibration",
     "clustering",
     "compare_with_reference",
+    "factor_probes",
     "inference_gaps",
     "inference_ms",
-    "levels",
     "log_likelihood",
     "log_weights",
     "mutual_information",

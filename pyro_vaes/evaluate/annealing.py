@@ -131,8 +131,8 @@ def annealed_importance_sampling(
     with isolated(), tqdm(total=2 * num_steps * len(batches), desc="annealing", disable=not progress) as bar:
         for batch in batches:
             target = _Target(model, batch, leapfrog_steps, bar.update)
-            ladder = target.ladder(num_chains, num_steps)
-            weights, rate = target.anneal(target.prior_draws(num_chains), ladder)
+            schedule = target.schedule(num_chains, num_steps)
+            weights, rate = target.anneal(target.prior_draws(num_chains), schedule)
             log_weights.append(weights.cpu())
             acceptance.append(rate.cpu())
     weights = torch.cat(log_weights, 1)
@@ -179,10 +179,10 @@ def bidirectional_monte_carlo(
         for batch in batches:
             simulated, values = _simulate(model, batch)
             target = _Target(model, simulated, leapfrog_steps, bar.update)
-            ladder = target.ladder(num_chains, num_steps)
+            schedule = target.schedule(num_chains, num_steps)
             start = target.flat({name: value.expand(num_chains, *value.shape) for name, value in values.items()})
-            up, _ = target.anneal(target.prior_draws(num_chains), ladder)
-            down, _ = target.anneal(start, ladder, reverse=True)
+            up, _ = target.anneal(target.prior_draws(num_chains), schedule)
+            down, _ = target.anneal(start, schedule, reverse=True)
             drawn.append(simulated.cpu())
             lower.append(log_mean_exp(up).cpu())
             upper.append(-log_mean_exp(-down).cpu())
@@ -207,7 +207,7 @@ class _State(NamedTuple):
         return self.prior_score + beta * self.likelihood_score
 
 
-class _Rung(NamedTuple):
+class _Temperature(NamedTuple):
     """One temperature."""
 
     beta: float
@@ -251,7 +251,7 @@ class _Target:
         named = zip(self.shapes.items(), parts, strict=True)
         return {name: part.reshape(*part.shape[:2], *shape) for (name, shape), part in named}
 
-    def ladder(self, num_chains: int, num_steps: int) -> list[_Rung]:
+    def schedule(self, num_chains: int, num_steps: int) -> list[_Temperature]:
         """The temperatures, with step sizes adapted to ``ACCEPTANCE`` by chains of their own."""
         betas = _schedule(num_steps)
         state = self(self.prior_draws(math.ceil(num_chains / 4)))
@@ -260,10 +260,10 @@ class _Target:
         for before, beta in itertools.pairwise(betas):
             state, acceptance = self.transition(state, beta, log_step.exp())
             log_step = log_step + GAIN * (acceptance.mean(0) - ACCEPTANCE)
-            rungs.append(_Rung(beta, beta - before, log_step.exp()))
+            rungs.append(_Temperature(beta, beta - before, log_step.exp()))
         return rungs
 
-    def anneal(self, z: Tensor, ladder: Sequence[_Rung], reverse: bool = False) -> tuple[Tensor, Tensor]:
+    def anneal(self, z: Tensor, schedule: Sequence[_Temperature], reverse: bool = False) -> tuple[Tensor, Tensor]:
         """Log w of chains from z, ``(S, B)`` in float64, and their mean acceptance rate, ``(B,)``.
 
         A chain in reverse starts at the last temperature and undoes what one from the prior does, in its order.
@@ -271,12 +271,12 @@ class _Target:
         state = self(z)
         log_weights = torch.zeros_like(state.log_prior, dtype=torch.float64)
         accepted = torch.zeros_like(state.log_prior[0])
-        for rung in reversed(ladder) if reverse else ladder:
+        for rung in reversed(schedule) if reverse else schedule:
             before = state
             state, acceptance = self.transition(state, rung.beta, rung.step_size)
             log_weights += rung.increment * (state if reverse else before).log_likelihood
             accepted += acceptance.mean(0)
-        return log_weights, accepted / len(ladder)
+        return log_weights, accepted / len(schedule)
 
     def transition(self, state: _State, beta: float, step_size: Tensor) -> tuple[_State, Tensor]:
         """One HMC transition that leaves p(z) p(x | z)^β invariant, and its acceptance probabilities, ``(S, B)``."""

@@ -23,7 +23,7 @@ CHUNK = 512  # data encoded at a time
 
 
 @dataclass(frozen=True)
-class LevelFactor:
+class FactorProbe:
     """What one level tells of one factor, on the test data.
 
     Attributes:
@@ -48,14 +48,14 @@ class LevelFactor:
 
 
 @dataclass(frozen=True)
-class Levels:
+class FactorProbes:
     """What every level tells of every factor.
 
     Attributes:
         entries: factor by factor within a level, the lowest level first.
     """
 
-    entries: tuple[LevelFactor, ...]
+    entries: tuple[FactorProbe, ...]
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -63,14 +63,14 @@ class Levels:
         return [asdict(entry) for entry in self.entries]
 
 
-def levels(
+def factor_probes(
     model: Callable[..., Any],
     guide: nn.Module,
     data: Data,
     factors: Sequence[str] = (),
     seed: int = 0,
     progress: bool = False,
-) -> Levels:
+) -> FactorProbes:
     """Which factor each level tells: accuracy of a linear probe, and a lower bound on mutual information.
 
     A level's code is E_q[z_l | x], of the thresholded image where training binarises dynamically. Logistic regression
@@ -102,7 +102,7 @@ def levels(
         >>> vae = pv.VAE(pv.networks.MLPDecoder(2, data.event_shape, (8,)), pv.priors.StandardNormal(2),
         ...              pv.likelihoods.Gaussian())
         >>> guide = pv.guides.MeanField(vae, pv.networks.MLPEncoder(data.event_shape, (8,)))
-        >>> table = levels(vae, guide, data, pv.data.FACTORS)
+        >>> table = factor_probes(vae, guide, data, pv.data.FACTORS)
         >>> [(row["level"], row["factor"]) for row in table.rows]
         [('z', 'digit'), ('z', 'ink'), ('z', 'background'), ('z', 'thickness')]
     """
@@ -110,8 +110,8 @@ def levels(
     with isolated(), seeded(seed, next(guide.parameters()).device), torch.no_grad():
         train, test = (_codes(guide, as_input(model, thresholded(split))) for split in (data.train, data.test))
     pairs = [(level, factor) for level in train for factor in columns]
-    bar = tqdm(pairs, desc="levels", disable=not progress)
-    return Levels(tuple(_entry(*pair, train[pair[0]], test[pair[0]], *columns[pair[1]]) for pair in bar))
+    bar = tqdm(pairs, desc="factors", disable=not progress)
+    return FactorProbes(tuple(_entry(*pair, train[pair[0]], test[pair[0]], *columns[pair[1]]) for pair in bar))
 
 
 def _columns(data: Data, factors: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -151,7 +151,7 @@ def _entry(
     z_test: np.ndarray,
     y_train: np.ndarray,
     y_test: np.ndarray,
-) -> LevelFactor:
+) -> FactorProbe:
     probe = linear_probe(z_train, y_train)
     known, counts = np.unique(y_train, return_counts=True)
     log_r = probe.predict_log_proba(z_test)
@@ -159,7 +159,7 @@ def _entry(
     _, inverse, frequencies = np.unique(y_test, return_inverse=True, return_counts=True)
     surprise = -np.log(frequencies / len(y_test))[inverse]  # whose mean is the entropy
     pointwise = surprise + log_r[np.arange(len(y_test)), np.searchsorted(known, y_test)]
-    return LevelFactor(
+    return FactorProbe(
         level,
         factor,
         accuracy=float(correct.mean()),

@@ -53,12 +53,12 @@ class InferenceGaps:
     num_samples: int
 
     @property
-    def approximation(self) -> Tensor:
+    def approximation_gap(self) -> Tensor:
         """Log p(x) - best ELBO, what the family cannot reach, shape ``(N,)``."""
         return self.log_likelihood - self.best_elbo
 
     @property
-    def amortisation(self) -> Tensor:
+    def amortization_gap(self) -> Tensor:
         """Best ELBO - ELBO, what the encoder loses against a posterior fitted to the datum, shape ``(N,)``."""
         return self.best_elbo - self.elbo
 
@@ -74,7 +74,7 @@ class InferenceGaps:
 
     def summary(self) -> dict[str, tuple[float, float]]:
         """Mean over the data and its standard error, of each quantity by name."""
-        names = ("log_likelihood", "elbo", "best_elbo", "approximation", "amortisation", "gap")
+        names = ("log_likelihood", "elbo", "best_elbo", "approximation_gap", "amortization_gap", "gap")
         values: dict[str, Tensor] = {name: getattr(self, name) for name in names}
         return {
             name: (value.mean().item(), (value.std() / math.sqrt(len(value))).item()) for name, value in values.items()
@@ -97,7 +97,7 @@ def inference_gaps(
 
         log p(x) - ELBO(q) = (log p(x) - ELBO(q*)) + (ELBO(q*) - ELBO(q)) = approximation + amortisation
 
-    All data are optimised at once: in a ``Guide`` the outputs of the layers that its ``amortised()`` names are set
+    All data are optimised at once: in a ``Guide`` the outputs of the layers that its ``local_heads()`` names are set
     free, one tensor a datum, with model and all other weights held. Of any other module, a copy is fitted as a whole
     to one datum after the other, which is slow.
 
@@ -125,7 +125,7 @@ def inference_gaps(
 
     Example:
         >>> gaps = inference_gaps(vae, guide, x, num_samples=100, num_steps=20)
-        >>> gaps.approximation.shape, bool((gaps.amortisation >= 0).all())
+        >>> gaps.approximation_gap.shape, bool((gaps.amortization_gap >= 0).all())
         (torch.Size([4]), True)
     """
     checked_sizes(num_samples=(num_samples,), num_steps=(num_steps,))
@@ -258,7 +258,7 @@ def _ascend(
 @torch.no_grad()
 def _outputs(guide: Guide, x: Tensor) -> list[Tensor]:
     """What the guide's amortised layers give at x, as leaves that can be optimised."""
-    layers = guide.amortised()
+    layers = guide.local_heads()
     given: dict[nn.Module, Tensor] = {}
     with contextlib.ExitStack() as stack:
         for layer in layers:
@@ -267,8 +267,8 @@ def _outputs(guide: Guide, x: Tensor) -> list[Tensor]:
         guide.posterior(x)
     if len(given) < len(layers):
         raise InputError(
-            f"{type(guide).__name__}.posterior does not call every layer that its amortised() names: "
-            "let amortised() return the layers whose outputs are the parameters of q(z | x)"
+            f"{type(guide).__name__}.posterior does not call every layer that its local_heads() names: "
+            "let local_heads() return the layers whose outputs are the parameters of q(z | x)"
         )
     return [given[layer].clone().requires_grad_() for layer in layers]
 
@@ -282,7 +282,7 @@ def _replaced(guide: Guide, outputs: Sequence[Tensor]) -> Iterator[Guide]:
     asked: list[bool] = []
     prior = guide.vae.prior
     with contextlib.ExitStack() as stack:
-        for layer, output in zip(guide.amortised(), outputs, strict=True):
+        for layer, output in zip(guide.local_heads(), outputs, strict=True):
             hook = layer.register_forward_hook(lambda *_, output=output: None if asked else output)
             stack.callback(hook.remove)
         stack.callback(prior.register_forward_pre_hook(lambda *_: asked.append(True)).remove)

@@ -160,8 +160,8 @@ def labels(split: Split, name: str, column: int) -> np.ndarray:
 
 def thresholded(split: Split) -> Tensor:
     """The images of a split without the noise of dynamic binarisation."""
-    if split.preparation.binarize == "dynamic":
-        split = replace(split, preparation=replace(split.preparation, binarize="threshold"))
+    if split.preprocessing.binarize == "dynamic":
+        split = replace(split, preprocessing=replace(split.preprocessing, binarize="threshold"))
     return split.x
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from pyro_vaes.distributions.autoregressive_transform import AutoregressiveStep, gated
+from pyro_vaes.distributions.autoregressive_transform import AutoregressiveTransform, gated
 from pyro_vaes.networks.made import MADE
 from pyro_vaes.networks.positive import positive
 from pyro_vaes.networks.shapes import out_features
@@ -66,9 +66,9 @@ class InverseAutoregressiveFlow(Guide):
         """N(μ(x), diag σ(x)²) after the steps."""
         features = self.encoder(x)
         mean, raw_scale = self.head(features).chunk(2, -1)
-        steps = [AutoregressiveStep(network, gated, network.context(features)) for network in self.flows]
+        steps = [AutoregressiveTransform(network, gated, network.context(features)) for network in self.flows]
         return dist.TransformedDistribution(dist.Normal(mean, positive(raw_scale)).to_event(1), steps)
 
-    def amortised(self) -> list[nn.Module]:
+    def local_heads(self) -> list[nn.Module]:
         """The layers whose outputs are the parameters of one datum's q(z | x): of the start and of each step."""
         return [self.head, *(network.context for network in self.flows)]

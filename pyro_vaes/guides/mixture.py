@@ -68,7 +68,7 @@ class Mixture(Guide):
         locs, scales, gates = self.parts(x)
         return NormalMixture(recursive_log_weights(gates), locs, scales)
 
-    def amortised(self) -> list[nn.Module]:
+    def local_heads(self) -> list[nn.Module]:
         """The layers whose outputs are the parameters of one datum's q(z | x): every component's, and the gates."""
         return [self.head, *self.heads, *self.gates]
 

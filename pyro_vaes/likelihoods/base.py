@@ -24,7 +24,7 @@ class Likelihood(nn.Module):
             dimensions are taken for images ``(..., C, H, W)`` and others for vectors ``(..., D)``.
         quadratic: whether log p(x | features) is quadratic in the features with one curvature for all data, so
             that :meth:`fisher` is a constant and :meth:`score` affine.
-        preparation: the arguments of ``data.load`` that give data in the support; the command line loads with
+        preprocessing: the arguments of ``data.load`` that give data in the support; the command line loads with
             them unless told otherwise.
         features_shape: shape of the features of one datum, where it is not that of the datum.
         initialized: whether ``fit`` set what is learnt from a look at the data, or weights were loaded: a model that
@@ -37,7 +37,7 @@ class Likelihood(nn.Module):
 
     event_dim: int | None = None
     quadratic: bool = False
-    preparation: ClassVar[Mapping[str, Any]] = {}
+    preprocessing: ClassVar[Mapping[str, Any]] = {}
     features_shape: Sequence[int] | None = None
     initialized: bool = False
 
@@ -47,9 +47,9 @@ class Likelihood(nn.Module):
         return cls(**options)
 
     @classmethod
-    def prepared(cls, **options: Any) -> Mapping[str, Any]:
-        """The ``preparation`` of a likelihood with these options."""
-        return cls.preparation
+    def required_preprocessing(cls, **options: Any) -> Mapping[str, Any]:
+        """The ``preprocessing`` of a likelihood with these options."""
+        return cls.preprocessing
 
     def forward(self, features: Tensor) -> dist.TorchDistribution:
         """p(x | features), with the event shape of x."""
@@ -80,7 +80,7 @@ class Likelihood(nn.Module):
             InputError: says which values, and what to do.
         """
 
-    def serve(self, event_dim: int) -> None:
+    def set_event_dim(self, event_dim: int) -> None:
         """Learn how many dimensions a datum of the model has; one likelihood serves one kind of data.
 
         Raises:

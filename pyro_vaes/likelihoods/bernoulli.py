@@ -20,7 +20,7 @@ class Bernoulli(Likelihood):
         tensor([-44.3614, -44.3614])
     """
 
-    preparation = {"binarize": "dynamic"}  # noqa: RUF012  (declared in the base class)
+    preprocessing = {"binarize": "dynamic"}  # noqa: RUF012  (declared in the base class)
 
     def forward(self, features: Tensor) -> dist.TorchDistribution:
         """Independent Bernoulli distributions with these logits."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pyro.distributions as dist
 from torch import Tensor
 
-from pyro_vaes.distributions.discretized_logistic import RoundedLogistic, _edges_of, _Levels, _sum_over_edges
+from pyro_vaes.distributions.discretized_logistic import RoundedLogistic, _edges_of, _Grid, _sum_over_edges
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods.base import LocationScale
 from pyro_vaes.validation import checked_sizes
@@ -26,7 +26,7 @@ class DiscretizedLogistic(LocationScale):
     ``data.load(..., dequantize=False)``.
 
     Args:
-        levels: number L of grey levels of the data: 256 for 8-bit images, 17 for the embedded digits.
+        num_bins: number L of grey levels of the data: 256 for 8-bit images, 17 for the embedded digits.
         scale: s. Without one it is set from the training data when training starts, so that the logistic has
             their root mean squared deviation from the per-pixel mean.
         shape: shape of s: ``()`` is one scalar, the event shape is one s a pixel.
@@ -45,26 +45,26 @@ class DiscretizedLogistic(LocationScale):
         Improved Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016), for one component.
 
     Example:
-        >>> likelihood = DiscretizedLogistic(levels=3, scale=0.25)
+        >>> likelihood = DiscretizedLogistic(num_bins=3, scale=0.25)
         >>> likelihood(torch.full((3, 1), 0.5)).log_prob(torch.tensor([[0.0], [0.5], [1.0]])).exp()
         tensor([0.2689, 0.4621, 0.2689], grad_fn=<ExpBackward0>)
     """
 
     unit_deviation = math.pi / math.sqrt(3)
-    preparation = {"dequantize": False}  # noqa: RUF012  (declared in the base class)
+    preprocessing = {"dequantize": False}  # noqa: RUF012  (declared in the base class)
 
     def __init__(
-        self, levels: int = 256, scale: float | None = None, shape: Sequence[int] = (), learn: bool = True
+        self, num_bins: int = 256, scale: float | None = None, shape: Sequence[int] = (), learn: bool = True
     ) -> None:
         super().__init__(scale, shape, learn)
-        checked_sizes(levels=(levels,))
-        if levels < 2:
-            raise InputError(f"levels is {levels}: expected the number of grey levels, 2 or more")
-        self.levels = levels
+        checked_sizes(num_bins=(num_bins,))
+        if num_bins < 2:
+            raise InputError(f"num_bins is {num_bins}: expected the number of grey levels, 2 or more")
+        self.num_bins = num_bins
 
     def forward(self, features: Tensor) -> dist.TorchDistribution:
         """Independent rounded logistic distributions around the features."""
-        return RoundedLogistic(features, self.log_scale.exp(), self.levels, self._dims(features.dim()))
+        return RoundedLogistic(features, self.log_scale.exp(), self.num_bins, self._dims(features.dim()))
 
     def fisher(self, features: Tensor) -> Tensor:
         """Σⱼ σ'(eⱼ) (σ(eⱼ₊₁) - σ(eⱼ₋₁)) / s² over the edges eⱼ between levels, in units of s from f.
@@ -77,21 +77,21 @@ class DiscretizedLogistic(LocationScale):
             return at * (1 - at) * (above - below)
 
         scale = self.log_scale.exp()
-        return _sum_over_edges(term, features, scale, self.levels) / scale.square()
+        return _sum_over_edges(term, features, scale, self.num_bins) / scale.square()
 
     def score(self, features: Tensor, x: Tensor) -> Tensor:
         """(σ(b) - σ(-a)) / s for the upper edge a and the lower edge b of x; an open end adds nothing."""
         scale = self.log_scale.exp()
-        upper, lower, top, bottom = _edges_of(x, features, scale, self.levels)
+        upper, lower, top, bottom = _edges_of(x, features, scale, self.num_bins)
         return (lower.sigmoid().masked_fill(bottom, 0) - (-upper).sigmoid().masked_fill(top, 0)) / scale
 
     def check(self, x: Tensor) -> None:
         """Refuse values off the levels."""
-        other = x[~_Levels(self.levels).check(x)]
+        other = x[~_Grid(self.num_bins).check(x)]
         if other.numel():
             raise InputError(
-                f"DiscretizedLogistic(levels={self.levels}) needs data on the levels r / {self.levels - 1}, but x "
-                f"holds {other[0].item():.4g}: load the data with dequantize=False (which the command line does), and "
-                "give the number of their grey levels, such as DiscretizedLogistic(levels=17) for the digits "
-                '(command line: --likelihood "discretized-logistic(levels=17)")'
+                f"DiscretizedLogistic(num_bins={self.num_bins}) needs data on the levels r / {self.num_bins - 1}, "
+                f"but x holds {other[0].item():.4g}: load the data with dequantize=False (which the command "
+                "line does), and give the number of their grey levels, such as num_bins=17 for the digits "
+                '(command line: --likelihood "discretized-logistic(num_bins=17)")'
             )

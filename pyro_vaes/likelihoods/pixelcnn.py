@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyro_vaes import networks
 from pyro_vaes.distributions.autoregressive_image import AutoregressiveImage
-from pyro_vaes.distributions.discretized_logistic import _Levels
+from pyro_vaes.distributions.discretized_logistic import _Grid
 from pyro_vaes.distributions.pixel_heads import CategoricalHead, Head, LogisticMixtureHead
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods.base import Likelihood
@@ -28,7 +28,7 @@ class PixelCNN(Likelihood):
     Args:
         event_shape: shape ``(C, H, W)`` of an image.
         features: number F of feature maps.
-        levels: number L of levels r / (L - 1) of the data: 2 for binary images, 256 for 8-bit ones.
+        num_bins: number L of levels r / (L - 1) of the data: 2 for binary images, 256 for 8-bit ones.
         window: ``(A, B)``, A wide and B tall above the pixel and ⌈(A - 1) / 2⌉ pixels on its left; by default all
             pixels before it.
         layers: number of masked layers.
@@ -64,21 +64,21 @@ class PixelCNN(Likelihood):
         self,
         event_shape: Sequence[int],
         features: int,
-        levels: int = 2,
+        num_bins: int = 2,
         window: Sequence[int] | None = None,
         layers: int = 6,
         channels: int = 32,
         tied: bool = False,
     ) -> None:
         super().__init__()
-        checked_sizes(levels=(levels,))
-        if levels < 2:
-            raise InputError(f"levels is {levels}: expected the number of levels of the data, 2 or more")
-        self.network = networks.PixelCNN(event_shape, features, window, layers, channels, tied)
-        self.levels = levels
+        checked_sizes(num_bins=(num_bins,))
+        if num_bins < 2:
+            raise InputError(f"num_bins is {num_bins}: expected the number of levels of the data, 2 or more")
+        self.network = networks.GatedPixelCNN(event_shape, features, window, layers, channels, tied)
+        self.num_bins = num_bins
         self.features_shape = torch.Size((features, *event_shape[1:]))
-        self.preparation = self.prepared(levels)  # type: ignore[misc]
-        self.head: Head = CategoricalHead(channels, event_shape[0], levels)
+        self.preprocessing = self.required_preprocessing(num_bins)  # type: ignore[misc]
+        self.head: Head = CategoricalHead(channels, event_shape[0], num_bins)
 
     @classmethod
     def build(cls, event_shape: Sequence[int], features: int = 4, **options: Any) -> PixelCNN:
@@ -86,9 +86,9 @@ class PixelCNN(Likelihood):
         return cls(event_shape, features, **options)
 
     @classmethod
-    def prepared(cls, levels: int = 2, **options: Any) -> Mapping[str, Any]:
+    def required_preprocessing(cls, num_bins: int = 2, **options: Any) -> Mapping[str, Any]:
         """Binary data are binarised dynamically, others stay on their levels."""
-        return {"binarize": "dynamic"} if levels == 2 else {"dequantize": False}
+        return {"binarize": "dynamic"} if num_bins == 2 else {"dequantize": False}
 
     def forward(self, features: Tensor) -> AutoregressiveImage:
         """The distribution of images at these features."""
@@ -110,12 +110,13 @@ class PixelCNN(Likelihood):
                 f"x holds images {tuple(x.shape[1:])}, but this {type(self).__name__} was made for "
                 f"{tuple(self.network.event_shape)}: give it event_shape={tuple(x.shape[1:])}"
             )
-        other = x[~_Levels(self.levels).check(x)]
+        other = x[~_Grid(self.num_bins).check(x)]
         if other.numel():
-            hint = 'binarize="dynamic"' if self.levels == 2 else "dequantize=False"
+            hint = 'binarize="dynamic"' if self.num_bins == 2 else "dequantize=False"
             raise InputError(
-                f"{type(self).__name__} with levels={self.levels} needs data on the levels r / {self.levels - 1}, but "
-                f"x holds {other[0].item():.4g}: load the data with {hint}, or give the number of their levels"
+                f"{type(self).__name__} with num_bins={self.num_bins} needs data on the levels "
+                f"r / {self.num_bins - 1}, but x holds {other[0].item():.4g}: load the data with "
+                f"{hint}, or give the number of their levels"
             )
 
 
@@ -132,7 +133,7 @@ class PixelCNNPP(PixelCNN):
     Args:
         event_shape: shape ``(C, H, W)`` of an image.
         features: number F of feature maps.
-        levels: number L of levels r / (L - 1) of the data.
+        num_bins: number L of levels r / (L - 1) of the data.
         components: number K of components.
         window: ``(A, B)``; by default all pixels before.
         layers: number of masked layers.
@@ -151,7 +152,7 @@ class PixelCNNPP(PixelCNN):
         (Salimans, Karpathy, Chen, Kingma, 2017).
 
     Example:
-        >>> likelihood = PixelCNNPP((3, 4, 4), features=2, levels=5, components=3, layers=2, channels=8)
+        >>> likelihood = PixelCNNPP((3, 4, 4), features=2, num_bins=5, components=3, layers=2, channels=8)
         >>> likelihood(torch.zeros(2, 2, 4, 4)).sample().shape
         torch.Size([2, 3, 4, 4])
     """
@@ -160,18 +161,18 @@ class PixelCNNPP(PixelCNN):
         self,
         event_shape: Sequence[int],
         features: int,
-        levels: int = 256,
+        num_bins: int = 256,
         components: int = 10,
         window: Sequence[int] | None = None,
         layers: int = 6,
         channels: int = 32,
         tied: bool = False,
     ) -> None:
-        super().__init__(event_shape, features, levels, window, layers, channels, tied)
+        super().__init__(event_shape, features, num_bins, window, layers, channels, tied)
         checked_sizes(components=(components,))
-        self.head = LogisticMixtureHead(channels, event_shape[0], levels, components)
+        self.head = LogisticMixtureHead(channels, event_shape[0], num_bins, components)
 
     @classmethod
-    def prepared(cls, levels: int = 256, **options: Any) -> Mapping[str, Any]:
+    def required_preprocessing(cls, num_bins: int = 256, **options: Any) -> Mapping[str, Any]:
         """As of :class:`PixelCNN`, of another number of levels by default."""
-        return super().prepared(levels)
+        return super().required_preprocessing(num_bins)

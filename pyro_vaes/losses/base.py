@@ -30,41 +30,41 @@ class Loss(infer.ELBO):
         step: number of gradient steps taken, which schedules read. ``SVI`` and ``fit`` advance it.
         traceable: whether the objective depends on the step through :meth:`schedule` alone and changes nothing, so
             that a step can be traced once and repeated.
-        joint: whether the objective of a datum depends on the others of its batch, so that no batch can be cut.
+        couples_batch: whether the objective of a datum depends on the others of its batch, so that no batch can be cut.
 
     Shapes:
         ``x (B, *event_shape)``; the objective and each of the ``terms`` ``(B,)``, in nats.
     """
 
     traceable: bool = True
-    joint: bool = False
+    couples_batch: bool = False
 
     def __init__(self, num_particles: int = 1) -> None:
         check_whole("num_particles", num_particles)
         super().__init__(num_particles=num_particles, vectorize_particles=True, max_plate_nesting=1)
-        self.step = 0
-        self._feed: Tensor | None = None
+        self.num_steps = 0
+        self._schedule_input: Tensor | None = None
 
     def objective(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> tuple[Tensor, Terms]:
         """What is maximised, and its named parts, each of shape ``(B,)`` and in nats."""
         raise NotImplementedError(f"{type(self).__name__} must implement objective(model, guide, x)")
 
     def schedule(self) -> tuple[float, ...]:
-        """What the objective takes from the step: numbers that :meth:`scheduled` gives; by default none."""
+        """What the objective takes from the step: numbers that :meth:`schedule_values` gives; by default none."""
         return ()
 
-    def scheduled(self) -> tuple[Any, ...]:
-        """The schedule at this step, or in its place the tensors of :meth:`fed`."""
-        return self.schedule() if self._feed is None else tuple(self._feed.unbind())
+    def schedule_values(self) -> tuple[Any, ...]:
+        """The schedule at this step, or in its place the tensors of :meth:`with_schedule`."""
+        return self.schedule() if self._schedule_input is None else tuple(self._schedule_input.unbind())
 
     @contextlib.contextmanager
-    def fed(self, values: Tensor) -> Iterator[None]:
+    def with_schedule(self, values: Tensor) -> Iterator[None]:
         """Within it the schedule is these numbers, ``(n,)``: a traced step takes them as an input."""
-        self._feed = values
+        self._schedule_input = values
         try:
             yield
         finally:
-            self._feed = None
+            self._schedule_input = None
 
     def terms(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> Terms:
         """The named parts of the objective, each of shape ``(B,)`` and in nats."""
@@ -90,7 +90,7 @@ class Loss(infer.ELBO):
         loss = self.differentiable_loss(model, guide, *args)
         if loss.requires_grad:
             loss.backward()
-        self.step += 1
+        self.num_steps += 1
         return loss.detach()
 
     @torch.no_grad()

@@ -12,10 +12,10 @@ from torch.distributions import kl_divergence
 
 from pyro_vaes.losses.base import Loss, Pair, Terms
 from pyro_vaes.traces import (
-    check_reparameterised,
+    check_reparameterized,
     expectation,
-    held_log_q,
     is_enumerated,
+    log_q_stop_gradient,
     paired_traces,
     sample_sites,
     total,
@@ -81,25 +81,25 @@ class ELBO(Loss):
         if len(kls) > 1:
             terms |= {f"kl_{name}": value for name, value in kls.items()}
         if self.sticking_the_landing:
-            held = mean(held_log_q(guide, x, *args, guide_trace=guide_trace))
+            held = mean(log_q_stop_gradient(guide, x, *args, guide_trace=guide_trace))
             sampled = mean(total(site["log_prob"] for site in latents.values()))
             terms["kl"] = terms["kl"] - sampled + held
         return reconstruction - self.kl_weight() * terms["kl"], terms
 
     def kl_weight(self) -> Any:
         """The KL's weight β at this step."""
-        return self.scheduled()[0]
+        return self.schedule_values()[0]
 
     def schedule(self) -> tuple[float, ...]:
         """The KL's weight β at this step."""
-        return (self.beta(self.step) if callable(self.beta) else self.beta,)
+        return (self.beta(self.num_steps) if callable(self.beta) else self.beta,)
 
 
 def _kl(name: str, guide_site: dict[str, Any], model_site: dict[str, Any], analytic: bool) -> Tensor:
     q: TorchDistribution = guide_site["fn"]
     if is_enumerated(guide_site):
         return guide_site["log_prob"] - model_site["log_prob"]
-    check_reparameterised(name, q)
+    check_reparameterized(name, q)
     if analytic:
         try:
             return scale_and_mask(kl_divergence(q, model_site["fn"]), guide_site["scale"], guide_site["mask"])

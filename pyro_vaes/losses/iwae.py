@@ -11,7 +11,7 @@ from pyro.poutine import Trace
 from torch import Tensor
 
 from pyro_vaes.losses.base import Loss, Pair, Terms
-from pyro_vaes.traces import check_reparameterised, held_log_q, paired_traces, sample_sites, total
+from pyro_vaes.traces import check_reparameterized, log_q_stop_gradient, paired_traces, sample_sites, total
 
 
 class IWAE(Loss):
@@ -45,7 +45,7 @@ class IWAE(Loss):
         """The bound."""
         model_trace, guide_trace = paired_traces(model, guide, x, *args, num_particles=self.num_particles)
         for name, site in sample_sites(guide_trace).items():
-            check_reparameterised(name, site["fn"])
+            check_reparameterized(name, site["fn"])
         sites, shape = sample_sites(model_trace), (self.num_particles, len(x))
         reconstruction = total(site["log_prob"] for site in sites.values() if site["is_observed"]).reshape(shape)
         log_prior = total(site["log_prob"] for site in sites.values() if not site["is_observed"]).reshape(shape)
@@ -54,7 +54,7 @@ class IWAE(Loss):
         bound = log_weights.logsumexp(0) - math.log(self.num_particles)
         terms = {"bound": bound, "reconstruction": reconstruction.mean(0), "kl": (log_q - log_prior).mean(0)}
         if self.dreg:
-            held = held_log_q(guide, x, *args, guide_trace=guide_trace).reshape(shape)
+            held = log_q_stop_gradient(guide, x, *args, guide_trace=guide_trace).reshape(shape)
             bound = bound.detach() + self._doubly_reparameterised(reconstruction + log_prior - held, guide_trace)
         return bound, terms
 

@@ -14,11 +14,11 @@ from pyro_vaes.errors import InputError
 from pyro_vaes.guides import Mixture, RecursiveMixture
 from pyro_vaes.guides.mixture import recursive_log_weights
 from pyro_vaes.losses.base import Loss, Pair, Terms
-from pyro_vaes.param_store import announce
+from pyro_vaes.param_store import register_params
 from pyro_vaes.vae import VAE
 
 
-class Draws(NamedTuple):
+class StratifiedDraws(NamedTuple):
     """One draw z_m of every component and its densities: first dimension the draw, batch next."""
 
     gates: Tensor  # logits of ε, (B, M - 1)
@@ -60,7 +60,7 @@ class MixtureELBO(Loss):
         z = (locs + scales * torch.randn_like(locs)).movedim(-2, 0)
         log_prior, log_likelihood = _log_densities(vae, x, locs, scales, z)
         log_components = NormalMixture(recursive_log_weights(gates), locs, scales).component_log_prob(z)
-        terms = _terms(Draws(gates, log_prior, log_likelihood, log_components))
+        terms = _terms(StratifiedDraws(gates, log_prior, log_likelihood, log_components))
         return terms["reconstruction"] - terms["kl"], terms
 
     def _checked(self, model: Pair, guide: Pair) -> tuple[VAE, Any]:
@@ -69,8 +69,8 @@ class MixtureELBO(Loss):
             raise InputError(f"{type(self).__name__} does not fit the guide {type(guide).__name__}: it fits {known}")
         if not isinstance(model, VAE):
             raise InputError(f"{type(self).__name__} needs a VAE as its model, not a {type(model).__name__}")
-        announce(model)
-        announce(guide)
+        register_params(model)
+        register_params(guide)
         return model, guide
 
 
@@ -113,7 +113,7 @@ class RecursiveMixtureELBO(MixtureELBO):
         held = NormalMixture(log_alpha, locs.detach(), scales.detach())
         log_components = held.component_log_prob(z)  # moves with the draws alone
         log_own = torch.stack([_own(locs, scales, z, m) for m in range(mixture.components)])
-        draws = Draws(gates, log_prior.detach(), log_likelihood.detach(), log_components.detach())
+        draws = StratifiedDraws(gates, log_prior.detach(), log_likelihood.detach(), log_components.detach())
         terms = _terms(draws)
 
         surrogate = (weights * (log_prior + log_likelihood)).sum(0) - log_own[0]
@@ -159,7 +159,7 @@ def _own(locs: Tensor, scales: Tensor, z: Tensor, m: int) -> Tensor:
     return NormalMixture(locs.new_zeros(1), locs[:, m : m + 1], scales[:, m : m + 1]).component_log_prob(z[m])[..., 0]
 
 
-def _terms(draws: Draws) -> Terms:
+def _terms(draws: StratifiedDraws) -> Terms:
     weights = recursive_log_weights(draws.gates)
     log_q = (weights + draws.log_components).logsumexp(-1)
     alpha = weights.exp().movedim(-1, 0)
@@ -167,11 +167,13 @@ def _terms(draws: Draws) -> Terms:
     return {"reconstruction": reconstruction, "kl": (alpha * (log_q - draws.log_prior)).sum(0)}
 
 
-def _gate_objective(draws: Draws, m: int) -> Tensor:
+def _gate_objective(draws: StratifiedDraws, m: int) -> Tensor:
     """ELBO(Q_m) as a function of ε_m alone."""
     gates = torch.cat([draws.gates[..., : m - 1].detach(), draws.gates[..., m - 1 : m]], -1)
     upto = slice(m + 1)
-    first = Draws(gates, draws.log_prior[upto], draws.log_likelihood[upto], draws.log_components[upto, :, upto])
+    first = StratifiedDraws(
+        gates, draws.log_prior[upto], draws.log_likelihood[upto], draws.log_components[upto, :, upto]
+    )
     terms = _terms(first)
     return terms["reconstruction"] - terms["kl"]
 

@@ -40,7 +40,7 @@ class ProgressiveELBO(ELBO):
     Example:
         >>> loss = ProgressiveELBO(steps=4)
         >>> for step in (0, 2, 6, 99):
-        ...     loss.step = step
+        ...     loss.num_steps = step
         ...     print(loss.presence(levels=3))
         [0.0, 0.0, 1.0]
         [0.0, 0.5, 1.0]
@@ -57,7 +57,7 @@ class ProgressiveELBO(ELBO):
 
     def presence(self, levels: int) -> list[float]:
         """The factor of each level at this step, the lowest first."""
-        return [min(max(self.step / self.steps - above, 0.0), 1.0) for above in reversed(range(-1, levels - 1))]
+        return [min(max(self.num_steps / self.steps - above, 0.0), 1.0) for above in reversed(range(-1, levels - 1))]
 
     def objective(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> tuple[Tensor, Terms]:
         """Reconstruction - β Σ_l presence_l · kl_l."""

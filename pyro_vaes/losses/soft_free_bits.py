@@ -44,7 +44,7 @@ class SoftFreeBits(ELBO):
         tensor(0.8100)
     """
 
-    traceable, joint = False, True
+    traceable, couples_batch = False, True
     rate, margin = 0.1, 0.05
 
     def __init__(self, target: float, num_particles: int = 1) -> None:
@@ -58,7 +58,7 @@ class SoftFreeBits(ELBO):
         """Reconstruction - weight · kl, and the parts."""
         _, terms = super().objective(model, guide, x, *args)
         kl = terms["kl"]
-        weight = torch.ones_like(kl[0]) if self.step == 0 else self.weight.to(kl)
+        weight = torch.ones_like(kl[0]) if self.num_steps == 0 else self.weight.to(kl)
         if torch.is_grad_enabled():  # what is only evaluated moves nothing
             self.weight = self._adapted(weight, kl.detach().mean())
         return terms["reconstruction"] - weight * kl, terms

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods import Likelihood
-from pyro_vaes.param_store import announce
+from pyro_vaes.param_store import register_params
 
 
 class LevelsModel(nn.Module):
@@ -44,7 +44,7 @@ class LevelsModel(nn.Module):
         self.decoder, self.likelihood = decoder, likelihood
         self.latent_dims = tuple(latent_dims)
         self.features_shape = self._probe().shape[1:]
-        likelihood.serve(len(self.features_shape))
+        likelihood.set_event_dim(len(self.features_shape))
 
     def draw(self) -> list[Tensor]:
         """Sample the latents' sites, inside the plate; gives z_1 to z_L."""
@@ -60,7 +60,7 @@ class LevelsModel(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """The Pyro model: the latents' sites and ``x`` (observed) in the plate ``data``; gives z_1 to z_L."""
-        announce(self)
+        register_params(self)
         with pyro.plate("data", len(x)):
             z = self.draw()
             pyro.sample("x", self.likelihood(self.features(*z)), obs=x)

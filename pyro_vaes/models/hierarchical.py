@@ -12,7 +12,7 @@ from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.models.base import LevelsGuide, LevelsModel, level_features
 from pyro_vaes.models.conditional_normal import ConditionalNormal, normal
-from pyro_vaes.param_store import announce
+from pyro_vaes.param_store import register_params
 from pyro_vaes.priors import Prior
 from pyro_vaes.traces import total
 
@@ -145,7 +145,7 @@ class HierarchicalGuide(LevelsGuide):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """The Pyro guide: sites ``z1`` up to ``zL`` in the plate ``data``; gives z_1 to z_L."""
-        announce(self)
+        register_params(self)
         below, z = x, []
         with pyro.plate("data", len(x)):
             for level, conditional in enumerate(self.conditionals, 1):
@@ -195,7 +195,7 @@ class TopDownGuide(LevelsGuide):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """The Pyro guide: sites ``zL`` down to ``z1`` in the plate ``data``; gives z_1 to z_L."""
-        announce(self)
+        register_params(self)
         evidence = [normal(head(h)) for head, h in zip(self.heads, self.encoder(x), strict=True)]
         with pyro.plate("data", len(x)):
             z = [pyro.sample(f"z{len(evidence)}", evidence[-1])]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.models.base import LevelsGuide, LevelsModel, level_features
 from pyro_vaes.models.conditional_normal import normal
-from pyro_vaes.param_store import announce
+from pyro_vaes.param_store import register_params
 from pyro_vaes.priors import Prior
 from pyro_vaes.traces import total
 
@@ -117,7 +117,7 @@ class LadderGuide(LevelsGuide):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """The Pyro guide: sites ``z1`` to ``zL`` in the plate ``data``; gives z_1 to z_L."""
-        announce(self)
+        register_params(self)
         features = self.encoder(x)
         with pyro.plate("data", len(x)):
             return [self._draw(level, *pair) for level, pair in enumerate(zip(self.heads, features, strict=True), 1)]

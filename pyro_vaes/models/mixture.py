@@ -11,7 +11,7 @@ from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.models.base import LevelsGuide
 from pyro_vaes.models.cluster_posterior import ClusterPosterior, draw_clustered
 from pyro_vaes.networks.shapes import out_features
-from pyro_vaes.param_store import announce
+from pyro_vaes.param_store import register_params
 from pyro_vaes.priors import GaussianMixture
 from pyro_vaes.vae import VAE
 
@@ -57,7 +57,7 @@ class MixtureVAE(VAE):
 
     def forward(self, x: Tensor) -> Tensor:
         """The Pyro model: sites ``y``, ``z`` and ``x`` (observed) in the plate ``data``; returns z."""
-        announce(self)
+        register_params(self)
         with pyro.plate("data", len(x)):
             z = draw_clustered(self.prior)
             pyro.sample("x", self.likelihood(self.decoder(z)), obs=x)
@@ -115,7 +115,7 @@ class MixtureGuide(LevelsGuide):
 
     def forward(self, x: Tensor) -> Tensor:
         """The Pyro guide: sites ``y`` and ``z`` in the plate ``data``; returns z."""
-        announce(self)
+        register_params(self)
         features = self.encoder(x)
         with pyro.plate("data", len(x)):
             return self.family.draw(features)

@@ -2,7 +2,7 @@
 
 from pyro_vaes.networks.constant import ConstantDecoder
 from pyro_vaes.networks.conv import ConvDecoder, ConvEncoder
-from pyro_vaes.networks.gated_pixelcnn import PixelCNN
+from pyro_vaes.networks.gated_pixelcnn import GatedPixelCNN
 from pyro_vaes.networks.ladder import LadderConvDecoder, LadderConvEncoder, LadderMLPDecoder, LadderMLPEncoder
 from pyro_vaes.networks.linearize import Linearization, linear_head, linearize
 from pyro_vaes.networks.made import MADE
@@ -15,6 +15,7 @@ __all__ = [
     "ConstantDecoder",
     "ConvDecoder",
     "ConvEncoder",
+    "GatedPixelCNN",
     "LadderConvDecoder",
     "LadderConvEncoder",
     "LadderMLPDecoder",
@@ -24,7 +25,6 @@ __all__ = [
     "MLPEncoder",
     "MaskedConv2d",
     "MaskedLinear",
-    "PixelCNN",
     "ResNetDecoder",
     "ResNetEncoder",
     "linear_head",

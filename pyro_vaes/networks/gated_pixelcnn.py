@@ -14,7 +14,7 @@ from pyro_vaes.networks.masked import MaskedConv2d
 from pyro_vaes.validation import check_whole, checked_sizes
 
 
-class PixelCNN(nn.Module):
+class GatedPixelCNN(nn.Module):
     """Gated PixelCNN: at each pixel, hidden units that see the pixels before it in a window, and feature maps.
 
     The window A x B of the pixel in row r and column c is a rectangle A wide and B tall above it, with ⌈(A - 1) / 2⌉
@@ -46,7 +46,7 @@ class PixelCNN(nn.Module):
         Variational Lossy Autoencoder (Chen et al., 2017), for windows.
 
     Example:
-        >>> network = PixelCNN((1, 8, 8), features=4, window=(7, 3), layers=3, channels=8)
+        >>> network = GatedPixelCNN((1, 8, 8), features=4, window=(7, 3), layers=3, channels=8)
         >>> network(torch.zeros(2, 1, 8, 8), torch.zeros(2, 4, 8, 8)).shape
         torch.Size([2, 8, 8, 8])
     """
@@ -101,29 +101,29 @@ class PixelCNN(nn.Module):
         layers = self._layers()
         conditions = [layer.condition(features) for layer in layers]
         x = features.new_zeros(len(features), *self.event_shape)
-        above = [layer.above.blank(x) for layer in layers]
+        above = [layer.above.new_cache(x) for layer in layers]
         for r in tqdm(range(height), unit=" rows", disable=not progress):
             passed, down = [], torch.zeros_like(x[:, :1, :1])
             for k, layer in enumerate(layers):
                 size = layer.above.kernel_size[0]
-                seen = layer.above.seen(above[k][:, :, r : r + size])
+                seen = layer.above.forward_valid(above[k][:, :, r : r + size])
                 change, below = layer.down(seen, conditions[k][:, :, r : r + 1])
                 passed.append(below)
                 down = down + change
                 if k + 1 < len(layers):
-                    layers[k + 1].above.put(above[k + 1], F.elu(down), r, 0)
-            left = [layer.left.blank(x[:, :, :1]) for layer in layers]
+                    layers[k + 1].above.update_cache(above[k + 1], F.elu(down), r, 0)
+            left = [layer.left.new_cache(x[:, :, :1]) for layer in layers]
             for c in range(width):
                 across = torch.zeros_like(x[:, :1, :1, :1])
                 for k, layer in enumerate(layers):
-                    seen = layer.left.seen(left[k][..., c : c + layer.left.kernel_size[1]])
+                    seen = layer.left.forward_valid(left[k][..., c : c + layer.left.kernel_size[1]])
                     across = across + layer.across(seen, passed[k][..., c : c + 1])
                     if k + 1 < len(layers):
-                        layers[k + 1].left.put(left[k + 1], F.elu(across), 0, c)
+                        layers[k + 1].left.update_cache(left[k + 1], F.elu(across), 0, c)
                 pixel = draw(F.elu(across)[..., 0, 0])[..., None, None]
                 x[:, :, r : r + 1, c : c + 1] = pixel
-                layers[0].left.put(left[0], pixel, 0, c)
-            layers[0].above.put(above[0], x[:, :, r : r + 1], r, 0)
+                layers[0].left.update_cache(left[0], pixel, 0, c)
+            layers[0].above.update_cache(above[0], x[:, :, r : r + 1], r, 0)
         return x
 
     def _layers(self) -> list[_Layer]:

@@ -70,21 +70,21 @@ class MaskedConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Every pixel's output."""
-        return self.seen(F.pad(x, self.around))
+        return self.forward_valid(F.pad(x, self.around))
 
-    def seen(self, region: Tensor) -> Tensor:
+    def forward_valid(self, region: Tensor) -> Tensor:
         """The outputs whose rectangles a region of the input holds; for the rectangle of one pixel, one output."""
         return super().forward(region)
 
-    def blank(self, x: Tensor) -> Tensor:
+    def new_cache(self, x: Tensor) -> Tensor:
         """Zeros of the size of the input that goes with an image like x, with what lies around it."""
         columns, rows = sum(map(_positive, self.around[:2])), sum(map(_positive, self.around[2:]))
         return x.new_zeros(len(x), self.in_channels, x.shape[-2] + rows, x.shape[-1] + columns)
 
-    def put(self, blank: Tensor, part: Tensor, row: int, column: int) -> None:
-        """Write part of the input, whose first pixel is at a row and column, into what :meth:`blank` gave."""
+    def update_cache(self, cache: Tensor, part: Tensor, row: int, column: int) -> None:
+        """Write part of the input, whose first pixel is at a row and column, into what :meth:`new_cache` gave."""
         row, column = row + _positive(self.around[2]), column + _positive(self.around[0])
-        blank[..., row : row + part.shape[-2], column : column + part.shape[-1]] = part
+        cache[..., row : row + part.shape[-2], column : column + part.shape[-1]] = part
 
 
 class CausalConv2d(MaskedConv2d):
@@ -111,7 +111,7 @@ class CausalConv2d(MaskedConv2d):
         self.mask[..., 1, 1] = mask
         self.mask[..., 1, 2] = 0
 
-    def seen(self, region: Tensor) -> Tensor:
+    def forward_valid(self, region: Tensor) -> Tensor:
         """The outputs whose rectangles a region of the input holds."""
         return F.conv2d(region, self.weight * self.mask, self.bias)
 

@@ -46,7 +46,7 @@ def gap_bars(gaps: Mapping[str, InferenceGaps]) -> Figure:
     axes = figure.subplots()
     summaries = [each.summary() for each in gaps.values()]
     left = [0.0] * len(gaps)
-    for name in ("approximation", "amortisation"):
+    for name in ("approximation_gap", "amortization_gap"):
         means, errors = zip(*(summary[name] for summary in summaries), strict=True)
         axes.barh([*gaps], means, left=left, xerr=errors, label=name, capsize=2)
         left = [start + mean for start, mean in zip(left, means, strict=True)]

@@ -53,6 +53,7 @@ def fixed_latents(model: nn.Module, guide: Any, x: Tensor, parts: Sequence[Laten
 
 
 def traversals_of(parts: Sequence[LatentView], fixed: Sequence[Tensor], points: int) -> Figure:
+    """The traversals of a model's latents around fixed values."""
     return traversals([part.decode for part in parts], fixed, [part.draws for part in parts], points)
 
 

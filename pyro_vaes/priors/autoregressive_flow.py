@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyro_vaes.networks.made import MADE
-from pyro_vaes.priors.flow import Flow, Step
+from pyro_vaes.priors.flow import Flow, TransformKind
 
 
 class AutoregressiveFlow(Flow):
@@ -28,7 +28,7 @@ class AutoregressiveFlow(Flow):
         latent_dim: size Z of the latent, 2 or more.
         flows: number K of steps.
         hidden: sizes of the hidden layers of each network.
-        step: kind of the steps, ``"mean"``, ``"affine"`` or ``"gated"``.
+        transform: kind of the steps, ``"mean"``, ``"affine"`` or ``"gated"``.
 
     Attributes:
         flows: the masked networks, in the order from z to ε.
@@ -37,7 +37,7 @@ class AutoregressiveFlow(Flow):
         Calling it gives a distribution with batch shape ``()`` and event shape ``(Z,)``.
 
     Raises:
-        InputError: for a latent of one dimension, a size that is no positive whole number, or an unknown step.
+        InputError: for a latent of one dimension, a size that is no positive whole number, or an unknown transform.
 
     References:
         Variational Lossy Autoencoder (Chen et al., 2017), steps of the mean only;
@@ -50,7 +50,9 @@ class AutoregressiveFlow(Flow):
         (torch.Size([5, 3]), torch.Size([5]))
     """
 
-    def __init__(self, latent_dim: int, flows: int = 4, hidden: Sequence[int] = (128,), step: Step = "affine") -> None:
+    def __init__(
+        self, latent_dim: int, flows: int = 4, hidden: Sequence[int] = (128,), transform: TransformKind = "affine"
+    ) -> None:
         super().__init__(
-            latent_dim, flows, step, lambda outputs, reverse: MADE(latent_dim, hidden, outputs, reverse=reverse)
+            latent_dim, flows, transform, lambda outputs, reverse: MADE(latent_dim, hidden, outputs, reverse=reverse)
         )

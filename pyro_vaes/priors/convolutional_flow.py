@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.networks.made import ConvolutionalMADE
-from pyro_vaes.priors.flow import Flow, Step
+from pyro_vaes.priors.flow import Flow, TransformKind
 from pyro_vaes.validation import checked_sizes
 
 
@@ -25,7 +25,7 @@ class ConvolutionalFlow(Flow):
         event_shape: shape ``(C, H, W)`` of the maps.
         flows: number of steps.
         channels: channels of the hidden layers of each network.
-        step: kind of the steps, ``"mean"``, ``"affine"`` or ``"gated"``.
+        transform: kind of the steps, ``"mean"``, ``"affine"`` or ``"gated"``.
 
     Attributes:
         flows: the masked networks, in the order from z to ε.
@@ -35,7 +35,7 @@ class ConvolutionalFlow(Flow):
 
     Raises:
         InputError: for maps of a single coordinate or of another size than the latent, a size that is no positive
-            whole number, or an unknown step.
+            whole number, or an unknown transform.
 
     References:
         Variational Lossy Autoencoder (Chen et al., 2017);
@@ -54,7 +54,7 @@ class ConvolutionalFlow(Flow):
         event_shape: Sequence[int],
         flows: int = 4,
         channels: Sequence[int] = (64,),
-        step: Step = "affine",
+        transform: TransformKind = "affine",
     ) -> None:
         (event_shape,) = checked_sizes(event_shape=event_shape)
         if (size := math.prod(event_shape)) != latent_dim:
@@ -63,5 +63,8 @@ class ConvolutionalFlow(Flow):
                 f"take latent_dim={size}, or a shape (C, H, W) whose product is {latent_dim}"
             )
         super().__init__(
-            latent_dim, flows, step, lambda outputs, reverse: ConvolutionalMADE(event_shape, channels, outputs, reverse)
+            latent_dim,
+            flows,
+            transform,
+            lambda outputs, reverse: ConvolutionalMADE(event_shape, channels, outputs, reverse),
         )

@@ -9,13 +9,13 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyro_vaes.distributions.autoregressive_transform import AutoregressiveStep, Rule, affine, gated, shifted
+from pyro_vaes.distributions.autoregressive_transform import AutoregressiveTransform, Rule, affine, gated, shifted
 from pyro_vaes.errors import InputError, unknown
 from pyro_vaes.networks.made import MADE, ConvolutionalMADE
 from pyro_vaes.priors.base import Prior
 from pyro_vaes.validation import checked_sizes
 
-Step = Literal["mean", "affine", "gated"]
+TransformKind = Literal["mean", "affine", "gated"]
 RULES: dict[str, tuple[Rule, int]] = {"mean": (shifted, 1), "affine": (affine, 2), "gated": (gated, 2)}
 
 
@@ -25,17 +25,19 @@ class Flow(Prior):
     Args:
         latent_dim: size Z of the latent, 2 or more.
         flows: number K of steps.
-        step: kind of the steps, ``"mean"``, ``"affine"`` or ``"gated"``.
+        transform: kind of the steps, ``"mean"``, ``"affine"`` or ``"gated"``.
         network: makes a masked network of a number of outputs for each coordinate, reversed or not.
 
     Attributes:
         flows: the masked networks, in the order from z to ε.
 
     Raises:
-        InputError: for a latent of one dimension, a size that is no positive whole number, or an unknown step.
+        InputError: for a latent of one dimension, a size that is no positive whole number, or an unknown transform.
     """
 
-    def __init__(self, latent_dim: int, flows: int, step: Step, network: Callable[[int, bool], nn.Module]) -> None:
+    def __init__(
+        self, latent_dim: int, flows: int, transform: TransformKind, network: Callable[[int, bool], nn.Module]
+    ) -> None:
         super().__init__(latent_dim)
         checked_sizes(flows=(flows,))
         if latent_dim == 1:
@@ -43,9 +45,9 @@ class Flow(Prior):
                 "latent_dim is 1: a single coordinate has none before it, so that an autoregressive flow could only "
                 "shift and scale it; take latent_dim=2 or more, or the GaussianMixture prior"
             )
-        if step not in RULES:
-            raise unknown("step", step, get_args(Step))
-        self.rule, outputs = RULES[step]
+        if transform not in RULES:
+            raise unknown("transform", transform, get_args(TransformKind))
+        self.rule, outputs = RULES[transform]
         networks = (network(outputs, k % 2 == 1) for k in range(flows))
         self.flows: Iterable[MADE | ConvolutionalMADE] = nn.ModuleList(networks)  # type: ignore[assignment]
         self.loc: Tensor
@@ -54,8 +56,8 @@ class Flow(Prior):
     def forward(self) -> dist.TorchDistribution:
         """The distribution of f(ε)."""
         base = dist.Normal(self.loc, torch.ones_like(self.loc)).to_event(1)
-        return dist.TransformedDistribution(base, [step.inv for step in reversed(self.steps())])
+        return dist.TransformedDistribution(base, [each.inv for each in reversed(self.transforms())])
 
-    def steps(self) -> list[AutoregressiveStep]:
+    def transforms(self) -> list[AutoregressiveTransform]:
         """T₁ … T_K, the bijections that take z to ε."""
-        return [AutoregressiveStep(network, self.rule) for network in self.flows]
+        return [AutoregressiveTransform(network, self.rule) for network in self.flows]

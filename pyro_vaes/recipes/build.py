@@ -15,7 +15,7 @@ from pyro_vaes.losses import ExponentialWarmup, Loss, default_loss
 from pyro_vaes.priors import Prior
 from pyro_vaes.recipes.recipe import Guide_co, Model_co, System
 from pyro_vaes.recipes.settings import Settings
-from pyro_vaes.recipes.spec import build, call, find, parse
+from pyro_vaes.recipes.spec import apply_options, instantiate, parse, resolve
 from pyro_vaes.vae import VAE, Guide
 from pyro_vaes.validation import check_seed, check_whole
 
@@ -54,7 +54,7 @@ def build_guide(text: str, vae: VAE, event_shape: Sequence[int], settings: Setti
         >>> build_guide("laplace(updates=1)", build_vae((1, 8, 8), Settings()), (1, 8, 8), Settings()).updates
         1
     """
-    guide = build("guide", guides, Guide, text, vae, build_encoder(event_shape, settings))
+    guide = instantiate("guide", guides, Guide, text, vae, build_encoder(event_shape, settings))
     vae.prior()  # a prior that is made of the guide says here whether it can be
     return guide
 
@@ -79,13 +79,13 @@ def build_network(which: int, text: str, known: Networks, *args: Any, **own: Any
     name, options = parse(text)
     if name not in known:
         raise unknown("network", name, known)
-    return call("network", text, known[name][which], *args, **own, **options)
+    return apply_options("network", text, known[name][which], *args, **own, **options)
 
 
 def build_likelihood(event_shape: Sequence[int], settings: Settings) -> Likelihood:
     """The likelihood of some settings, for data of a shape."""
-    found, options = find("likelihood", likelihoods, Likelihood, settings.likelihood)
-    return call("likelihood", settings.likelihood, found.build, event_shape, **options)
+    found, options = resolve("likelihood", likelihoods, Likelihood, settings.likelihood)
+    return apply_options("likelihood", settings.likelihood, found.build, event_shape, **options)
 
 
 def features_shape(likelihood: Likelihood, event_shape: Sequence[int]) -> Sequence[int]:
@@ -95,7 +95,7 @@ def features_shape(likelihood: Likelihood, event_shape: Sequence[int]) -> Sequen
 
 def build_prior(text: str, latent_dim: int) -> Prior:
     """The prior of a name with options, such as ``gaussian-mixture(components=5)``."""
-    return build("prior", priors, Prior, text, latent_dim)
+    return instantiate("prior", priors, Prior, text, latent_dim)
 
 
 def build_loss(guide: nn.Module, settings: Settings) -> Loss:
@@ -108,7 +108,7 @@ def build_loss(guide: nn.Module, settings: Settings) -> Loss:
         >>> build_loss(nn.Identity(), Settings(loss="elbo(num_particles=2)", warmup=100)).beta(100)
         0.6321205588285577
     """
-    loss = default_loss(guide) if settings.loss is None else build("loss", losses, Loss, settings.loss)
+    loss = default_loss(guide) if settings.loss is None else instantiate("loss", losses, Loss, settings.loss)
     check_whole("warmup", settings.warmup, least=0)
     if settings.warmup:
         if not hasattr(loss, "beta"):

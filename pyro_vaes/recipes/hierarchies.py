@@ -36,9 +36,9 @@ from pyro_vaes.recipes.build import (
     features_shape,
 )
 from pyro_vaes.recipes.published import SMALL
-from pyro_vaes.recipes.recipe import System, remembered
+from pyro_vaes.recipes.recipe import System, records_origin
 from pyro_vaes.recipes.settings import Settings
-from pyro_vaes.recipes.spec import find, split
+from pyro_vaes.recipes.spec import resolve, split
 
 Ladder = TypeVar("Ladder", bound=LadderVAE)
 
@@ -52,13 +52,13 @@ LADDERS: Networks = {
 }
 
 
-@remembered
+@records_origin
 def ladder(event_shape: Sequence[int], settings: Settings = SMALL["ladder"]) -> System[LadderVAE, LadderGuide]:
     """VLAE: independent latents at several depths. Learning Hierarchical Features (Zhao, Song, Ermon, 2017)."""
     return _ladder(LadderVAE, LadderGuide, event_shape, settings)
 
 
-@remembered
+@records_origin
 def ladder_mixture(
     event_shape: Sequence[int], settings: Settings = SMALL["ladder-mixture"]
 ) -> System[LadderMixtureVAE, LadderMixtureGuide]:
@@ -66,7 +66,7 @@ def ladder_mixture(
     return _ladder(LadderMixtureVAE, LadderMixtureGuide, event_shape, settings)
 
 
-@remembered
+@records_origin
 def hierarchical(
     event_shape: Sequence[int], settings: Settings = SMALL["hierarchical"]
 ) -> System[HierarchicalVAE, LevelsGuide]:
@@ -80,7 +80,7 @@ def hierarchical(
     return System(model, guide, build_loss(guide, settings))
 
 
-@remembered
+@records_origin
 def mixture(event_shape: Sequence[int], settings: Settings = SMALL["mixture"]) -> System[MixtureVAE, MixtureGuide]:
     """GM-DGM: explicit clusters, summed out exactly. Semi-supervised learning, model M2 (Kingma et al., 2014)."""
     _refuse_guide(settings)
@@ -128,7 +128,7 @@ def _between(size: int, settings: Settings) -> nn.Module:
 def _hierarchical_guide(model: HierarchicalVAE, event_shape: Sequence[int], settings: Settings) -> LevelsGuide:
     """Bottom-up, or top-down where the settings say so; the guides of other models do not fit."""
     name = settings.guide or "hierarchical-guide"
-    found, options = find("guide", models, LevelsGuide, name)
+    found, options = resolve("guide", models, LevelsGuide, name)
     if options or found not in (HierarchicalGuide, TopDownGuide):
         raise InputError(f"guide is {name!r}: expected hierarchical-guide or top-down-guide, without options")
     if found is TopDownGuide:

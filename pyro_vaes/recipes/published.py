@@ -44,7 +44,7 @@ _PARK = Settings(likelihood="gaussian", latent_dim=50, hidden=(500, 500), epochs
 # the kind is stated. 0.01 nat a pixel are 7.84.
 _LOSSY = Settings(
     likelihood="pixelcnn(window=(13, 6), layers=6, channels=12, tied=True)",
-    prior="autoregressive-flow(flows=4, hidden=(640, 640), step='mean')",
+    prior="autoregressive-flow(flows=4, hidden=(640, 640), transform='mean')",
     loss="free-bits(total=7.84)",
     network="resnet",
     latent_dim=64,

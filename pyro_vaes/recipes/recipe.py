@@ -47,7 +47,7 @@ class Origin(NamedTuple):
     settings: Settings
 
 
-def remembered(recipe: Callable[Arguments, Built]) -> Callable[Arguments, Built]:
+def records_origin(recipe: Callable[Arguments, Built]) -> Callable[Arguments, Built]:
     """The recipe, whose model and guide keep their :class:`Origin` as the attribute ``origin``, which is no weight.
 
     Example:
@@ -59,10 +59,10 @@ def remembered(recipe: Callable[Arguments, Built]) -> Callable[Arguments, Built]
     default = inspect.signature(recipe).parameters["settings"].default
 
     @functools.wraps(recipe)
-    def build_remembered(event_shape: Sequence[int], settings: Settings = default) -> Any:
+    def build_recorded(event_shape: Sequence[int], settings: Settings = default) -> Any:
         system = cast(Any, recipe)(event_shape, settings)
         for module in (system.model, system.guide):
             module.__dict__["origin"] = Origin(kebab(recipe.__name__), tuple(map(int, event_shape)), settings)
         return system
 
-    return cast(Callable[Arguments, Built], build_remembered)
+    return cast(Callable[Arguments, Built], build_recorded)

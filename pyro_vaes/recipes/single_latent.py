@@ -8,48 +8,48 @@ from dataclasses import replace
 from pyro_vaes.networks import ConstantDecoder
 from pyro_vaes.recipes.build import build_guide, build_likelihood, build_loss, build_prior, build_vae, features_shape
 from pyro_vaes.recipes.published import SMALL
-from pyro_vaes.recipes.recipe import System, remembered
+from pyro_vaes.recipes.recipe import System, records_origin
 from pyro_vaes.recipes.settings import Settings
 from pyro_vaes.vae import VAE, Guide
 
 
-@remembered
+@records_origin
 def vae(event_shape: Sequence[int], settings: Settings = SMALL["vae"]) -> System[VAE, Guide]:
     """VAE: mean-field posterior. Auto-Encoding Variational Bayes (Kingma, Welling, 2014)."""
     return _with_guide("mean-field", build_vae(event_shape, settings), event_shape, settings)
 
 
-@remembered
+@records_origin
 def full_covariance(event_shape: Sequence[int], settings: Settings = SMALL["full-covariance"]) -> System[VAE, Guide]:
     """VAE, full-covariance posterior. An Introduction to Variational Autoencoders (Kingma, Welling, 2019)."""
     return _with_guide("full-covariance", build_vae(event_shape, settings), event_shape, settings)
 
 
-@remembered
+@records_origin
 def laplace(event_shape: Sequence[int], settings: Settings = SMALL["laplace"]) -> System[VAE, Guide]:
     """VLAE: Laplace posterior. Variational Laplace Autoencoders (Park, Kim, Kim, 2019)."""
     return _with_guide("laplace", build_vae(event_shape, settings), event_shape, settings)
 
 
-@remembered
+@records_origin
 def lossy(event_shape: Sequence[int], settings: Settings = SMALL["lossy"]) -> System[VAE, Guide]:
     """VLAE: windowed PixelCNN, flow prior. Variational Lossy Autoencoder (Chen et al., 2017)."""
     return vae(event_shape, settings)
 
 
-@remembered
+@records_origin
 def af_prior(event_shape: Sequence[int], settings: Settings = SMALL["af-prior"]) -> System[VAE, Guide]:
     """VAE with an autoregressive flow prior. Variational Lossy Autoencoder (Chen et al., 2017)."""
     return vae(event_shape, settings)
 
 
-@remembered
+@records_origin
 def mae(event_shape: Sequence[int], settings: Settings = SMALL["mae"]) -> System[VAE, Guide]:
     """MAE: PixelCNN, mutual posterior divergence. MAE (Ma, Zhou, Hovy, 2019)."""
     return vae(event_shape, settings)
 
 
-@remembered
+@records_origin
 def pixelcnn(event_shape: Sequence[int], settings: Settings = SMALL["pixelcnn"]) -> System[VAE, Guide]:
     """PixelCNN without a code. Pixel Recurrent Neural Networks (van den Oord et al., 2016)."""
     likelihood = build_likelihood(event_shape, settings)

@@ -63,22 +63,22 @@ def split(text: str) -> list[str]:
     return [item.strip() for item in items if item.strip()]
 
 
-def folder(text: str) -> str:
+def slug(text: str) -> str:
     """A folder's name for a name with options.
 
     Example:
-        >>> folder("laplace(updates=1, step_size=1.0)")
+        >>> slug("laplace(updates=1, step_size=1.0)")
         'laplace-updates=1-step_size=1.0'
     """
     return re.sub(r"[^\w.=]+", "-", text).strip("-")
 
 
-def names(package: ModuleType, base: type) -> dict[str, type]:
+def registry(package: ModuleType, base: type) -> dict[str, type]:
     """The classes that a package exports, by their names on the command line.
 
     Example:
         >>> from pyro_vaes import guides, vae
-        >>> names(guides, vae.Guide)["mean-field"].__name__
+        >>> registry(guides, vae.Guide)["mean-field"].__name__
         'MeanField'
     """
     exported = (getattr(package, name) for name in package.__all__)
@@ -89,31 +89,31 @@ def names(package: ModuleType, base: type) -> dict[str, type]:
     }
 
 
-def find(kind: str, package: ModuleType, base: type, text: str) -> tuple[Any, dict[str, Any]]:
+def resolve(kind: str, package: ModuleType, base: type, text: str) -> tuple[Any, dict[str, Any]]:
     """A package's class from its name, hyphens or not, and the options beside it.
 
     Raises:
         InputError: for an unknown name, with the near ones.
     """
     name, options = parse(text)
-    known = names(package, base)
+    known = registry(package, base)
     for each, found in known.items():
         if each.replace("-", "") == name.replace("-", ""):
             return found, options
     raise unknown(kind, name, known)
 
 
-def build(kind: str, package: ModuleType, base: type, text: str, *args: Any) -> Any:
+def instantiate(kind: str, package: ModuleType, base: type, text: str, *args: Any) -> Any:
     """An object of a package's class from its name and options, after ``args``.
 
     Raises:
         InputError: for an unknown name, with the near ones, or an option that the class does not take.
     """
-    found, options = find(kind, package, base, text)
-    return call(kind, text, found, *args, **options)
+    found, options = resolve(kind, package, base, text)
+    return apply_options(kind, text, found, *args, **options)
 
 
-def call(kind: str, text: str, make: Callable[..., Any], *args: Any, **options: Any) -> Any:
+def apply_options(kind: str, text: str, make: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """What a class makes of options that a user named.
 
     Raises:

@@ -12,10 +12,10 @@ from typing import Any
 from pyro_vaes.data import Data
 from pyro_vaes.errors import InputError
 from pyro_vaes.recipes import Settings, build_seeded, vae
-from pyro_vaes.recipes.spec import folder
+from pyro_vaes.recipes.spec import slug
 from pyro_vaes.reports.compare_report import write_report
 from pyro_vaes.reports.diagnose import diagnose
-from pyro_vaes.reports.diagnosis import Subject
+from pyro_vaes.reports.diagnosis import NamedPair
 from pyro_vaes.reports.trial import TRIAL, Trial, _finished, _measure
 from pyro_vaes.runs.folder import CHECKPOINT, RunFolder
 from pyro_vaes.training.fit import fit
@@ -74,7 +74,7 @@ def compare(
         for guide, seed in ((guide, seed) for guide in guides for seed in seeds):
             if progress:
                 print(f"{guide}, seed {seed}", flush=True)
-            path = out / "runs" / f"{folder(guide)}-seed{seed}"
+            path = out / "runs" / f"{slug(guide)}-seed{seed}"
             described = {"recipe": "vae", **(config or {}), "guide": guide, "seed": seed, "out": str(path)}
             system = build_seeded(vae, data.event_shape, replace(settings, guide=guide), seed)
             if resume and (path / TRIAL).exists():
@@ -115,9 +115,9 @@ def _diagnose(trials: Sequence[Trial], data: Data, out: Path, images: int, progr
     first: dict[str, Trial] = {}
     for trial in trials:
         first.setdefault(trial.guide, trial)
-    subjects = [Subject(name, *trial.system[:2], trial.history) for name, trial in first.items()]
+    pairs = [NamedPair(name, *trial.system[:2], trial.history) for name, trial in first.items()]
     try:
-        diagnose(subjects, data, out, images, progress=progress)
+        diagnose(pairs, data, out, images, progress=progress)
     except InputError as error:
         print(f"no diagnosis: {error}")
     except KeyboardInterrupt:

@@ -30,7 +30,7 @@ from pyro_vaes.evaluate import (
     reference_posterior,
     to_arviz,
 )
-from pyro_vaes.reports.diagnosis import Finding, Model, Subject
+from pyro_vaes.reports.diagnosis import Diagnosis, Model, NamedPair
 from pyro_vaes.reports.diagnosis_page import write_page
 from pyro_vaes.runs.atomic import unlinked
 from pyro_vaes.validation import check_whole
@@ -54,7 +54,7 @@ PAGE, FIGURES = "diagnosis.html", "diagnosis.json"
 
 
 def diagnose(
-    subjects: Sequence[Subject],
+    pairs: Sequence[NamedPair],
     data: Data,
     out: str | os.PathLike[str],
     images: int = 50,
@@ -64,11 +64,11 @@ def diagnose(
     reference: int = 0,
     seed: int = 0,
     progress: bool = True,
-) -> list[Finding]:
+) -> list[Diagnosis]:
     """Write ``diagnosis.html``, one page that needs no network, and ``diagnosis.json`` with the same figures.
 
     Args:
-        subjects: the pairs, the first being the one that others are compared with.
+        pairs: the pairs, the first being the one that others are compared with.
         data: what they were trained on; the report is on the first images of its test split.
         out: the folder.
         images: number of images.
@@ -80,23 +80,23 @@ def diagnose(
         progress: whether to show a bar.
 
     Raises:
-        InputError: for no subjects, names that repeat, or more images than there are.
+        InputError: for no pairs, names that repeat, or more images than there are.
     """
-    names = [subject.name for subject in subjects]
+    names = [pair.name for pair in pairs]
     if not names or len(set(names)) < len(names):
-        raise InputError(f"subjects are {', '.join(names) or 'none'}: give at least one, each under a name of its own")
+        raise InputError(f"pairs are {', '.join(names) or 'none'}: give at least one, each under a name of its own")
     check_whole("reference", reference, least=0)
     if not 2 <= images <= len(data.test) or reference > images:
         raise InputError(
             f"images is {images} and reference {reference}: expected 2 to {len(data.test)} of the test split's images, "
             "and no more references than images"
         )
-    devices = sorted({p.device for subject in subjects for p in subject.model.parameters() if p.is_cuda}, key=str)
-    findings, x_test = [], data.test.x
+    devices = sorted({p.device for pair in pairs for p in pair.model.parameters() if p.is_cuda}, key=str)
+    diagnoses, x_test = [], data.test.x
     with torch.random.fork_rng(devices):
-        for subject in tqdm(subjects, desc="diagnosing", unit=" guides", disable=not progress):
+        for pair in tqdm(pairs, desc="diagnosing", unit=" guides", disable=not progress):
             torch.manual_seed(seed)
-            findings.append(_finding(subject, x_test, images, num_samples, num_steps, annealed, reference, progress))
+            diagnoses.append(_diagnosis(pair, x_test, images, num_samples, num_steps, annealed, reference, progress))
         report = {
             "data": data.description,
             "split": "test",
@@ -106,17 +106,17 @@ def diagnose(
             "annealed": annealed,
             "reference": reference,
             "seed": seed,
-            "guides": [finding.numbers for finding in findings],
+            "guides": [diagnosis.numbers for diagnosis in diagnoses],
         }
         folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)
         unlinked(folder / FIGURES).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        write_page(folder / PAGE, report, findings, x_test[:images])
-    return findings
+        write_page(folder / PAGE, report, diagnoses, x_test[:images])
+    return diagnoses
 
 
-def _finding(
-    subject: Subject,
+def _diagnosis(
+    pair: NamedPair,
     x_test: Tensor,
     images: int,
     num_samples: int,
@@ -124,8 +124,8 @@ def _finding(
     annealed: bool,
     reference: int,
     progress: bool,
-) -> Finding:
-    model, guide = subject.model, subject.guide
+) -> Diagnosis:
+    model, guide = pair.model, pair.guide
     x = x_test[:images]
     estimate = annealed_importance_sampling(model, x, CHAINS, TEMPERATURES, progress=progress) if annealed else None
     gaps = inference_gaps(model, guide, x, num_samples, num_steps, estimate, progress)
@@ -137,8 +137,8 @@ def _finding(
         compared, rhat = compare_with_reference(guide, x[:reference], posterior), posterior.r_hat.max().item()
     worst = gaps.gap.argsort(descending=True)[:WORST].tolist()
     numbers = {
-        "name": subject.name,
-        "note": subject.note,
+        "name": pair.name,
+        "note": pair.note,
         **{name: {"mean": mean, "stderr": error} for name, (mean, error) in gaps.summary().items()},
         "unreliable": _number(gaps.unreliable),
         "pareto_k": [_number(k) for k in gaps.pareto_k.tolist()],
@@ -156,10 +156,10 @@ def _finding(
         },
         "reference": None if compared is None else _reference(compared, rhat),
         "inference_ms": inference_ms(guide, x_test[:BATCH]),
-        "step_ms": statistics.median(row["step_ms"] for row in subject.history) if subject.history else None,
+        "step_ms": statistics.median(row["step_ms"] for row in pair.history) if pair.history else None,
         "parameters": sum(p.numel() for module in (model, guide) for p in module.parameters()),
     }
-    return Finding(subject, gaps, simulated, compared, worst, _draws(model, guide, x[worst]), numbers)
+    return Diagnosis(pair, gaps, simulated, compared, worst, _draws(model, guide, x[worst]), numbers)
 
 
 def _draws(model: Model, guide: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -173,7 +173,7 @@ def _draws(model: Model, guide: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _image(gaps: InferenceGaps, index: int) -> dict[str, Any]:
-    values = ("log_likelihood", "elbo", "approximation", "amortisation", "gap", "pareto_k")
+    values = ("log_likelihood", "elbo", "approximation_gap", "amortization_gap", "gap", "pareto_k")
     return {"image": index, **{name: _number(getattr(gaps, name)[index].item()) for name in values}}
 
 

@@ -20,7 +20,7 @@ Model = VAE | LevelsModel
 
 
 @dataclass(frozen=True)
-class Subject:
+class NamedPair:
     """A trained pair to report on.
 
     Attributes:
@@ -39,11 +39,11 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What was found about a subject; ``numbers`` is what the JSON and the page say.
+class Diagnosis:
+    """What was found about a pair; ``numbers`` is what the JSON and the page say.
 
     Attributes:
-        subject: the pair.
+        pair: the pair.
         gaps: the inference gaps of the images.
         calibrated: its calibration on data from its own model.
         reference: its comparison with NUTS on the first images, if asked for.
@@ -52,7 +52,7 @@ class Finding:
         numbers: all figures.
     """
 
-    subject: Subject
+    pair: NamedPair
     gaps: InferenceGaps
     calibrated: Calibration
     reference: ReferenceComparison | None

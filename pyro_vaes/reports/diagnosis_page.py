@@ -17,7 +17,7 @@ from pyro_vaes import plots
 from pyro_vaes.runs.atomic import unlinked
 
 if TYPE_CHECKING:
-    from pyro_vaes.reports.diagnosis import Finding
+    from pyro_vaes.reports.diagnosis import Diagnosis
 
 Columns = dict[str, Callable[[dict[str, Any]], str]]
 
@@ -42,8 +42,8 @@ COLUMNS: Columns = {
     "log p(x)": lambda row: flagged(row, error(row["log_likelihood"])),
     "ELBO": lambda row: error(row["elbo"]),
     "gap": lambda row: flagged(row, error(row["gap"])),
-    "approximation": lambda row: flagged(row, error(row["approximation"])),
-    "amortisation": lambda row: error(row["amortisation"]),
+    "approximation gap": lambda row: flagged(row, error(row["approximation_gap"])),
+    "amortization gap": lambda row: error(row["amortization_gap"]),
     "k-hat > 0.7": lambda row: share(row["unreliable"]),
 }
 
@@ -74,8 +74,8 @@ IMAGE: Columns = {
     "log p(x)": lambda row: bad(row, f"{row['log_likelihood']:.2f}"),
     "ELBO": lambda row: f"{row['elbo']:.2f}",
     "gap": lambda row: bad(row, f"{row['gap']:.2f}"),
-    "approximation": lambda row: bad(row, f"{row['approximation']:.2f}"),
-    "amortisation": lambda row: f"{row['amortisation']:.2f}",
+    "approximation gap": lambda row: bad(row, f"{row['approximation_gap']:.2f}"),
+    "amortization gap": lambda row: f"{row['amortization_gap']:.2f}",
     "k-hat": lambda row: "" if row["pareto_k"] is None else f"{row['pareto_k']:.2f}",
 }
 
@@ -110,34 +110,34 @@ def bad(image: dict[str, Any], text: str) -> str:
     return f"{text} {FLAG}" if image["pareto_k"] is None or image["pareto_k"] > 0.7 else text
 
 
-def write_page(path: Path, report: dict[str, Any], findings: Sequence[Finding], x: Tensor) -> None:
+def write_page(path: Path, report: dict[str, Any], diagnoses: Sequence[Diagnosis], x: Tensor) -> None:
     """Write the page.
 
     Args:
         path: the file.
         report: what the JSON says; every figure of the page is one of it.
-        findings: what the pictures are drawn from.
+        diagnoses: what the pictures are drawn from.
         x: the images.
     """
     parts = [*_head(report), _table(report["guides"], COLUMNS)]
     notes = {row["name"]: row["note"] for row in report["guides"] if row["note"]}
     parts += [f"<p class=note>{html.escape(name)}: {html.escape(note)}</p>" for name, note in notes.items()]
-    gaps = {finding.subject.name: finding.gaps for finding in findings}
+    gaps = {diagnosis.pair.name: diagnosis.gaps for diagnosis in diagnoses}
     parts += [_picture(plots.gap_bars(gaps), "approximation and amortisation gaps")]
     parts += ["<h2>Can the figures be trusted?</h2>", _TRUST, _picture(plots.pareto_histogram(gaps), "k-hat")]
-    ranks = {finding.subject.name: finding.calibrated for finding in findings}
+    ranks = {diagnosis.pair.name: diagnosis.calibrated for diagnosis in diagnoses}
     parts += ["<h2>Calibration, information and cost</h2>", _CALIBRATION, _table(report["guides"], MORE)]
     parts += [_picture(plots.rank_histograms(ranks), "ranks")]
     if report["reference"]:
         parts += [f"<h2>Against NUTS, {report['reference']} images</h2>", _NUTS, _table(report["guides"], REFERENCE)]
-    for finding in findings:
-        if finding.reference is not None:
-            parts += [f"<h3>{html.escape(finding.subject.name)}</h3>"]
-            parts += [_picture(plots.reference_posteriors(finding.reference), "posteriors of guide and NUTS")]
-    for finding in findings:
-        parts += [f"<h2>{html.escape(finding.subject.name)}: the images with the largest gaps</h2>"]
-        parts += [_picture(_worst(finding, x), "worst images")]
-        parts += [_table(finding.numbers["worst"], IMAGE, name="image")]
+    for diagnosis in diagnoses:
+        if diagnosis.reference is not None:
+            parts += [f"<h3>{html.escape(diagnosis.pair.name)}</h3>"]
+            parts += [_picture(plots.reference_posteriors(diagnosis.reference), "posteriors of guide and NUTS")]
+    for diagnosis in diagnoses:
+        parts += [f"<h2>{html.escape(diagnosis.pair.name)}: the images with the largest gaps</h2>"]
+        parts += [_picture(_worst(diagnosis, x), "worst images")]
+        parts += [_table(diagnosis.numbers["worst"], IMAGE, name="image")]
     parts += [f"<p>Figures as data: <code>{path.with_suffix('.json').name}</code>, in the same folder.</p>"]
     body = "\n".join(parts)
     unlinked(path).write_text(
@@ -188,12 +188,12 @@ def _cell(text: str) -> str:
 
 
 @torch.no_grad()
-def _worst(finding: Finding, x: Tensor) -> Figure:
-    model = finding.subject.model
-    chosen = x[finding.worst].to(next(model.parameters()).device)
-    sizes = getattr(model, "latent_dims", [finding.draws[0].shape[-1]])
-    rebuilt = model.decode(*finding.draws[0].to(chosen).split(list(sizes), -1)).mean(0)
-    return plots.corrected_posteriors(chosen, rebuilt, *finding.draws)
+def _worst(diagnosis: Diagnosis, x: Tensor) -> Figure:
+    model = diagnosis.pair.model
+    chosen = x[diagnosis.worst].to(next(model.parameters()).device)
+    sizes = getattr(model, "latent_dims", [diagnosis.draws[0].shape[-1]])
+    rebuilt = model.decode(*diagnosis.draws[0].to(chosen).split(list(sizes), -1)).mean(0)
+    return plots.corrected_posteriors(chosen, rebuilt, *diagnosis.draws)
 
 
 def _picture(figure: Figure, name: str) -> str:

@@ -17,8 +17,7 @@ from pyro_vaes import plots
 from pyro_vaes.data import FACTORS, Data, Split
 from pyro_vaes.data.sources import COLOURED
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate import clustering
-from pyro_vaes.evaluate import factor_probes as levels
+from pyro_vaes.evaluate import clustering, factor_probes
 from pyro_vaes.evaluate.inputs import as_input, seeded
 from pyro_vaes.evaluate.representation import labels, thresholded
 from pyro_vaes.models import LevelsModel
@@ -108,7 +107,7 @@ def traverse(
         )
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    table = levels(model, guide, data, factors, seed, progress).rows if factors else []
+    table = factor_probes(model, guide, data, factors, seed, progress).rows if factors else []
     with isolated(), seeded(seed, next(guide.parameters()).device), torch.no_grad():
         parts = latent_views(model)
         scores = _cluster_scores(model, guide, data, parts, factors)

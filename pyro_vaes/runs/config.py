@@ -114,10 +114,10 @@ class Options:
         """The data, the same in every run; unless told otherwise, prepared as the likelihood needs them."""
         from pyro_vaes import likelihoods
         from pyro_vaes.data import load
-        from pyro_vaes.recipes.spec import call, find
+        from pyro_vaes.recipes.spec import apply_options, resolve
 
-        kind, options = find("likelihood", likelihoods, likelihoods.Likelihood, settings.likelihood)
-        preparation = call("likelihood", settings.likelihood, kind.prepared, **options)
+        kind, options = resolve("likelihood", likelihoods, likelihoods.Likelihood, settings.likelihood)
+        preparation = apply_options("likelihood", settings.likelihood, kind.required_preprocessing, **options)
         preparation = {**preparation, **({"binarize": self.binarize} if self.binarize else {})}
         return load(self.data, self.data_root, train_size=self.train_size, download=download, **preparation)
 

@@ -15,7 +15,7 @@ from pyro_vaes.runs.folder import RunFolder
 from pyro_vaes.validation import choose_device
 
 
-class Trained(NamedTuple):
+class LoadedRun(NamedTuple):
     """What a run folder holds.
 
     Attributes:
@@ -31,7 +31,7 @@ class Trained(NamedTuple):
     note: str
 
 
-def load_run(run: str | os.PathLike[str], device: str = "auto") -> Trained:
+def load_run(run: str | os.PathLike[str], device: str = "auto") -> LoadedRun:
     """The data and the trained system of a run folder that ``pyro-vaes train`` or ``compare`` wrote.
 
     The folder may be someone else's: nothing in it is executed, and nothing is written, but that data which are
@@ -61,7 +61,7 @@ def load_run(run: str | os.PathLike[str], device: str = "auto") -> Trained:
         module = getattr(system, name)
         load_weights(module, state, name)
         module.to(choose_device(device)).eval()
-    return Trained(data, system, state["history"], _note(state, settings.epochs))
+    return LoadedRun(data, system, state["history"], _note(state, settings.epochs))
 
 
 def _note(state: dict[str, Any], epochs: int) -> str:

@@ -217,7 +217,7 @@ def _rebuild(file: Path, content: Mapping[str, Any], about: Mapping[str, Any]) -
         system = build_seeded(recipe, event_shape, Settings(**settings), seed=0)
     except Exception as error:  # of whatever a recipe makes of settings that this version does not write
         raise InputError(
-            f"{file} holds what a recipe of pyro_vaes {_writer(content)} built, which pyro_vaes {version('pyro_vaes')} cannot "
+            f"{file} holds what a recipe of pyro_vaes {_writer(content)} built, which {version('pyro_vaes')} cannot "
             f"({type(error).__name__}: {error}): take that version, or give model and guide"
         ) from error
     for name, module in (("model", system.model), ("guide", system.guide)):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import stateless
 
-from pyro_vaes.training.step import EagerStep, NotCaptured, check_repeatable, same_draws
+from pyro_vaes.training.step import CannotCompile, EagerStep, check_repeatable, same_draws
 
 TOLERANCE = 1e-3  # of a gradient, against the eager one, in units of its norm
 
@@ -28,7 +28,7 @@ class CompiledStep(EagerStep):
     Its arguments are those of :class:`EagerStep`.
 
     Raises:
-        NotCaptured: at the first batch, where the loss cannot be traced or compiled, or the graph's gradients differ.
+        CannotCompile: at the first batch, where the loss cannot be traced or compiled, or the graph's gradients differ.
     """
 
     shape: torch.Size | None = None
@@ -66,7 +66,9 @@ class CompiledStep(EagerStep):
                 with same_draws(x):
                     sums, *found = self.graph(*(each.detach() for each in inputs))
         except Exception as error:
-            raise NotCaptured(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
+            raise CannotCompile(
+                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            ) from error
         _check_equal([expected, *gradients], [sums, *found])
         self.shape = x.shape
 
@@ -78,7 +80,7 @@ class CompiledStep(EagerStep):
                 named = module.named_parameters(remove_duplicate=False)
                 own = {name: places[id(p)] for name, p in named if id(p) in places}
                 stack.enter_context(stateless._reparametrize_module(module, own))
-            stack.enter_context(self.loss.fed(scheduled))
+            stack.enter_context(self.loss.with_schedule(scheduled))
             objective, terms = self.objective(x)
             gradients = torch.autograd.grad(-objective.mean(), values, allow_unused=True)
         return torch.stack([value.detach().sum() for value in (objective, *terms.values())]), *gradients
@@ -87,6 +89,8 @@ class CompiledStep(EagerStep):
 def _check_equal(expected: list[Any], found: list[Any]) -> None:
     for one, other in zip(expected, found, strict=True):
         if (one is None) != (other is None):
-            raise NotCaptured("the graph trains other weights than the eager step")
+            raise CannotCompile("the graph trains other weights than the eager step")
         if one is not None and not (one - other).norm() <= TOLERANCE * (one.norm() + TOLERANCE):
-            raise NotCaptured(f"the graph's gradients differ from the eager ones by {(one - other).norm().item():.2g}")
+            raise CannotCompile(
+                f"the graph's gradients differ from the eager ones by {(one - other).norm().item():.2g}"
+            )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from pyro_vaes.training.step import EagerStep, NotCaptured, check_repeatable, same_draws
+from pyro_vaes.training.step import CannotCompile, EagerStep, check_repeatable, same_draws
 
 WARM_UP = 3  # steps before the recording, in which libraries get their workspaces
 
@@ -30,7 +30,7 @@ class GraphStep(EagerStep):
         if self.batch is None or x.shape != self.batch.shape:
             return super().__call__(x)
         self.batch.copy_(x)
-        self.scheduled.copy_(self.schedule(x))
+        self.schedule_input.copy_(self.schedule(x))
         self.replay()
         self.finish()
         return self.sums.clone()
@@ -39,15 +39,15 @@ class GraphStep(EagerStep):
         """Record the step on batches such as this one; weights, optimiser and generators stay as they are.
 
         Raises:
-            NotCaptured: without a GPU, or where the loss does what a graph cannot repeat.
+            CannotCompile: without a GPU, or where the loss does what a graph cannot repeat.
         """
         check_repeatable(self.loss)
-        if self.ranks.size > 1:
-            raise NotCaptured("several processes sum their gradients in the middle of a step")
-        batch, self.scheduled = x.clone(), self.schedule(x)
+        if self.group.size > 1:
+            raise CannotCompile("several processes sum their gradients in the middle of a step")
+        batch, self.schedule_input = x.clone(), self.schedule(x)
 
         def advance() -> Tensor:
-            with self.loss.fed(self.scheduled):
+            with self.loss.with_schedule(self.schedule_input):
                 sums = self.differentiate(batch)
             self.optimizer.step()
             return sums
@@ -78,10 +78,10 @@ def record(work: Callable[[], Tensor], device: torch.device) -> tuple[Callable[[
     """Do some work a few times, then record it; gives what repeats it, and where its result then is.
 
     Raises:
-        NotCaptured: without a GPU, or where the work waits for it or for the host.
+        CannotCompile: without a GPU, or where the work waits for it or for the host.
     """
     if device.type != "cuda":
-        raise NotCaptured("CUDA graphs need a GPU")
+        raise CannotCompile("CUDA graphs need a GPU")
     graph, aside, here = torch.cuda.CUDAGraph(), torch.cuda.Stream(device), torch.cuda.current_stream(device)
     try:
         aside.wait_stream(here)
@@ -92,5 +92,5 @@ def record(work: Callable[[], Tensor], device: torch.device) -> tuple[Callable[[
         with torch.cuda.graph(graph):
             result = work()
     except RuntimeError as error:
-        raise NotCaptured(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
+        raise CannotCompile(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
     return graph.replay, result

@@ -12,10 +12,10 @@ from torch import nn
 
 from pyro_vaes.data import Data
 from pyro_vaes.losses import Loss, default_loss
-from pyro_vaes.param_store import unchanged_store
+from pyro_vaes.param_store import restored_param_store
 from pyro_vaes.runs.folder import RunFolder
-from pyro_vaes.training.distributed import joined
-from pyro_vaes.training.signals import Watch
+from pyro_vaes.training.distributed import process_group
+from pyro_vaes.training.signals import CheckpointTimer
 from pyro_vaes.training.step_kind import STEPS, choose_step
 from pyro_vaes.training.trainer import Run, _Training
 from pyro_vaes.training.validate import (
@@ -108,10 +108,10 @@ def fit(
     check_means(loss, step, precision)
     check_minutes(checkpoint_minutes)
     check_clusters(model, guide, cluster_epoch)
-    with joined() as ranks:
-        with ranks.agreeing():
+    with process_group() as group:
+        with group.raise_together():
             chosen = choose_device(device)
-            check_shards(ranks.size, loss, model, guide)
+            check_shards(group.size, loss, model, guide)
         settings = {
             "data": data.description,
             "loss": type(loss).__name__,
@@ -121,19 +121,19 @@ def fit(
         settings |= {"lr": lr, "optimizer": optimizer, "ema": ema, "cluster_epoch": cluster_epoch}
         settings |= {"seed": seed, "device": str(chosen), "step": step, "precision": precision}
         training = _Training(model.to(chosen), guide.to(chosen), data, loss, batch_size, seed, chosen, cluster_epoch)
-        training.watch, training.ranks = Watch(checkpoint_minutes), ranks
+        training.timer, training.group = CheckpointTimer(checkpoint_minutes), group
         with torch.random.fork_rng([chosen] if chosen.type == "cuda" else []):
             torch.manual_seed(seed)
-            with ranks.agreeing():
+            with group.raise_together():
                 training.prepare(initialize=not resume)
-            ranks.align(training.modules.values())
+            group.broadcast_weights(training.modules.values())
             kind = choose_step(step, chosen, epochs * -(-len(data.train) // batch_size))
             training.step = STEPS[kind[0]](model, guide, loss, lr, optimizer, ema, precision)
-            training.step.ranks = ranks
+            training.step.group = group
             if out is not None:
                 training.open_folder(RunFolder(out), config or settings, overwrite, resume)
-            with unchanged_store(), pyro.validation_enabled(False):
-                with ranks.agreeing():
-                    training.capture(step, *kind, progress and ranks.first)
-                training.run(epochs, progress and ranks.first)
+            with restored_param_store(), pyro.validation_enabled(False):
+                with group.raise_together():
+                    training.capture(step, *kind, progress and group.first)
+                training.run(epochs, progress and group.first)
     return training.result

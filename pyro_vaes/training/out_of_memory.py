@@ -28,7 +28,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def within_memory(
+def suggest_batch_size(
     work: Callable[[Tensor], T],
     x: Tensor,
     batch_size: int,
@@ -53,7 +53,7 @@ def within_memory(
         >>> def work(x):
         ...     if len(x) > 100:
         ...         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-        >>> within_memory(work, torch.zeros(256, 2), 256, "nothing is kept")
+        >>> suggest_batch_size(work, torch.zeros(256, 2), 256, "nothing is kept")
         Traceback (most recent call last):
             ...
         pyro_vaes.errors.InputError: batch_size 256 takes more memory than there is (CUDA out of memory. Tried to

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 
-class Watch:
+class CheckpointTimer:
     """Says between gradient steps whether a checkpoint is due.
 
     Args:
@@ -20,9 +20,9 @@ class Watch:
         terminated: whether SIGTERM came while it was held back; a checkpoint is due then.
 
     Example:
-        >>> watch = Watch(minutes=10)
-        >>> with watch.holding():
-        ...     watch.due()
+        >>> timer = CheckpointTimer(minutes=10)
+        >>> with timer.defer_sigterm():
+        ...     timer.due()
         False
     """
 
@@ -39,7 +39,7 @@ class Watch:
         return self.terminated or time.monotonic() - self.last >= self.seconds
 
     @contextlib.contextmanager
-    def holding(self) -> Iterator[None]:
+    def defer_sigterm(self) -> Iterator[None]:
         """Within it SIGTERM is only noted; at its end the signal goes to whoever handled it before."""
         with on_termination(self._note):
             yield

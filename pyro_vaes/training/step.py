@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.losses.base import Loss, Terms
-from pyro_vaes.training.distributed import Ranks
+from pyro_vaes.training.distributed import ProcessGroup
 from pyro_vaes.training.ema import Average, _copy
 from pyro_vaes.training.precision import PRECISIONS
 from pyro_vaes.validation import check_whole
@@ -26,7 +26,7 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "adamax": ("exp_avg", "exp_inf")}  # that they keep of each weight
 
 
-class NotCaptured(Exception):
+class CannotCompile(Exception):
     """A step that cannot be recorded once and repeated."""
 
 
@@ -43,7 +43,7 @@ class EagerStep:
         precision: ``"float32"``, or ``"bfloat16"`` for the layers of networks.
 
     Attributes:
-        ranks: the processes that take the step together, each on its part of the batch; one at first.
+        group: the processes that take the step together, each on its part of the batch; one at first.
     """
 
     def __init__(
@@ -64,20 +64,20 @@ class EagerStep:
         self.optimizer = OPTIMIZERS[optimizer](self.weights, lr=lr, capturable=on_device)
         self.average = None if ema is None else Average(self.weights, ema)
         self.names: list[str] = []
-        self.ranks = Ranks()
+        self.group = ProcessGroup()
 
     def __call__(self, x: Tensor) -> Tensor:
         """Take one step on a batch; gives the sums over it of objective and terms, in the order of ``names``."""
-        sums = self.ranks.join(self.weights, self.differentiate(x))
+        sums = self.group.all_reduce_gradients(self.weights, self.differentiate(x))
         self.optimizer.step()
         self.finish()
         return sums
 
     def finish(self) -> None:
         """Count a step whose optimiser is done."""
-        self.loss.step += 1
+        self.loss.num_steps += 1
         if self.average is not None:
-            self.average.update(self.loss.step)
+            self.average.update(self.loss.num_steps)
 
     def capture(self, x: Tensor) -> None:
         """Get ready for batches such as this one; here nothing has to be done."""
@@ -105,7 +105,7 @@ class EagerStep:
 
     def state_dict(self) -> dict[str, Any]:
         """What the next step depends on beside the weights."""
-        state = {"kind": self.kind, "optimizer": self.optimizer.state_dict(), "step": self.loss.step}
+        state = {"kind": self.kind, "optimizer": self.optimizer.state_dict(), "step": self.loss.num_steps}
         return state if self.average is None else state | {"average": [each.cpu() for each in self.average.values]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -130,7 +130,7 @@ class EagerStep:
         if self.average is not None:
             _copy(state["average"], self.average.values)
         check_whole("the checkpoint's step", state["step"], least=0)
-        self.loss.step = state["step"]
+        self.loss.num_steps = state["step"]
 
     def _remembers(self, weight: Tensor, moments: Mapping[str, Any]) -> bool:
         """Whether the optimiser's state of a weight is of the kind that it reads."""
@@ -157,7 +157,7 @@ def check_repeatable(loss: Loss) -> None:
     """Refuse to record a loss whose next step is another function of its inputs.
 
     Raises:
-        NotCaptured: says why.
+        CannotCompile: says why.
     """
     if not loss.traceable:
-        raise NotCaptured(f"{type(loss).__name__} keeps a state of its own from step to step")
+        raise CannotCompile(f"{type(loss).__name__} keeps a state of its own from step to step")

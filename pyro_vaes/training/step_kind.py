@@ -8,7 +8,7 @@ from torch import Tensor
 from pyro_vaes.errors import InputError
 from pyro_vaes.training.compiled_step import CompiledStep
 from pyro_vaes.training.cuda_graph_step import GraphStep
-from pyro_vaes.training.step import EagerStep, NotCaptured
+from pyro_vaes.training.step import CannotCompile, EagerStep
 
 #: Kinds of steps, by the name that ``fit`` takes; ``"auto"`` is one of them.
 STEPS: dict[str, type[EagerStep]] = {"eager": EagerStep, "compiled": CompiledStep, "graph": GraphStep}
@@ -53,7 +53,7 @@ def capture(step: EagerStep, x: Tensor, asked: str, chosen: str, reason: str) ->
     """
     try:
         step.capture(x)
-    except NotCaptured as error:
+    except CannotCompile as error:
         if asked != "auto":
             raise InputError(f"this step cannot be {PAST[asked]}: {error}. Take step='eager'") from error
         return f"eager, as it cannot be {PAST[chosen]}: {error}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SHOWN = 8  # data that are rebuilt; twice as many are drawn
 
 
-class EventFiles:
+class TensorBoardCallback:
     """TensorBoard's event files of a run, in its folder ``events``; without the package ``tensorboard`` there are none.
 
     Scalars are every column of the history, each epoch. Pictures are reconstructions of a few data (the data above),
@@ -40,7 +40,7 @@ class EventFiles:
     Example:
         >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     files = EventFiles(pathlib.Path(folder), vae, guide, x)
+        ...     files = TensorBoardCallback(pathlib.Path(folder), vae, guide, x)
         ...     files.add({"epoch": 1, "train_elbo": -30.0, "valid_elbo": -31.0})
         ...     files.close()
         ...     len(list(pathlib.Path(folder).glob("events/*")))

@@ -22,23 +22,23 @@ from pyro_vaes.data.streaming import batches, room_for
 from pyro_vaes.errors import InputError, NonFiniteError
 from pyro_vaes.losses import Loss
 from pyro_vaes.models import initialize_from_codes
-from pyro_vaes.param_store import unchanged_store
+from pyro_vaes.param_store import restored_param_store
 from pyro_vaes.runs.checkpoint import load_weights, restoring
 from pyro_vaes.runs.folder import RunFolder
-from pyro_vaes.training.distributed import Ranks
+from pyro_vaes.training.distributed import ProcessGroup
 from pyro_vaes.training.epoch import Epoch
-from pyro_vaes.training.out_of_memory import rehearsal, within_memory
+from pyro_vaes.training.out_of_memory import rehearsal, suggest_batch_size
 from pyro_vaes.training.progress import Progress
-from pyro_vaes.training.signals import Watch
+from pyro_vaes.training.signals import CheckpointTimer
 from pyro_vaes.training.step import EagerStep
 from pyro_vaes.training.step_kind import capture
-from pyro_vaes.training.tensorboard import EventFiles
+from pyro_vaes.training.tensorboard import TensorBoardCallback
 from pyro_vaes.validation import check_whole
 
 CHECK_EVERY = 50  # steps between two looks at whether the loss is finite, each of which waits for the device
 
 
-LOOK = 10_000  # training images that a likelihood is initialised from
+INIT_SIZE = 10_000  # training images that a likelihood is initialised from
 
 
 @dataclass
@@ -65,8 +65,8 @@ class _Training:
     """The state of one run."""
 
     step: EagerStep
-    watch: Watch
-    ranks: Ranks
+    timer: CheckpointTimer
+    group: ProcessGroup
 
     def __init__(
         self,
@@ -81,20 +81,20 @@ class _Training:
     ) -> None:
         self.modules = {"model": model, "guide": guide}
         self.model, self.guide, self.loss = model, guide, loss
-        self.train = data.train.to(device if room_for(data.train.raw, device) else "cpu")
+        self.train = data.train.to(device if room_for(data.train.pixels, device) else "cpu")
         self.valid = data.valid.x.to(device)
         self.batch_size, self.seed, self.device = batch_size, seed, device
         self.cluster_epoch = cluster_epoch
         self.result = Run()
         self.best = self._weights()
         self.folder: RunFolder | None = None
-        self.events = EventFiles(None, model, guide, self.valid)
+        self.events = TensorBoardCallback(None, model, guide, self.valid)
         self.unfinished: Mapping[str, Any] | None = None  # the epoch that the checkpoint is in the middle of
         self.kept = "no epoch was finished, nothing is kept"
 
     def prepare(self, initialize: bool) -> None:
         """Look at the data, and run the first batch with all of Pyro's checks on."""
-        self.loss.step = 0
+        self.loss.num_steps = 0
         likelihood = getattr(self.model, "likelihood", None)
         x = self._look()
         if likelihood is not None:
@@ -103,13 +103,13 @@ class _Training:
             if initialize and not getattr(part, "initialized", True):
                 part.initialize(x)
                 part.initialized = True
-        with unchanged_store(), pyro.validation_enabled(True), torch.no_grad():
+        with restored_param_store(), pyro.validation_enabled(True), torch.no_grad():
             self.loss.objective(self.model, self.guide, x[: self.batch_size])
 
     def capture(self, asked: str, kind: str, reason: str, progress: bool) -> None:
         """Let the step see a batch before the first one."""
-        raw = self.ranks.shard(self.train.raw[: self.batch_size].to(self.device))
-        x = self.train.prepare(raw, torch.Generator(self.device).manual_seed(self.seed))
+        pixels = self.group.shard(self.train.pixels[: self.batch_size].to(self.device))
+        x = self.train.preprocess(pixels, torch.Generator(self.device).manual_seed(self.seed))
         self._switch(training=True)
         self.result.step = capture(self.step, x, asked, kind, reason)
         if progress:
@@ -117,12 +117,12 @@ class _Training:
 
     def open_folder(self, folder: RunFolder, config: Mapping[str, Any], overwrite: bool, resume: bool) -> None:
         """Claim the run folder, and go on where its checkpoint ends."""
-        self.ranks.at_first(lambda: folder.claim(overwrite, resume))
+        self.group.on_rank_zero(lambda: folder.claim(overwrite, resume))
         self.folder, self.result.path = folder, folder.path
-        if self.ranks.first:
-            self.events = EventFiles(folder.path, self.model, self.guide, self.valid)
+        if self.group.first:
+            self.events = TensorBoardCallback(folder.path, self.model, self.guide, self.valid)
         if resume:
-            state = self.ranks.at_first(folder.read_checkpoint)
+            state = self.group.on_rank_zero(folder.read_checkpoint)
             for name, module in self.modules.items():
                 load_weights(module, state, name, last=True)
             with restoring(folder.path):
@@ -132,7 +132,7 @@ class _Training:
             self.best = {name: state[name] for name in self.modules}
             self.result.history, self.result.best_epoch = state["history"], state["best_epoch"]
             self._keeps(self.unfinished)
-        self.ranks.at_first(lambda: folder.write_config(config))
+        self.group.on_rank_zero(lambda: folder.write_config(config))
 
     def _check_unfinished(self, state: Mapping[str, Any]) -> None:
         """Go on in the middle of an epoch only where its rest is the one that it would have had."""
@@ -155,12 +155,15 @@ class _Training:
             "loss": type(self.loss).__name__,
             "number of training data": len(self.train),
             "device": self.device.type,
-            "number of processes": self.ranks.size,
+            "number of processes": self.group.size,
         }
 
     def run(self, epochs: int, progress: bool) -> None:
         """Train up to so many epochs, then take the best weights."""
-        with contextlib.nullcontext() if self.folder is None else self.watch.holding(), self.ranks.holding():
+        with (
+            contextlib.nullcontext() if self.folder is None else self.timer.defer_sigterm(),
+            self.group.defer_interrupt(),
+        ):
             self._run_epochs(epochs, progress)
             self._switch(training=False)
             if self.result.history:
@@ -188,38 +191,40 @@ class _Training:
         epoch, left = Epoch(len(self.train), seed, self.device), self.unfinished
         if left is not None:
             with restoring(self.result.path):
-                epoch.load_state_dict([left, *left.get("others", ())][self.ranks.rank])
+                epoch.load_state_dict([left, *left.get("others", ())][self.group.rank])
             self.unfinished = None
             return epoch
-        self.ranks.part(epoch.generator)
-        torch.manual_seed(self.ranks.seed(seed))
+        self.group.decorrelate(epoch.generator)
+        torch.manual_seed(self.group.seed(seed))
         if self.cluster_epoch and number == self.cluster_epoch + 1:
-            self.ranks.at_first(lambda: initialize_from_codes(self.model, self.guide, self._look()))
-            self.ranks.align(self.modules.values())
+            self.group.on_rank_zero(lambda: initialize_from_codes(self.model, self.guide, self._look()))
+            self.group.broadcast_weights(self.modules.values())
         return epoch
 
     def _look(self) -> Tensor:
         """The training data that the parts are initialised from."""
-        return self.train.prepare(self.train.raw[:LOOK].to(self.device))
+        return self.train.preprocess(self.train.pixels[:INIT_SIZE].to(self.device))
 
     def _epoch(self, number: int, bar: Progress) -> None:
         epoch = self._start(number)
         self._switch(training=True)
         checked = len(epoch.records)
         indices = epoch.left().split(self.batch_size)
-        for index, raw in zip(indices, batches(self.train.raw, map(self.ranks.cut, indices), self.device), strict=True):
-            self.ranks.note(index)
-            epoch.add(self._step(self.train.prepare(raw, epoch.generator)), len(index))
+        for index, pixels in zip(
+            indices, batches(self.train.pixels, map(self.group.local_rows, indices), self.device), strict=True
+        ):
+            self.group.set_share(index)
+            epoch.add(self._step(self.train.preprocess(pixels, epoch.generator)), len(index))
             bar.update(len(index))
-            self.ranks.heed(self.loss.step)
+            self.group.raise_if_interrupted(self.loss.num_steps)
             inside = self.folder is not None and epoch.seen < len(self.train)
-            due = inside and self.ranks.any(self.watch.due(), self.loss.step)
+            due = inside and self.group.any(self.timer.due(), self.loss.num_steps)
             if due or len(epoch.records) - checked == CHECK_EVERY:
                 self._check_finite(epoch.records, checked, number)
                 checked = len(epoch.records)
             if due:
                 self._check_weights(number)
-                state, *others = self.ranks.gather(epoch.state_dict())
+                state, *others = self.group.gather(epoch.state_dict())
                 self._save({**state, "others": others, "of": self._of_epochs()})
         self._check_finite(epoch.records, checked, number)
         means = (torch.stack(epoch.records).sum(0) / len(self.train)).tolist()
@@ -236,13 +241,13 @@ class _Training:
                 "step_ms": 1e3 * (trained - epoch.started) / len(epoch.records),
                 "seconds": time.perf_counter() - epoch.started,
             }
-            self.ranks.at_first(lambda: self.events.add(row))
+            self.group.on_rank_zero(lambda: self.events.add(row))
         self.result.history.append(row)
         self._save()
         bar.epoch(row)
 
     def _step(self, x: Tensor) -> Tensor:
-        return within_memory(self.step, x, self.batch_size, self.kept, rehearsal(self.step), 1 / self.ranks.size)
+        return suggest_batch_size(self.step, x, self.batch_size, self.kept, rehearsal(self.step), 1 / self.group.size)
 
     def _assess(self, epoch: int) -> float:
         """Validate the weights that are there, and keep them where they are the best so far."""
@@ -258,13 +263,13 @@ class _Training:
     def _validate(self) -> float:
         """Mean ELBO a validation datum, on the same draws in every epoch."""
         self._switch(training=False)
-        torch.manual_seed(self.ranks.seed(self.seed))
+        torch.manual_seed(self.group.seed(self.seed))
         total = torch.zeros((), device=self.device)
-        for x in self.ranks.shard(self.valid).split(4 * self.batch_size):
+        for x in self.group.shard(self.valid).split(4 * self.batch_size):
             work = partial(self.loss.terms, self.model, self.guide)
-            terms = within_memory(work, x, self.batch_size, self.kept, rows=4 / self.ranks.size)
+            terms = suggest_batch_size(work, x, self.batch_size, self.kept, rows=4 / self.group.size)
             total += (terms["reconstruction"] - terms["kl"]).sum()
-        return self.ranks.total(total).item() / len(self.valid)
+        return self.group.all_reduce_sum(total).item() / len(self.valid)
 
     def _check_finite(self, records: list[Tensor], before: int, epoch: int) -> None:
         """Look at the records after the first so many."""
@@ -310,11 +315,11 @@ class _Training:
         if folder is None:
             self._keeps(None)
             return
-        self.ranks.at_first(lambda: self._write(folder, unfinished))
+        self.group.on_rank_zero(lambda: self._write(folder, unfinished))
         self._keeps(unfinished)
-        self.watch.restart()
-        self.watch.terminated = self.ranks.any(self.watch.terminated)
-        if self.watch.terminated:
+        self.timer.restart()
+        self.timer.terminated = self.group.any(self.timer.terminated)
+        if self.timer.terminated:
             raise KeyboardInterrupt
 
     def _write(self, folder: RunFolder, unfinished: Mapping[str, Any] | None) -> None:

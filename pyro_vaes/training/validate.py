@@ -66,7 +66,7 @@ def check_shards(processes: int, loss: Loss, *modules: nn.Module) -> None:
     """
     if processes == 1:
         return
-    joint = [type(loss).__name__] if loss.joint else []
+    joint = [type(loss).__name__] if loss.couples_batch else []
     joint += [type(each).__name__ for module in modules for each in module.modules() if isinstance(each, _BatchNorm)]
     if joint:
         raise InputError(
