@@ -1,4 +1,4 @@
-"""The exceptions that the library raises on purpose."""
+"""The library's own exceptions."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _short.maxstring = _short.maxother = 100
 
 
 class InputError(ValueError):
-    """Input that cannot be used; the message says what was wrong, what was expected and what to do.
+    """Invalid input; the message says what was wrong, what was expected and what to do.
 
     The command line prints it without a traceback and exits with status 2.
     """
 
 
 class NonFiniteError(ArithmeticError):
-    """Training met a value that is not finite; the message says where, and what was kept."""
+    """A value that is not finite in training; the message says where it occurred and what was kept."""
 
 
 def shown(value: object) -> str:
-    """A value as an error shows it, which may have come from anywhere: not longer than a line.
+    """The representation of a value in an error message, shortened to about 100 characters.
 
     Example:
         >>> shown("laplace"), len(shown("laplace" * 1000))
@@ -34,7 +34,7 @@ def shown(value: object) -> str:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """The error for a ``name`` that is not one of the ``known`` ones, with the near names.
+    """The error for a ``name`` that is not among the ``known`` ones, with close matches.
 
     Example:
         >>> print(unknown("guide", "laplce", ["laplace", "mean-field"]))

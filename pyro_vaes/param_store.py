@@ -1,4 +1,4 @@
-"""Pyro's parameter store: registration of modules under unique names, and its isolation."""
+"""Registration of modules in Pyro's parameter store, and protection of the store."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _local = threading.local()
 
 
 def register_params(module: nn.Module) -> None:
-    """Tell Pyro of a module's parameters, under a name that no other instance has.
+    """Register a module's parameters with Pyro, under a name unique to the instance.
 
-    Stock ``SVI`` trains what is announced here. Two instances never share an entry of the parameter store,
+    Stock ``SVI`` trains the parameters registered here. Two instances never share an entry of the parameter store,
     not even copies of each other.
     """
     if not getattr(_local, "without_registration", False):
@@ -32,7 +32,7 @@ def register_params(module: nn.Module) -> None:
 
 @contextlib.contextmanager
 def without_registration() -> Iterator[None]:
-    """Within it nothing is announced, so that Pyro's parameter store stays as it is."""
+    """Context manager that turns :func:`register_params` off, which leaves Pyro's parameter store unchanged."""
     before = getattr(_local, "without_registration", False)
     _local.without_registration = True
     try:
@@ -43,7 +43,7 @@ def without_registration() -> Iterator[None]:
 
 @contextlib.contextmanager
 def restored_param_store() -> Iterator[None]:
-    """Within it models and guides read Pyro's parameter store; what they write there is forgotten at the end."""
+    """Context manager that restores Pyro's parameter store on exit; models and guides inside read it as usual."""
     store = pyro.get_param_store()
     with without_registration(), store.scope(store.get_state()):
         yield
@@ -51,6 +51,6 @@ def restored_param_store() -> Iterator[None]:
 
 @contextlib.contextmanager
 def isolated() -> Iterator[None]:
-    """Within it Pyro validates nothing, and its parameter store is read but not changed."""
+    """Context manager that restores Pyro's parameter store on exit and turns Pyro's validation off."""
     with restored_param_store(), pyro.validation_enabled(False):
         yield

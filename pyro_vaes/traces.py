@@ -1,4 +1,4 @@
-"""Traces of a model against its guide, the raw material of losses and of evaluation."""
+"""Paired traces of a model and its guide, from which losses and evaluation compute."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def paired_traces(
     num_particles: int = 1,
     enumerate_discrete: bool = False,
 ) -> tuple[Trace, Trace]:
-    """Trace of the guide at x, and of the model with the guide's latents.
+    """Traces of the guide at x and of the model replayed at the guide's latents.
 
     Args:
         model: a Pyro model whose sites all lie inside ``pyro.plate("data", B)``.
         guide: its guide.
         x: the batch, ``(B, *event_shape)``.
-        *args: whatever else both take.
+        *args: further arguments of both.
         num_particles: number S of draws, in a plate of their own; 1 adds no dimension.
-        enumerate_discrete: whether the guide's sites with ``infer={"enumerate": "parallel"}`` take all their values,
-            each in a dimension of its own left of the plates, instead of a drawn one.
+        enumerate_discrete: whether the guide's sites with ``infer={"enumerate": "parallel"}`` are enumerated, each in
+            a dimension of its own left of the plates, instead of sampled.
 
     Returns:
-        The model's and the guide's trace, log-densities computed, of shape ``(B,)`` or ``(S, B)`` a site, with the
-        enumerated dimensions on their left.
+        The model's and the guide's trace with log-densities of shape ``(B,)`` or ``(S, B)`` per site, enumerated
+        dimensions on their left.
 
     Raises:
-        InputError: where a site does not lie inside the data plate, has dimensions that belong to its event, or
-            one of the two lacks a latent.
+        InputError: If a site lies outside the data plate or has batch dimensions that belong to its event, or if
+            model and guide differ in their latents.
     """
     sizes = (num_particles, len(x)) if num_particles > 1 else (len(x),)
     drawn = poutine.enum(guide, first_available_dim=-1 - len(sizes)) if enumerate_discrete else guide
@@ -58,7 +58,7 @@ def paired_traces(
             frames = [frame for frame in site["cond_indep_stack"] if frame.dim == -1]
             if not frames or frames[0].size != len(x):
                 raise InputError(
-                    f"the {owner}'s site {name!r} does not lie inside a plate over the {len(x)} data: "
+                    f"the {owner}'s site {name!r} does not lie inside a plate over the {len(x)} observations: "
                     'put it inside `with pyro.plate("data", len(x))`, with images declared by .to_event(3)'
                 )
     _check_latents(wanted, given)
@@ -71,21 +71,21 @@ def paired_traces(
             if not _fits(shape := tuple(site["log_prob"].shape), values, sizes):
                 raise InputError(
                     f"the {owner}'s site {name!r} has log-densities of shape {shape}, expected {sizes}: declare the "
-                    "dimensions of one datum to be its event, images by .to_event(3), vectors by .to_event(1)"
+                    "dimensions of one observation as its event, images by .to_event(3), vectors by .to_event(1)"
                 )
     return model_trace, guide_trace
 
 
 def log_q_stop_gradient(guide: Callable[..., Any], x: Tensor, *args: Any, guide_trace: Trace) -> Tensor:
-    """Log q(z | x) at a trace's draws, whose gradient flows through the draws alone.
+    """Log q(z | x) at a trace's draws, with the gradient through the draws only.
 
-    The guide is run once more at those draws with its parameters held, which serves every guide, also where its
-    distribution has networks inside, follows the model's parameters, or, of a latent, depends on the ones before.
+    The guide is replayed at those draws with its parameters frozen. This works for every guide, including those whose
+    distributions contain networks, depend on the model's parameters, or depend on earlier latents.
 
     Args:
         guide: the guide.
         x: the batch.
-        *args: whatever else it takes.
+        *args: further arguments of the guide.
         guide_trace: its trace at x from :func:`paired_traces`.
 
     Returns:
@@ -95,14 +95,14 @@ def log_q_stop_gradient(guide: Callable[..., Any], x: Tensor, *args: Any, guide_
     modules = [module for module in (guide, getattr(guide, "vae", None)) if isinstance(module, nn.Module)]
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     particles = [frame.size for frame in next(iter(sites.values()))["cond_indep_stack"] if frame.name == "particles"]
-    several = len(sites) > 1  # where the distribution of one latent may move with the draw of another
+    several = len(sites) > 1  # the distribution of one latent may depend on the draw of another
     try:
         for parameter in parameters:
             parameter.requires_grad_(False)
         with torch.set_grad_enabled(several), without_registration(), _particles(*particles or [1]):
-            held = sample_sites(poutine.trace(poutine.replay(guide, trace=guide_trace)).get_trace(x, *args))
+            frozen = sample_sites(poutine.trace(poutine.replay(guide, trace=guide_trace)).get_trace(x, *args))
         return total(
-            scale_and_mask(held[name]["fn"].log_prob(site["value"]), site["scale"], site["mask"])
+            scale_and_mask(frozen[name]["fn"].log_prob(site["value"]), site["scale"], site["mask"])
             for name, site in sites.items()
         )
     finally:
@@ -111,20 +111,20 @@ def log_q_stop_gradient(guide: Callable[..., Any], x: Tensor, *args: Any, guide_
 
 
 def _particles(number: int) -> Any:
-    """The plate of several draws a datum, left of the data's."""
+    """The plate of several draws per datum, left of the data plate."""
     return pyro.plate("particles", number, dim=-2) if number > 1 else contextlib.nullcontext()
 
 
 def expectation(latents: dict[str, dict[str, Any]], num_particles: int) -> Callable[[Tensor], Tensor]:
-    """E_q of a site's values, ``(B,)``: the sum over enumerated latents, weighed by q, and the mean over the draws.
+    """E_q of a site's values, ``(B,)``: the sum over enumerated latents, weighted by q, and the mean over draws.
 
     Args:
         latents: the guide's sites from :func:`paired_traces`.
         num_particles: number S of draws in them.
 
     Returns:
-        A function of values ``(B,)`` or ``(S, B)`` with enumerated dimensions on their left. Dimensions that a value
-        does not have, such as the draws in a closed form, leave it as it is.
+        A function of values ``(B,)`` or ``(S, B)`` with enumerated dimensions on their left. A value that lacks some of
+        these dimensions, such as the draws in a closed form, is not reduced over them.
     """
     plates = 2 if num_particles > 1 else 1
     enumerated = [site["unscaled_log_prob"] for site in latents.values() if is_enumerated(site)]
@@ -139,25 +139,25 @@ def expectation(latents: dict[str, dict[str, Any]], num_particles: int) -> Calla
 
 
 def is_enumerated(site: dict[str, Any]) -> bool:
-    """Whether a site holds all values of a discrete variable instead of a draw."""
+    """Whether a site is enumerated rather than sampled."""
     return site["infer"].get("_enumerate_dim") is not None
 
 
 def check_reparameterized(name: str, q: TorchDistribution) -> None:
-    """Refuse a guide's site through whose draws no gradient runs.
+    """Check that gradients flow through the draws of a guide's site.
 
     Raises:
-        InputError: names the site, and what to do.
+        InputError: If the site's distribution has no reparameterized sampler.
     """
     if not q.has_rsample:
         raise InputError(
-            f"the guide's site {name!r} samples {type(q).__name__}, which has no reparameterised sampler, so that "
+            f"the guide's site {name!r} samples {type(q).__name__}, which has no reparameterized sampler, so that "
             "its gradient here would be wrong: give it one, or train with pyro.infer.Trace_ELBO"
         )
 
 
 def sample_sites(trace: Trace) -> dict[str, dict[str, Any]]:
-    """The random sites of a trace by name, plates left out."""
+    """The sample sites of a trace by name, without plates."""
     return {
         name: dict(site)
         for name, site in trace.nodes.items()
@@ -166,7 +166,7 @@ def sample_sites(trace: Trace) -> dict[str, dict[str, Any]]:
 
 
 def total(values: Iterable[Tensor]) -> Tensor:
-    """The sum of one or more tensors.
+    """Sum of one or more tensors.
 
     Example:
         >>> total([torch.ones(2), torch.ones(2)])
@@ -186,15 +186,15 @@ def _check_latents(model: dict[str, dict[str, Any]], guide: dict[str, dict[str, 
 
 
 def _enumerated_shape(latents: dict[str, dict[str, Any]], plates: int) -> tuple[int, ...]:
-    """Numbers of values of the enumerated latents, in the dimensions left of the plates."""
+    """Sizes of the enumerated latents' dimensions, left of the plates."""
     enumerated = [site["log_prob"].shape for site in latents.values() if is_enumerated(site)]
     return tuple(torch.broadcast_shapes(*(shape[:-plates] for shape in enumerated)))
 
 
 def _fits(shape: tuple[int, ...], values: tuple[int, ...], sizes: tuple[int, ...]) -> bool:
-    """Whether a site's log-densities lie in the plates, with nothing but enumerated dimensions left of them.
+    """Whether log-densities have the shape of the plates, with only enumerated dimensions left of them.
 
-    Pyro leaves plates out where all values are listed and the plate does not change them.
+    Pyro omits the plates of an enumerated site that does not vary along them.
     """
     if len(shape) <= len(sizes):
         return shape == sizes

@@ -1,4 +1,4 @@
-"""Checks of arguments, each with a message that says what to do."""
+"""Validation of arguments."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pyro_vaes.errors import InputError, shown
 
 
 def checked_sizes(**named: Sequence[int]) -> list[tuple[int, ...]]:
-    """The named tuples of sizes; refuses an empty one, and a size that is no positive integer.
+    """The named sequences of sizes as tuples, each nonempty and of positive integers.
 
     Raises:
-        InputError: names the argument, the value and what was expected.
+        InputError: If a sequence is empty or a size is not a positive integer.
 
     Example:
         >>> checked_sizes(hidden=[256, 256])
@@ -29,10 +29,10 @@ def checked_sizes(**named: Sequence[int]) -> list[tuple[int, ...]]:
 
 
 def check_whole(name: str, value: object, least: int = 1) -> None:
-    """Refuse what is no whole number, or a smaller one.
+    """Check that a value is an integer of at least ``least``.
 
     Raises:
-        InputError: names the option, its value and what was expected.
+        InputError: If it is not.
 
     Example:
         >>> check_whole("epochs", 20)
@@ -42,12 +42,12 @@ def check_whole(name: str, value: object, least: int = 1) -> None:
 
 
 def choose_device(device: str) -> torch.device:
-    """The torch device of a name; ``"auto"`` is a GPU, else the CPU.
+    """The torch device of a name; ``"auto"`` is a GPU if there is one, else the CPU.
 
-    The GPU is the first one; that of its own for each process that ``torchrun`` starts.
+    The GPU is the first one, or under ``torchrun`` the one of the process's local rank.
 
     Raises:
-        InputError: where there is no such device here.
+        InputError: If the device is not available.
 
     Example:
         >>> choose_device("cpu")
@@ -59,26 +59,26 @@ def choose_device(device: str) -> torch.device:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     try:
         chosen = torch.empty(0, device=device)
-        return chosen.to("cpu").new_empty(0, device=chosen.device).device  # which a device without data does not give
+        return chosen.to("cpu").new_empty(0, device=chosen.device).device  # fails on devices that hold no values
     except (RuntimeError, AssertionError, ImportError) as error:
-        raise InputError(f"device {device!r} is not to be had here: give auto, cpu or cuda") from error
+        raise InputError(f"device {device!r} is not available: give auto, cpu or cuda") from error
 
 
 def check_seed(seed: int) -> None:
-    """Refuse a seed that the generators do not take.
+    """Check that the random number generators accept a seed.
 
     Raises:
-        InputError: where it is no whole number from 0 to 2³² - 1.
+        InputError: If it is not an integer from 0 to 2³² - 1.
     """
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise InputError(f"seed is {seed!r}: expected a whole number from 0 to 4294967295")
 
 
 def as_path(value: object, name: str) -> Path:
-    """A path as a user or a file gives it, ``~`` expanded.
+    """A path from user input, with ``~`` expanded.
 
     Raises:
-        InputError: for what no file system takes: no text, null characters, the home of nobody.
+        InputError: If it is not text, contains null characters, or starts at the home of an unknown user.
 
     Example:
         >>> as_path("runs/laplace", "out").parts
@@ -90,5 +90,5 @@ def as_path(value: object, name: str) -> Path:
             raise ValueError("it holds a null character")
         str(path).encode()
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{name} is {shown(value)}, which is no path ({error}): give another") from error
+        raise InputError(f"{name} is {shown(value)}, which is not a path ({error}): give another") from error
     return path

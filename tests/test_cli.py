@@ -297,7 +297,7 @@ WRONG_WORDS = {
     "train vae --batch-size 0": "batch_size is 0",
     "train vae --seed -1": "seed is -1: expected",
     "train vae --seed 99999999999999999999": "seed is 9999",
-    "train vae --device gpu": "device 'gpu' is not to be had",
+    "train vae --device gpu": "device 'gpu' is not available",
     "train vae --latent-dim 0": "latent_dim is 0: expected positive",
     "train vae --hidden a,b": "hidden is 'a,b': expected whole numbers",
     "train vae --hidden 8,0": "hidden is",

@@ -26,7 +26,7 @@ from pyro_vaes.validation import as_path, choose_device
 
 @pytest.mark.parametrize("value", ["a\0b", "\ud800", "~nobody-of-this-name/x", 3, None])
 def test_what_is_no_path(value):
-    with pytest.raises(InputError, match=r"out is .*, which is no path \(.*\): give another"):
+    with pytest.raises(InputError, match=r"out is .*, which is not a path \(.*\): give another"):
         as_path(value, "out")
 
 
@@ -268,7 +268,7 @@ def test_other_errors_pass():
 
 
 def test_a_device_without_data_is_refused():
-    with pytest.raises(InputError, match="'meta' is not to be had"):
+    with pytest.raises(InputError, match="'meta' is not available"):
         choose_device("meta")
 
 

@@ -163,10 +163,10 @@ def no_reparameterised_draw(x):
 @pytest.mark.parametrize(
     ("guide", "words"),
     [
-        (outside_the_plate, "guide's site 'z' does not lie inside a plate over the 3 data"),
-        (plate_of_another_size, "guide's site 'z' does not lie inside a plate over the 3 data"),
+        (outside_the_plate, "guide's site 'z' does not lie inside a plate over the 3 observations"),
+        (plate_of_another_size, "guide's site 'z' does not lie inside a plate over the 3 observations"),
         (another_name, r"model's latents are \['z'\], but the guide samples \['latent'\]"),
-        (no_reparameterised_draw, "site 'z' samples MixtureSameFamily, which has no reparameterised"),
+        (no_reparameterised_draw, "site 'z' samples MixtureSameFamily, which has no reparameterized"),
     ],
 )
 def test_guides_whose_loss_would_be_wrong_are_refused(guide, words, particles):

@@ -231,7 +231,7 @@ def test_a_discrete_latent_that_is_not_enumerated_is_refused():
             y = pyro.sample("y", guide.family.clusters(guide.encoder(x)))
             pyro.sample("z", guide.family.codes(guide.encoder(x), y))
 
-    with pytest.raises(InputError, match="site 'y' samples Categorical, which has no reparameterised sampler"):
+    with pytest.raises(InputError, match="site 'y' samples Categorical, which has no reparameterized sampler"):
         ELBO().terms(model, drawn, x)
 
 

@@ -580,7 +580,7 @@ def test_weights_that_are_not_finite_at_validation_are_named(tmp_path, monkeypat
         ({"batch_size": 0}, "batch_size is 0"),
         ({"lr": -1}, "lr is -1: expected a positive number"),
         ({"lr": float("nan")}, "lr is nan"),
-        ({"device": "gpu"}, "device 'gpu' is not to be had here"),
+        ({"device": "gpu"}, "device 'gpu' is not available"),
         ({"step": "x"}, "unknown step 'x'"),
         ({"cluster_epoch": 1}, "a VAE with a MeanField has no clusters"),
         ({"cluster_epoch": -1}, "cluster_epoch is -1"),
