@@ -9,7 +9,7 @@ from torch.distributions import MultivariateNormal
 
 from pyro_vaes import VAE
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate import annealing
+from pyro_vaes.evaluate import annealing, hmc
 from pyro_vaes.evaluate.annealing import annealed_importance_sampling, bidirectional_monte_carlo
 from pyro_vaes.likelihoods import Bernoulli
 from pyro_vaes.networks import MLPDecoder
@@ -25,7 +25,7 @@ def linear():
 
 
 def target(linear, leapfrog_steps=10):
-    return annealing._Target(linear.vae, linear.x, leapfrog_steps, lambda: None)
+    return hmc.Target(linear.vae, linear.x, leapfrog_steps)
 
 
 def tempered(linear, beta):
@@ -109,7 +109,7 @@ def test_estimate_is_within_its_error_of_the_evidence(linear, chains, steps):
 
 def test_acceptance_nears_its_target(linear):
     estimate = annealed_importance_sampling(linear.vae, linear.x, num_chains=64, num_steps=100, leapfrog_steps=3)
-    assert (estimate.acceptance - annealing.ACCEPTANCE).abs().max() < 0.1
+    assert (estimate.acceptance - hmc.ACCEPTANCE).abs().max() < 0.1
 
 
 def test_a_mixture_prior(linear):
@@ -159,8 +159,8 @@ def test_values_of_the_store_count_and_stay():
 @pytest.mark.parametrize(("values", "passes"), [(2**21, 1), (2 * 100 * WIDTH, 3), (1, 5)])
 def test_few_data_at_a_time(linear, monkeypatch, values, passes):
     monkeypatch.setattr(annealing, "CHUNK_VALUES", values)
-    sizes, run = [], annealing._Target.anneal
-    monkeypatch.setattr(annealing._Target, "anneal", lambda self, *args: sizes.append(len(self.x)) or run(self, *args))
+    sizes, run = [], annealing._anneal
+    monkeypatch.setattr(annealing, "_anneal", lambda target, *args: sizes.append(len(target.x)) or run(target, *args))
     estimate = annealed_importance_sampling(linear.vae, linear.x, num_chains=100, num_steps=10)
     assert len(sizes) == passes
     assert ((estimate.per_datum - linear.log_evidence).abs() < 4 * standard_error(estimate.log_weights)).all()

@@ -1,0 +1,188 @@
+"""Hamiltonian Monte Carlo on tempered posteriors, many chains of many data in one batch.
+
+Hand-written, since Pyro's kernel runs one chain at a time with one step size, while annealing needs one step size per
+datum and another temperature at every transition.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pyro
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from pyro_vaes.errors import InputError
+from pyro_vaes.traces import sample_sites, total
+
+Model = Callable[..., Any]
+
+ACCEPTANCE = 0.65  # rate that the step sizes are adapted to, near the best for HMC
+GAIN = 0.2  # of the adaptation, in units of the logarithm of the step size
+JITTER = 0.2  # relative; trajectories of one fixed length can close on themselves and never mix
+PROBE = 1e3  # a value that bounded supports do not hold
+
+
+class State(NamedTuple):
+    """Latents, their log densities and the gradients of these.
+
+    Attributes:
+        z: the latents of all sites in one vector, shape ``(S, B, D)``.
+        log_prior: log p(z), shape ``(S, B)``.
+        log_likelihood: log p(x | z), shape ``(S, B)``.
+        prior_score: ∇ log p(z), shape ``(S, B, D)``.
+        likelihood_score: ∇ log p(x | z), shape ``(S, B, D)``.
+    """
+
+    z: Tensor
+    log_prior: Tensor
+    log_likelihood: Tensor
+    prior_score: Tensor
+    likelihood_score: Tensor
+
+    def log_density(self, beta: float) -> Tensor:
+        """Log p(z) p(x | z)^β."""
+        return self.log_prior + beta * self.log_likelihood
+
+    def score(self, beta: float) -> Tensor:
+        """Its gradient; both parts are kept, so that a new temperature costs no new gradient."""
+        return self.prior_score + beta * self.likelihood_score
+
+
+class Target:
+    """The densities p(z) p(x | z)^β of one batch, and the HMC transitions that leave them invariant.
+
+    Args:
+        model: a Pyro model whose sites lie inside ``pyro.plate("data", B)``.
+        x: the data, ``(B, *event_shape)``.
+        leapfrog_steps: leapfrog steps of one transition.
+        on_transition: called after each transition, such as ``tqdm.update``.
+
+    Raises:
+        InputError: If the model has no observation, or a latent that is discrete, bounded or outside the data plate.
+
+    Example:
+        >>> target = Target(vae, x, leapfrog_steps=3)
+        >>> start = target(target.prior_draws(num_chains=2))
+        >>> state, acceptance = target.transition(start, beta=1.0, step_size=torch.full((4,), 0.1))
+        >>> state.z.shape, acceptance.shape
+        (torch.Size([2, 4, 2]), torch.Size([2, 4]))
+    """
+
+    def __init__(
+        self, model: Model, x: Tensor, leapfrog_steps: int, on_transition: Callable[[], Any] = lambda: None
+    ) -> None:
+        self.model, self.x = model, x
+        self.leapfrog_steps, self.on_transition = leapfrog_steps, on_transition
+        sites = checked_sites(model, x)
+        self.shapes = {name: site["fn"].event_shape for name, site in sites.items() if not site["is_observed"]}
+
+    def __call__(self, z: Tensor) -> State:
+        """The densities and their gradients at z, ``(S, B, D)``."""
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            sites = _sites(poutine.condition(self.model, data=self._values(z)), self.x, len(z))
+            log_prior = total(site["log_prob"] for name, site in sites.items() if name in self.shapes)
+            log_likelihood = total(site["log_prob"] for name, site in sites.items() if name not in self.shapes)
+            prior_score, likelihood_score = (
+                torch.autograd.grad(value.sum(), z, retain_graph=True, materialize_grads=True)[0]
+                for value in (log_prior, log_likelihood)
+            )
+        return State(z.detach(), log_prior.detach(), log_likelihood.detach(), prior_score, likelihood_score)
+
+    @torch.no_grad()
+    def prior_draws(self, num_chains: int) -> Tensor:
+        """Z ~ p(z), shape ``(S, B, D)``."""
+        sites = _sites(self.model, self.x, num_chains)
+        return self.flat({name: sites[name]["value"] for name in self.shapes})
+
+    def flat(self, values: dict[str, Tensor]) -> Tensor:
+        """The values of all latent sites in one tensor, ``(S, B, D)``."""
+        return torch.cat([values[name].reshape(*values[name].shape[:2], -1) for name in self.shapes], -1)
+
+    def _values(self, z: Tensor) -> dict[str, Tensor]:
+        parts = z.split([shape.numel() for shape in self.shapes.values()], -1)
+        named = zip(self.shapes.items(), parts, strict=True)
+        return {name: part.reshape(*part.shape[:2], *shape) for (name, shape), part in named}
+
+    def transition(self, state: State, beta: float, step_size: Tensor) -> tuple[State, Tensor]:
+        """One HMC transition that leaves p(z) p(x | z)^β invariant, and its acceptance probabilities, ``(S, B)``."""
+        momentum = torch.randn_like(state.z)
+        jittered = step_size * (1 + JITTER * (2 * torch.rand_like(state.log_prior) - 1))
+        proposal, end = self.leapfrog(state, momentum, beta, jittered.unsqueeze(-1))
+        gain = proposal.log_density(beta) - state.log_density(beta)
+        log_ratio = gain - 0.5 * (end.square() - momentum.square()).sum(-1)
+        acceptance = log_ratio.nan_to_num(nan=-math.inf).clamp_max(0).exp()  # NaN where the trajectory diverged
+        accepted = torch.rand_like(acceptance) < acceptance
+        self.on_transition()
+        return State(*(_where(accepted, new, old) for new, old in zip(proposal, state, strict=True))), acceptance
+
+    def leapfrog(self, state: State, momentum: Tensor, beta: float, step_size: Tensor) -> tuple[State, Tensor]:
+        """The trajectory's end: ``leapfrog_steps`` steps, reversible and volume preserving, one gradient each."""
+        for _ in range(self.leapfrog_steps):
+            momentum = momentum + 0.5 * step_size * state.score(beta)
+            state = self(state.z + step_size * momentum)
+            momentum = momentum + 0.5 * step_size * state.score(beta)
+        return state, momentum
+
+
+def adapted(log_step: Tensor, acceptance: Tensor) -> Tensor:
+    """Log step sizes moved towards those that accept at the rate ``ACCEPTANCE``.
+
+    Args:
+        log_step: logarithms of the step sizes, one per datum, ``(B,)``.
+        acceptance: acceptance probabilities of a transition with them, ``(S, B)``.
+
+    Example:
+        >>> adapted(torch.zeros(2), torch.tensor([[0.65, 0.15]]))
+        tensor([ 0.0000, -0.1000])
+    """
+    return log_step + GAIN * (acceptance.mean(0) - ACCEPTANCE)
+
+
+@torch.no_grad()
+def checked_sites(model: Model, x: Tensor) -> dict[str, dict[str, Any]]:
+    """The sites of a model on which HMC can move.
+
+    Raises:
+        InputError: If a site lies outside the data plate, a latent is discrete or bounded, or latents or observations
+            are missing.
+    """
+    sites = _sites(model, x, 2)
+    for name, site in sites.items():
+        shape = tuple(site["log_prob"].shape)
+        if shape != (2, len(x)):
+            raise InputError(
+                f"the model's site {name!r} has log-densities of shape {shape} for 2 draws of {len(x)} data: put it "
+                'inside `with pyro.plate("data", len(x))`, and declare the dimensions of one datum to be its event, '
+                "images by .to_event(3), vectors by .to_event(1)"
+            )
+        if not site["is_observed"] and not _unbounded(site):
+            raise InputError(
+                f"the model's latent {name!r} samples {type(site['fn']).__name__}, but annealing moves latents along "
+                "gradients: expected continuous ones without bounds; sum discrete ones out, or take log_likelihood"
+            )
+    if len({site["is_observed"] for site in sites.values()}) < 2:
+        raise InputError(f"the model has the sites {sorted(sites)}: expected at least one latent and one observation")
+    return sites
+
+
+def _sites(model: Model, x: Tensor, num_draws: int) -> dict[str, dict[str, Any]]:
+    """The sites of a trace with draws in a plate of their own, left of the data's."""
+    with pyro.plate("draws", num_draws, dim=-2):
+        trace = poutine.trace(model).get_trace(x)
+    trace.compute_log_prob()
+    return sample_sites(trace)
+
+
+def _unbounded(site: dict[str, Any]) -> bool:
+    support, value = site["fn"].support, site["value"]
+    probe = torch.linspace(-PROBE, PROBE, value.numel(), device=value.device).reshape(value.shape)
+    return not support.is_discrete and bool(support.check(probe).all() and support.check(-probe).all())
+
+
+def _where(accepted: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    return torch.where(accepted if new.dim() == accepted.dim() else accepted.unsqueeze(-1), new, old)
