@@ -5,7 +5,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from linear_gaussian import LinearGaussian, inverse_positive
-from pyro.ops.stats import effective_sample_size
+from pyro.ops.stats import effective_sample_size, split_gelman_rubin
 
 import pyro_vaes as pv
 from pyro_vaes import VAE
@@ -83,6 +83,19 @@ def test_r_hat_sees_a_chain_that_differs(change):
     assert r_hat[1] < 1.01
     shown = ReferencePosterior(draws.unsqueeze(2), torch.stack([r_hat, r_hat * 0 + 1]), draws[0, :2], {"z": 2})
     assert shown.reliable == 0.5
+
+
+def test_r_hat_is_that_of_its_definition():
+    """The larger of the split R-hats of normal scores, of draws and of their distance from the median."""
+    draws = torch.randn(4, 500, 2).cumsum(1) + torch.randn(4, 500, 2)
+    pooled = draws.flatten(0, 1)
+    expected = []
+    for values in (pooled, (pooled - pooled.quantile(0.5, 0)).abs()):
+        ranks = 1 + values.argsort(0).argsort(0)
+        scores = torch.special.ndtri((ranks - 3 / 8) / (len(pooled) + 1 / 4))
+        expected.append(split_gelman_rubin(scores.view_as(draws)))
+    torch.testing.assert_close(module._r_hat(draws), torch.maximum(*expected), rtol=1e-4, atol=0)
+    assert module._r_hat(draws[:1]).isnan().all()
 
 
 def test_effective_draws_are_those_of_the_slower_moment_and_at_most_all():

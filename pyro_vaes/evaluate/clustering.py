@@ -1,4 +1,4 @@
-"""How well clusters agree with labels."""
+"""Agreement of clusters with labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Clustering:
             themselves, as is the custom. Clusters beyond the number of labels count as wrong.
         majority: accuracy of giving each cluster the commonest label of its training data. A cluster without
             training data counts as wrong.
-        nmi: normalised mutual information, by the arithmetic mean of the entropies.
+        nmi: normalized mutual information, by the arithmetic mean of the entropies.
         ari: adjusted Rand index, 0 by chance.
     """
 
@@ -42,7 +42,7 @@ def clustering(y_train: object, clusters_train: object, y_test: object, clusters
         each ``(N,)``, integers, as tensor, array or list.
 
     Raises:
-        InputError: where labels and clusters are not one integer a datum.
+        InputError: If labels and clusters are not one integer per datum.
 
     References:
         Unsupervised Deep Embedding for Clustering Analysis (Xie, Girshick, Farhadi, 2016) for the Hungarian accuracy.
@@ -72,8 +72,10 @@ def majority_accuracy(
         >>> majority_accuracy(np.array([4, 4, 9]), np.array([0, 0, 0]), np.array([4, 9]), np.array([0, 0]))
         0.5
     """
-    clusters, labels, counts = _contingency(y_train, clusters_train)
-    label_of = dict(zip(clusters, labels[counts.argmax(1)], strict=True))
+    from sklearn.metrics.cluster import contingency_matrix
+
+    commonest = np.unique(y_train)[contingency_matrix(y_train, clusters_train).argmax(0)]
+    label_of = dict(zip(np.unique(clusters_train), commonest, strict=True))
     return float(
         np.mean([label_of.get(cluster) == label for cluster, label in zip(clusters_test, y_test, strict=True)])
     )
@@ -81,31 +83,23 @@ def majority_accuracy(
 
 def _hungarian(labels: np.ndarray, clusters: np.ndarray) -> float:
     from scipy.optimize import linear_sum_assignment
+    from sklearn.metrics.cluster import contingency_matrix
 
-    counts = _contingency(labels, clusters)[2]
+    counts = contingency_matrix(labels, clusters)
     return float(counts[linear_sum_assignment(counts, maximize=True)].sum() / len(labels))
 
 
-def _contingency(labels: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The clusters, the labels, and how often each meets each, ``(clusters, labels)``."""
-    known_labels, columns = np.unique(labels, return_inverse=True)
-    known_clusters, rows = np.unique(clusters, return_inverse=True)
-    counts = np.zeros((len(known_clusters), len(known_labels)), dtype=np.int64)
-    np.add.at(counts, (rows, columns), 1)
-    return known_clusters, known_labels, counts
-
-
 def _paired(labels: Any, clusters: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Both as arrays, refused where they are not one integer a datum."""
+    """Both as arrays, refused where they are not one integer per datum."""
     named = {f"y_{split}": labels, f"clusters_{split}": clusters}
     arrays = {name: np.asarray(value.cpu() if hasattr(value, "cpu") else value) for name, value in named.items()}
     for name, array in arrays.items():
         if array.ndim != 1 or not len(array) or array.dtype.kind not in "iub":
             raise InputError(
-                f"{name} is {array.dtype} of shape {array.shape}: expected one integer a datum, shape (N,); "
+                f"{name} is {array.dtype} of shape {array.shape}: expected one integer per datum, shape (N,); "
                 "of probabilities take the argmax"
             )
     first, second = arrays.values()
     if len(first) != len(second):
-        raise InputError(f"there are {len(first)} y_{split} and {len(second)} clusters_{split}: give one a datum")
+        raise InputError(f"there are {len(first)} y_{split} and {len(second)} clusters_{split}: give one per datum")
     return first, second

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from pyro import poutine
 from pyro.infer import MCMC, NUTS
 from pyro.infer.autoguide import init_to_sample
 from pyro.infer.mcmc.util import initialize_model
-from pyro.ops.stats import effective_sample_size, split_gelman_rubin
 from torch import Tensor
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.inputs import as_input, seeded
+from pyro_vaes.evaluate.psis import is_first_line
 from pyro_vaes.param_store import isolated
 from pyro_vaes.traces import sample_sites
 from pyro_vaes.vae import VAE
@@ -24,19 +26,16 @@ from pyro_vaes.validation import check_whole
 MOST_DATA = 32  # all chains of all data move in one trajectory, whose steps shorten as they grow in number
 
 
-PROJECTIONS, SPLITS, FEWEST_DRAWS = 50, 100, 20  # of a comparison
-
-
 @dataclass(frozen=True)
 class ReferencePosterior:
     """Draws from p(z | x) of N data by Markov chains, with their diagnostics.
 
     Attributes:
         draws: shape ``(chains, S, N, Z)``, the latents joined in the order of ``sites``.
-        r_hat: the larger of the rank-normalised split R-hat of the draws and of their folded form, which sees
-            chains of unequal spread, shape ``(N, Z)``; below 1.01 the chains agree.
+        r_hat: the larger of the rank-normalized split R-hat of the draws and of their folded form, which sees
+            chains of unequal spread, shape ``(N, Z)``; below 1.01 the chains agree. NaN for a single chain.
         effective_sample_size: the smaller of those of z and of its squared deviation, at most all draws, shape
-            ``(N, Z)``.
+            ``(N, Z)``; NaN where no chain moved.
         sites: size of each latent by name.
     """
 
@@ -69,14 +68,14 @@ def reference_posterior(
     Args:
         model: a Pyro model whose sites lie inside ``pyro.plate("data", B)``.
         x: the data, ``(N, *event_shape)``.
-        num_samples: number S of draws a chain.
+        num_samples: number S of draws per chain.
         warmup_steps: number of steps before them, in which step size and scales adapt.
-        num_chains: number of chains a datum.
+        num_chains: number of chains per datum.
         seed: seed of starts and draws.
         progress: whether to show a bar.
 
     Raises:
-        InputError: for discrete latents, too many data, or numbers out of range.
+        InputError: If latents are discrete, data too many, or numbers out of range.
 
     References:
         The No-U-Turn Sampler (Hoffman, Gelman, 2014);
@@ -122,7 +121,7 @@ def prior_draws(model: Callable[..., Any], x: Tensor) -> dict[str, Tensor]:
     """One draw of each latent from the prior, flat: ``(B, D)`` by name.
 
     Raises:
-        InputError: where the model has no latent, or one that is discrete or outside the data plate.
+        InputError: If the model has no latent, or one that is discrete or outside the data plate.
     """
     sites = sample_sites(poutine.trace(model).get_trace(x))
     return continuous({name: site for name, site in sites.items() if not site["is_observed"]}, len(x))
@@ -132,7 +131,7 @@ def continuous(latents: Mapping[str, Mapping[str, Any]], size: int) -> dict[str,
     """The values of a trace's latent sites, flat: ``(B, D)`` by name.
 
     Raises:
-        InputError: where there is no latent, or one that is discrete or outside the data plate.
+        InputError: If there is no latent, or one that is discrete or outside the data plate.
     """
     if not latents:
         raise InputError("the model has no latent site: expected one such as pyro.sample('z', ...)")
@@ -149,7 +148,7 @@ def flat(values: Mapping[str, Tensor], batch: tuple[int, ...]) -> dict[str, Tens
     """Values of sites with the dimensions of one datum made one, ``(*batch, D)`` by name.
 
     Raises:
-        InputError: where a site does not have the batch's dimensions.
+        InputError: If a site does not have the batch's dimensions.
 
     Example:
         >>> flat({"z": torch.zeros(5, 4, 2, 3)}, (5, 4))["z"].shape
@@ -188,25 +187,33 @@ def _potential(vae: VAE, x: Tensor, unconstrain: Any) -> Callable[[Mapping[str, 
 
 
 def _r_hat(draws: Tensor) -> Tensor:
-    """Rank-normalised split R-hat, plain and folded, of draws ``(chains, S, Z)``: shape ``(Z,)``."""
-    folded = (draws - draws.flatten(0, 1).median(0).values).abs()
-    return torch.maximum(*(split_gelman_rubin(_normal_scores(each)) for each in (draws, folded)))
-
-
-def _normal_scores(draws: Tensor) -> Tensor:
-    """The normal quantile of each draw's rank among all chains."""
-    pooled = draws.flatten(0, 1)
-    ranks = pooled.argsort(0).argsort(0).to(draws.dtype)
-    return torch.special.ndtri((ranks + 0.625) / (len(pooled) + 0.25)).view_as(draws)
+    """Rank-normalized split R-hat, plain and folded, of draws ``(chains, S, Z)``: shape ``(Z,)``."""
+    if len(draws) < 2:
+        return draws.new_full(draws.shape[2:], torch.nan)
+    return _by_dimension(_diagnostics().rhat, draws)
 
 
 def _effective(draws: Tensor) -> Tensor:
     """Effective sample size of draws ``(chains, S, Z)``: the smaller of mean's and variance's, shape ``(Z,)``."""
+    mean = partial(_diagnostics().ess, method="mean")
     deviation = (draws - draws.mean((0, 1))).square()
-    least = torch.stack([_capped(effective_sample_size(each), draws[..., 0].numel()) for each in (draws, deviation)])
-    return least.amin(0)
+    size = torch.minimum(_by_dimension(mean, draws), _by_dimension(mean, deviation))
+    constant = draws.amin((0, 1)) == draws.amax((0, 1))
+    return size.clamp(max=draws[..., 0].numel()).where(~constant, torch.nan)
 
 
-def _capped(size: Tensor, most: int) -> Tensor:
-    """No more than all draws, also where they alternate so much that Pyro's estimate turns negative."""
-    return torch.where(size < 0, most, size).clamp(max=most)
+def _by_dimension(statistic: Callable[[np.ndarray], Any], draws: Tensor) -> Tensor:
+    """A statistic of chains, ``(chains, S)`` to a number, for each dimension of draws ``(chains, S, Z)``."""
+    with np.errstate(all="ignore"):  # of constant chains, whose statistic is NaN
+        return draws.new_tensor([float(statistic(one.numpy())) for one in draws.unbind(-1)])
+
+
+def _diagnostics() -> Any:
+    """Arviz's diagnostics of arrays, from either of its lines."""
+    import arviz
+
+    if is_first_line():
+        return arviz
+    from arviz_stats.base import array_stats
+
+    return array_stats

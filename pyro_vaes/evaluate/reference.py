@@ -14,7 +14,7 @@ from torch import Tensor
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.inputs import as_input, seeded
 from pyro_vaes.evaluate.nuts_reference import ReferencePosterior, flat, joined
-from pyro_vaes.evaluate.sliced_wasserstein import _distance_and_null
+from pyro_vaes.evaluate.sliced_wasserstein import distance_and_null
 from pyro_vaes.param_store import isolated
 from pyro_vaes.traces import sample_sites
 
@@ -78,12 +78,13 @@ def compare_with_reference(
         seed: seed of draws, directions and halves.
 
     Raises:
-        InputError: where data or latents are not those of the reference.
+        InputError: If data or latents are not those of the reference.
 
     References:
         Sliced and Radon Wasserstein Barycenters of Measures (Bonneel, Rabin, Peyre, Pfister, 2015).
 
     Example:
+        >>> from pyro_vaes.evaluate import reference_posterior
         >>> reference = reference_posterior(vae, x, num_samples=40, warmup_steps=40)
         >>> compare_with_reference(guide, x, reference).excess.shape
         torch.Size([4])
@@ -96,7 +97,7 @@ def compare_with_reference(
         guided = guide_draws(guide, x, len(draws), reference.sites).cpu()
         worth = reference.effective_sample_size.amin(-1).nan_to_num(0).int().tolist()
         pairs = zip(guided.unbind(1), draws.unbind(1), worth, strict=True)
-        distance, null = zip(*(_distance_and_null(*pair) for pair in pairs), strict=True)
+        distance, null = zip(*(distance_and_null(*pair) for pair in pairs), strict=True)
     return ReferenceComparison(guided, draws, torch.stack(distance), torch.stack(null))
 
 
@@ -105,7 +106,7 @@ def guide_draws(guide: Callable[..., Any], x: Tensor, num_samples: int, sites: M
     """Draws from q(z | x), the latents joined in the order of ``sites``: shape ``(S, B, Z)``.
 
     Raises:
-        InputError: where the guide's latents are not those of the model.
+        InputError: If the guide's latents are not those of the model.
     """
     with pyro.plate("particles", num_samples, dim=-2):
         trace = poutine.trace(guide).get_trace(x)

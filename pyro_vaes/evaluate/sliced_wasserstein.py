@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from pyro_vaes.evaluate.nuts_reference import FEWEST_DRAWS, PROJECTIONS, SPLITS
+PROJECTIONS, SPLITS, FEWEST_DRAWS = 50, 100, 20
 
 
-def _distance_and_null(guided: Tensor, reference: Tensor, worth: int) -> tuple[Tensor, Tensor]:
+def distance_and_null(guided: Tensor, reference: Tensor, worth: int) -> tuple[Tensor, Tensor]:
     """Distance of one datum's draws ``(M, Z)`` and its 95 % quantile, both in the reference's coordinates."""
     if worth < FEWEST_DRAWS:
         return (reference.new_tensor(math.nan),) * 2
