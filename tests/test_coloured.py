@@ -95,7 +95,7 @@ def test_a_single_image_of_any_thickness(seed):
 @pytest.mark.parametrize(
     ("images", "digits", "message"),
     [
-        (np.zeros((3, 4, 4)), np.zeros(3, int), r"images are float32 .*expected grey uint8 images"),
+        (np.zeros((3, 4, 4)), np.zeros(3, int), r"images are float32 .*expected grayscale uint8 images"),
         (np.zeros((3, 3, 8, 8), "uint8"), np.zeros(3, int), r"images are uint8 of shape \(3, 3, 8, 8\)"),
         (np.zeros((3, 16), "uint8"), np.zeros(3, int), r"images are uint8 of shape \(3, 16\)"),
         (np.zeros((3, 4, 4), "uint8"), np.zeros(2, int), r"digits are int64 of shape \(2,\): .*each of the 3 images"),
@@ -115,12 +115,12 @@ def test_the_embedded_digits_in_colour():
         load("coloured-digits", seed=1, train_size=100),
     )
     assert data.description == (
-        "coloured-digits: 1294 train, 143 valid, 360 test, 3x8x8; dequantised with uniform noise (256 levels); "
+        "coloured-digits: 1294 train, 143 valid, 360 test, 3x8x8; dequantized with uniform noise (256 bins); "
         "y holds digit, ink, background, thickness"
     )
     for part in ("train", "valid", "test"):  # the base set's splits, digit for digit
         assert torch.equal(getattr(data, part).y[:, 0], getattr(grey, part).y)
-        assert torch.equal(getattr(data, part).raw, getattr(again, part).raw)
+        assert torch.equal(getattr(data, part).pixels, getattr(again, part).pixels)
     assert torch.equal(data.test.pixels, other.test.pixels)
     assert torch.equal(data.test.y, other.test.y)
     thin = data.test.y[:, 3] < 2

@@ -151,7 +151,7 @@ class TestPixels:
         ragged = np.empty(2, dtype=object)
         ragged[0], ragged[1] = np.zeros((2, 2)), np.zeros((3, 3))
         for x in (ragged, [[[0, 1]], [[0, 1, 2]]]):
-            with pytest.raises(InputError, match=r"x_train is no regular array.*images of two sizes"):
+            with pytest.raises(InputError, match=r"x_train is not a regular array.*images of several sizes"):
                 Data.from_arrays(x_train=x)
 
     @pytest.mark.parametrize("shape", [(0, 8, 8), (20, 0, 8)])
@@ -305,9 +305,9 @@ class TestPreparation:
         assert ((mean - p[0]).abs() <= 4 * (p[0] * (1 - p[0]) / 4000).sqrt()).all()
 
     def test_unknown(self):
-        with pytest.raises(InputError, match=r"unknown binarisation 'dinamic': did you mean 'dynamic'\?"):
+        with pytest.raises(InputError, match=r"unknown binarization 'dinamic': did you mean 'dynamic'\?"):
             Preprocessing("dinamic")
-        with pytest.raises(InputError, match="unknown binarisation"):
+        with pytest.raises(InputError, match="unknown binarization"):
             make(pixels(20, 8, 8), binarize="otsu")
         with pytest.raises(InputError, match="unknown channels 'frist'"):
             make(pixels(20, 8, 8), channels="frist")
@@ -386,7 +386,7 @@ class TestDigits:
         assert data.event_shape == (1, 8, 8)
         assert (data.name, data.train.preprocessing.num_bins) == ("digits", 17)
         assert data.description == (
-            "digits: 1294 train, 143 valid, 360 test, 1x8x8; dequantised with uniform noise (17 levels)"
+            "digits: 1294 train, 143 valid, 360 test, 1x8x8; dequantized with uniform noise (17 bins)"
         )
         assert data.train.pixels.max() == 16
 
@@ -404,7 +404,7 @@ class TestDigits:
     def test_bad_input_comes_first(self, tmp_path):
         with pytest.raises(InputError, match="unknown data set 'mnits': did you mean 'mnist'"):
             load("mnits")
-        with pytest.raises(InputError, match="unknown binarisation"):
+        with pytest.raises(InputError, match="unknown binarization"):
             load("mnist", binarize="otsu")
         (tmp_path / "file").touch()
         for root in (tmp_path / "absent", tmp_path / "file"):
@@ -442,7 +442,7 @@ class TestNpz:
     @pytest.mark.parametrize("content", [b"", b"no archive", pickle.dumps([1])])
     def test_no_archive(self, tmp_path, content):
         (tmp_path / "bad.npz").write_bytes(content)
-        with pytest.raises(InputError, match="is no npz archive"):
+        with pytest.raises(InputError, match="is not an npz archive"):
             load(tmp_path / "bad.npz")
 
     def test_cut_off_or_damaged(self, tmp_path):
@@ -450,7 +450,7 @@ class TestNpz:
         np.savez_compressed(path, x_train=pixels(30, 8, 8))
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(InputError, match="is no npz archive, or its end is missing"):
+        with pytest.raises(InputError, match="is not an npz archive, or is truncated"):
             load(path)
         path.write_bytes(whole[:300] + bytes(100) + whole[400:])
         with pytest.raises(InputError, match="is damaged"):
@@ -464,7 +464,7 @@ class TestNpz:
         ragged = np.empty(2, dtype=object)
         ragged[:] = [np.zeros(2), np.zeros(3)]
         np.savez(tmp_path / "bad.npz", x_train=ragged)
-        with pytest.raises(InputError, match=r"pickled objects.*images of two sizes"):
+        with pytest.raises(InputError, match=r"pickled objects.*images of several sizes"):
             load(tmp_path / "bad.npz")
 
     def test_without_x_train(self, tmp_path):
@@ -537,7 +537,7 @@ class TestTorchvision:
 
         monkeypatch.setitem(sys.modules, "torchvision", None)
         monkeypatch.setattr("importlib.metadata.version", absent)
-        with pytest.raises(InputError, match=r"torchvision is missing beside .*pip install 'pyro_vaes"):
+        with pytest.raises(InputError, match=r"torchvision is not installed for torch .*pip install 'pyro_vaes"):
             load("cifar10")
 
     def test_downloads_only_what_is_absent(self, monkeypatch, tmp_path):
@@ -549,7 +549,7 @@ class TestTorchvision:
         data = load("mnist", root=tmp_path / "new" / "cache")
         assert FakeMNIST.downloads == 2
         assert data.description == (
-            "mnist: 27 train, 3 valid, 30 test, 1x4x4; dequantised with uniform noise (256 levels)"
+            "mnist: 27 train, 3 valid, 30 test, 1x4x4; dequantized with uniform noise (256 bins)"
         )
 
     def test_download_that_fails(self, monkeypatch, tmp_path):
@@ -557,7 +557,9 @@ class TestTorchvision:
             raise OSError("no route to host") if download else RuntimeError("Dataset not found.")
 
         fake_torchvision(monkeypatch, CIFAR10=offline)
-        with pytest.raises(InputError, match=r"cifar10 is not at .*cifar-10-batches-py.*no route to host.*as root"):
+        with pytest.raises(
+            InputError, match=r"cifar10 is missing or incomplete at .*cifar-10-batches-py.*no route to host.*as root"
+        ):
             load("cifar10", root=tmp_path)
 
     def test_svhn_and_cifar10(self, monkeypatch, tmp_path):
@@ -614,7 +616,7 @@ class TestIdxFiles:
         monkeypatch.setattr("urllib.request.urlopen", offline)
         for name in set(datasets) - {"digits", "coloured-digits"}:
             base = name.removeprefix("coloured-")
-            with pytest.raises(InputError, match=f"{base} is not at .* could not be downloaded"):
+            with pytest.raises(InputError, match=f"{base} is missing or incomplete at .* could not be downloaded"):
                 load(name, root=tmp_path)
 
 

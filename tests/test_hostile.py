@@ -186,7 +186,7 @@ def test_a_run_folder_does_not_say_where_to_download_to(trained, tmp_path_factor
         "pyro_vaes.data.sources._import_torchvision", lambda name: type("Vision", (), {"MNIST": Absent})
     )
     reconfigured(trained, data="mnist", data_root=str(root))
-    with pytest.raises(InputError, match="load it once, with download"):
+    with pytest.raises(InputError, match="load it with download=True"):
         pv.load_run(trained, "cpu")
     assert not list(root.iterdir())
 

@@ -247,11 +247,11 @@ def test_poisson_refuses_what_is_no_count(value):
 @pytest.mark.parametrize(
     ("likelihood", "options", "words"),
     [
-        ("gaussian", {}, "dequantised with uniform noise"),
-        ("bernoulli", {}, "dynamically binarised"),
-        ("bernoulli", {"binarize": "threshold"}, "binarised at a threshold"),
-        ("discretized-logistic(num_bins=17)", {}, "without dequantisation"),
-        ("poisson", {"binarize": "static"}, "statically binarised"),
+        ("gaussian", {}, "dequantized with uniform noise"),
+        ("bernoulli", {}, "dynamically binarized"),
+        ("bernoulli", {"binarize": "threshold"}, "binarized at a threshold"),
+        ("discretized-logistic(num_bins=17)", {}, "without dequantization"),
+        ("poisson", {"binarize": "static"}, "statically binarized"),
     ],
 )
 def test_the_command_line_prepares_data_for_the_likelihood(likelihood, options, words):

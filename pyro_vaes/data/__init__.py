@@ -1,4 +1,4 @@
-"""Data: loading, splitting, and turning pixels into what a model sees."""
+"""Data: loading, splitting and preprocessing."""
 
 from pyro_vaes.data.coloured_digits import FACTORS, coloured
 from pyro_vaes.data.dataset import Data

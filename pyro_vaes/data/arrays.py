@@ -1,4 +1,4 @@
-"""From arrays as they come to tensors as they are stored, with every check on the way."""
+"""Conversion of user arrays to stored tensors, with validation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from pyro_vaes.errors import InputError
 
 CHANNELS = ("first", "last")
-CHANNEL_COUNTS = (1, 3, 4)  # grey, colour, colour with transparency
+CHANNEL_COUNTS = (1, 3, 4)  # gray, color, color with transparency
 
 
 def as_images(values: object, name: str, channels: str | None = None) -> Tensor:
@@ -17,15 +17,15 @@ def as_images(values: object, name: str, channels: str | None = None) -> Tensor:
 
     Args:
         values: NumPy or torch array. Bool becomes float; integers must lie in 0..255, floats in [0, 1].
-        name: what the array is called in an error.
-        channels: ``"first"`` or ``"last"`` where the shape leaves it open.
+        name: name of the array in errors.
+        channels: ``"first"`` or ``"last"``, for shapes that are ambiguous.
 
     Shapes:
         values: ``(N, D)``, ``(N, H, W)``, ``(N, C, H, W)`` or ``(N, H, W, C)``;
         result: ``(N, D)`` or ``(N, C, H, W)``.
 
     Raises:
-        InputError: for anything else, naming the array and where the first bad value sits.
+        InputError: If the array has another type, shape or range; names the array and its first invalid value.
 
     Example:
         >>> as_images(np.zeros((2, 32, 32, 3), dtype=np.uint8), "x_train").shape
@@ -47,13 +47,13 @@ def as_images(values: object, name: str, channels: str | None = None) -> Tensor:
 
 
 def as_labels(values: object | None, name: str, count: int) -> Tensor | None:
-    """Integer labels, one row for each of ``count`` images, as a long tensor; None stays None.
+    """Integer labels, one row for each of ``count`` images, as a long tensor; None remains None.
 
     Shapes:
         values, result: ``(N,)``, or ``(N, F)`` for F factors.
 
     Raises:
-        InputError: for labels that are no integers, of another shape, or of another number.
+        InputError: If the labels are not integers, or their shape or number is wrong.
     """
     if values is None:
         return None
@@ -75,7 +75,7 @@ def _as_numpy(values: object, name: str) -> np.ndarray:
         array = np.empty(0, dtype=object)  # NumPy refuses nested lists of unequal lengths
     if array.dtype == object:
         raise InputError(
-            f"{name} is no regular array of numbers: where it holds images of two sizes, resize them to one"
+            f"{name} is not a regular array of numbers: if it holds images of several sizes, resize them to one"
         )
     return array
 

@@ -1,4 +1,4 @@
-"""Coloured digits: images whose factors are known and independent."""
+"""Colored digits: images whose generative factors are known and independent."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pyro_vaes.data.arrays import as_images
 from pyro_vaes.data.split import CHUNK
 from pyro_vaes.errors import InputError
 
-#: The columns of a coloured set's labels.
+#: Columns of the labels of colored digits.
 FACTORS = ("digit", "ink", "background", "thickness")
 
 
-# Bright against dark, so that every ink shows on every background.
+# Bright on dark, so that every ink is visible on every background.
 INKS = {
     "red": (255, 80, 70),
     "yellow": (250, 225, 70),
@@ -37,35 +37,35 @@ BACKGROUNDS = {
 THICKNESSES = ("thin", "normal", "thick")
 
 
-JITTER = 10  # greatest change of a channel from image to image, of 255: less than half of what colours lie apart
+JITTER = 10  # maximum deviation of a channel, of 255: less than half the distance between any two colors
 
 
-SIDE = 20  # of images smaller than that, strokes change by part of what others do: they would fade or fill up
+SIDE = 20  # in smaller images strokes change in proportion, since they would otherwise vanish or fill up
 
 
 def coloured(images: object, digits: object, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Grey digits in colour, on a coloured background, with strokes of three thicknesses.
+    """Colored digits on a colored background, with strokes of three thicknesses.
 
-    Ink, background and thickness are drawn uniformly, each on its own and whatever the digit. With the stroke
-    s in [0, 1], a pixel is (1 - s) background + s ink. The outline of a thick stroke is moved out by a pixel (grey
-    dilation) and that of a thin one in by half a pixel (erosion), less in images of under 20 pixels a side: thickness
-    is relative to that of the digit as written. Each of an image's two colours lies within 10 of 255, in each
-    channel, of the one in its palette.
+    Ink, background and thickness are drawn uniformly, independently of each other and of the digit. With the stroke
+    s in [0, 1], a pixel is (1 - s) background + s ink. Grayscale dilation moves the outline of a thick stroke outward
+    by one pixel, and erosion that of a thin one inward by half a pixel, both by less in images smaller than 20 pixels:
+    thickness is relative to that of the original digit. Each channel of an image's ink and background deviates from
+    the palette by at most 10 of 255.
 
     Args:
-        images: grey images, uint8, 255 where there is most ink.
+        images: grayscale images, uint8, 255 for full ink.
         digits: their labels, integers.
-        seed: fixes the factors and the colours' changes.
+        seed: seed of the factors and of the deviations from the palette.
 
     Shapes:
         images ``(N, H, W)`` or ``(N, 1, H, W)``, digits ``(N,)``.
 
     Returns:
-        Images ``(N, 3, H, W)``, uint8, and labels ``(N, 4)``, int64, in the order of ``FACTORS``: digit, ink (a place
-        in ``INKS``), background (in ``BACKGROUNDS``) and thickness (in ``THICKNESSES``).
+        Images ``(N, 3, H, W)``, uint8, and labels ``(N, 4)``, int64, in the order of ``FACTORS``: digit, ink (an index
+        into ``INKS``), background (into ``BACKGROUNDS``) and thickness (into ``THICKNESSES``).
 
     Raises:
-        InputError: where the images are not grey and uint8, or the digits are not one integer an image.
+        InputError: If the images are not grayscale and uint8, or the digits are not one integer per image.
 
     References:
         Morpho-MNIST: Quantitative Assessment and Diagnostics for Representation Learning (Castro et al., 2019) for
@@ -76,41 +76,43 @@ def coloured(images: object, digits: object, seed: int = 0) -> tuple[np.ndarray,
         >>> images.shape, labels[:, 0].tolist()
         ((5, 3, 8, 8), [0, 1, 2, 3, 4])
     """
-    grey, digits = as_images(images, "images"), np.asarray(digits)
-    if grey.dtype != torch.uint8 or grey.dim() != 4 or grey.shape[1] != 1:
-        kind, shape = str(grey.dtype).removeprefix("torch."), tuple(grey.shape)
-        raise InputError(f"images are {kind} of shape {shape}: expected grey uint8 images, (N, H, W) or (N, 1, H, W)")
-    if digits.shape != (len(grey),) or digits.dtype.kind not in "iu":
+    gray, digits = as_images(images, "images"), np.asarray(digits)
+    if gray.dtype != torch.uint8 or gray.dim() != 4 or gray.shape[1] != 1:
+        kind, shape = str(gray.dtype).removeprefix("torch."), tuple(gray.shape)
         raise InputError(
-            f"digits are {digits.dtype} of shape {digits.shape}: expected an integer for each of the {len(grey)} images"
+            f"images are {kind} of shape {shape}: expected grayscale uint8 images, (N, H, W) or (N, 1, H, W)"
+        )
+    if digits.shape != (len(gray),) or digits.dtype.kind not in "iu":
+        raise InputError(
+            f"digits are {digits.dtype} of shape {digits.shape}: expected an integer for each of the {len(gray)} images"
         )
     rng = np.random.default_rng(seed)
-    ink, background, thickness = (rng.integers(len(each), size=len(grey)) for each in (INKS, BACKGROUNDS, THICKNESSES))
-    factors = (_colours(INKS, ink, rng), _colours(BACKGROUNDS, background, rng), torch.from_numpy(thickness))
-    batches = zip(*(each.split(CHUNK) for each in (grey, *factors)), strict=True)
+    ink, background, thickness = (rng.integers(len(each), size=len(gray)) for each in (INKS, BACKGROUNDS, THICKNESSES))
+    factors = (_colors(INKS, ink, rng), _colors(BACKGROUNDS, background, rng), torch.from_numpy(thickness))
+    batches = zip(*(each.split(CHUNK) for each in (gray, *factors)), strict=True)
     painted = torch.cat([_paint(*batch) for batch in batches])
     return painted.numpy(), np.stack([digits, ink, background, thickness], axis=1).astype(np.int64)
 
 
-def _colours(palette: dict[str, tuple[int, int, int]], index: np.ndarray, rng: np.random.Generator) -> Tensor:
-    """A colour an image, ``(N, 3, 1, 1)``."""
+def _colors(palette: dict[str, tuple[int, int, int]], index: np.ndarray, rng: np.random.Generator) -> Tensor:
+    """One color per image, ``(N, 3, 1, 1)``."""
     exact = np.array(list(palette.values()))[index]
     jittered = exact + rng.integers(-JITTER, JITTER + 1, size=exact.shape)
     return torch.from_numpy(jittered.clip(0, 255))[..., None, None].float()
 
 
-def _paint(grey: Tensor, ink: Tensor, background: Tensor, thickness: Tensor) -> Tensor:
-    stroke = _with_thickness(grey.float() / 255, thickness)
+def _paint(gray: Tensor, ink: Tensor, background: Tensor, thickness: Tensor) -> Tensor:
+    stroke = _with_thickness(gray.float() / 255, thickness)
     return background.lerp(ink, stroke).round().to(torch.uint8)
 
 
 def _with_thickness(stroke: Tensor, thickness: Tensor) -> Tensor:
-    """Strokes ``(N, 1, H, W)``, each thin, as it was, or thick."""
+    """Strokes ``(N, 1, H, W)``, each thinned, unchanged or thickened."""
     share = min(1.0, min(stroke.shape[-2:]) / SIDE)
     result = stroke.clone()
     for name, move in (("thin", _erode), ("thick", _dilate)):
         chosen = thickness == THICKNESSES.index(name)
-        if chosen.any():  # pooling takes no empty batch, and is three times as fast with images as last channels
+        if chosen.any():  # pooling refuses empty batches, and is three times as fast over images as the last channels
             coarse = stroke[chosen].movedim(0, 1).contiguous(memory_format=torch.channels_last)
             moved = F.avg_pool2d(move(F.interpolate(coarse, scale_factor=2, mode="bilinear")), 2)
             result[chosen] = stroke[chosen].lerp(moved.movedim(1, 0), share)

@@ -1,4 +1,4 @@
-"""A data set in three splits, made from arrays."""
+"""Data sets of three splits, from arrays or a torch ``Dataset``."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from pyro_vaes.data.split import Split
 from pyro_vaes.data.streaming import StreamedPixels
 from pyro_vaes.errors import InputError, unknown
 
-MOST_VALID = 2000  # images drawn for validation where none are given: a tenth, but no more than these
+MAX_VALID = 2000  # maximum size of a validation split that is drawn from the training images
 
 Part = tuple[Tensor, Tensor | None]  # images and labels
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A data set: training, validation and test split, of one shape and one preprocessing.
+    """A data set: training, validation and test split, with a common shape and preprocessing.
 
     Args:
-        train: images to train on.
-        valid: images to select models on.
-        test: images to report figures on, and for nothing else.
+        train: images for training.
+        valid: images for model selection.
+        test: images for the final evaluation only.
         name: the name it was loaded by.
-        description: source, sizes and preprocessing in a line, for a report.
+        description: source, sizes and preprocessing in one line, for reports.
 
     Example:
         >>> x = np.zeros((59, 4, 4), dtype=np.uint8)
         >>> Data.from_arrays(x_train=x[:50], x_test=x[50:]).description
-        'arrays: 45 train, 5 valid, 9 test, 1x4x4; dequantised with uniform noise (256 levels)'
+        'arrays: 45 train, 5 valid, 9 test, 1x4x4; dequantized with uniform noise (256 bins)'
     """
 
     train: Split
@@ -70,30 +70,30 @@ class Data:
     ) -> Data:
         """Data from NumPy or torch arrays: uint8, bool, or floats in [0, 1].
 
-        A missing test split is a tenth of the training images, drawn by ``seed``; a missing validation
-        split is a tenth too, 2,000 at most, drawn from the images that ``train_size`` leaves where these
-        are enough. Integer images that hold nothing but 0 and 1 are binary data and taken as floats.
+        Without a test split, a tenth of the training images is drawn by ``seed``; without a validation split, a tenth
+        as well, at most 2,000, from the images beyond ``train_size`` if these are enough. Integer images of 0 and 1
+        only are binary data and stored as floats.
 
         Args:
             x_train: images or vectors.
-            x_test: the same for testing.
+            x_test: images or vectors for testing.
             y_train: integer labels, or None.
             y_test: labels of ``x_test``.
-            x_valid: images for validation.
+            x_valid: images or vectors for validation.
             y_valid: labels of ``x_valid``.
             binarize: None, ``"dynamic"``, ``"static"`` or ``"threshold"``, see `Preprocessing`.
-            dequantize: whether integer pixels that are not binarised get uniform noise.
-            seed: fixes the splits that are drawn, and the noise.
-            channels: ``"first"`` or ``"last"``, for images whose shape leaves it open.
-            num_bins: number of grey levels of integer pixels.
-            name: begins the description.
-            train_size: train on the first so many training images only.
+            dequantize: whether uniform noise is added to integer pixels that are not binarized.
+            seed: seed of the drawn splits and of the noise.
+            channels: ``"first"`` or ``"last"``, for images whose shape is ambiguous.
+            num_bins: number of gray levels of integer pixels.
+            name: first word of the description.
+            train_size: number of training images to keep, the first ones; all by default.
 
         Shapes:
             x: ``(N, D)``, ``(N, H, W)``, ``(N, C, H, W)`` or ``(N, H, W, C)``; y: ``(N,)`` or ``(N, F)``.
 
         Raises:
-            InputError: for arrays or options that cannot be used.
+            InputError: If an array or option is invalid.
         """
         check_options(binarize, seed, channels, train_size)
         given = {"train": (x_train, y_train), "valid": (x_valid, y_valid), "test": (x_test, y_test)}
@@ -131,25 +131,25 @@ class Data:
         seed: int = 0,
         num_bins: int = 256,
     ) -> Data:
-        """Data whose training images are read from a torch ``Dataset`` as they are needed, a batch ahead.
+        """Data whose training images are read from a torch ``Dataset`` on demand, one batch ahead.
 
-        For sets that do not fit into memory. A `Data` of arrays that fit the host's memory and not the device's needs
-        no ``Dataset``: its batches are sent as they are needed too.
+        For sets that do not fit into memory. Arrays that fit into the host's memory but not into the device's need no
+        ``Dataset``, since batches are copied to the device on demand in any case.
 
         Args:
-            train: its items are images, channels first, or vectors, or tuples that begin with one; uint8, or floats
-                in [0, 1], as ``x_valid`` is.
+            train: items are images, channels first, or vectors, or tuples whose first element is one; uint8, or
+                floats in [0, 1], like ``x_valid``.
             x_valid: images for validation, held in memory.
             x_test: images for testing, held in memory.
             y_valid: labels of ``x_valid``.
             y_test: labels of ``x_test``.
             binarize: None, ``"dynamic"`` or ``"threshold"``, see `Preprocessing`.
-            dequantize: whether integer pixels that are not binarised get uniform noise.
-            seed: fixes the noise.
-            num_bins: number of grey levels of integer pixels.
+            dequantize: whether uniform noise is added to integer pixels that are not binarized.
+            seed: seed of the noise.
+            num_bins: number of gray levels of integer pixels.
 
         Raises:
-            InputError: for a ``Dataset`` or arrays that cannot be used.
+            InputError: If the ``Dataset``, an array or an option is invalid.
         """
         if binarize == "static":
             raise InputError("binarize is 'static', which draws each pixel once and keeps it: a Dataset is not kept")
@@ -175,7 +175,7 @@ class Data:
 
 
 def _check_pixels(pixels: StreamedPixels, held: Tensor | StreamedPixels) -> None:
-    """Refuse a Dataset whose pixels are not as those that are held in memory."""
+    """Check that the pixels of a Dataset have the shape and type of those held in memory."""
     shapes = ["x".join(map(str, each.shape[1:])) for each in (pixels, held)]
     if shapes[0] != shapes[1]:
         raise InputError(f"images of the Dataset are {shapes[0]} and of x_valid {shapes[1]}: make them one size")
@@ -185,7 +185,7 @@ def _check_pixels(pixels: StreamedPixels, held: Tensor | StreamedPixels) -> None
 
 
 def check_options(binarize: str | None, seed: int, channels: str | None, train_size: int | None) -> None:
-    """Refuses, before any work, options of `Data.from_arrays` that are wrong whatever the arrays hold."""
+    """Check the options of `Data.from_arrays` that do not depend on the arrays, before any work."""
     Preprocessing(binarize)
     if not isinstance(seed, Integral) or seed < 0:
         raise InputError(f"seed is {seed!r}: give a whole number, 0 or more")
@@ -196,7 +196,7 @@ def check_options(binarize: str | None, seed: int, channels: str | None, train_s
 
 
 def _alike(parts: dict[str, Part], num_bins: int) -> tuple[dict[str, Part], int | None]:
-    """The parts as one kind of pixel, with its grey levels, None for floats; refuses parts that differ."""
+    """The parts with pixels of one type, and the number of gray levels, None for floats; parts must be alike."""
     train = parts["train"][0]
     for part, (x, _) in parts.items():
         if x.shape[1:] != train.shape[1:]:
@@ -216,12 +216,12 @@ def _alike(parts: dict[str, Part], num_bins: int) -> tuple[dict[str, Part], int 
 
 
 def _complete(parts: dict[str, Part], train_size: int | None, rng: np.random.Generator) -> dict[str, Part]:
-    """All three parts: draws those that are missing from the training part, which keeps its order."""
+    """All three parts, the missing ones drawn from the training part, which keeps its order."""
     train = parts["train"]
     missing = [part for part in ("valid", "test") if part not in parts]
     if len(train[0]) <= len(missing):
         raise InputError(
-            f"x_train has {len(train[0])} of the {len(missing) + 1} images it needs at least, "
+            f"x_train has {len(train[0])} of the {len(missing) + 1} images that it needs at least, "
             f"to draw the {' and '.join(missing)} split from it"
         )
     if "test" in missing:
@@ -236,7 +236,7 @@ def _complete(parts: dict[str, Part], train_size: int | None, rng: np.random.Gen
         raise InputError(f"train_size is {size}, but there are {available} training images")
     if "valid" not in missing:
         return {"train": _take(train, np.arange(size)), "valid": parts["valid"], "test": test}
-    count = max(1, min(size // 10, MOST_VALID))
+    count = max(1, min(size // 10, MAX_VALID))
     pool = np.arange(size, available) if available - size >= count else np.arange(size)
     drawn = rng.choice(pool, count, replace=False)
     kept = np.setdiff1d(np.arange(size), drawn)

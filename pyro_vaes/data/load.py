@@ -1,4 +1,4 @@
-"""Loading a data set by its name or from a file."""
+"""Loading of a data set by its name or from a file."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ def load(
     """A data set by its name, or from an ``.npz`` file.
 
     Args:
-        name_or_npz_path: one of `datasets`, or a path ending in ``.npz`` to a file with ``x_train`` and,
-            as far as there are any, ``y_train, x_valid, y_valid, x_test, y_test``.
+        name_or_npz_path: one of `datasets`, or a path ending in ``.npz`` to a file with ``x_train`` and
+            optionally ``y_train, x_valid, y_valid, x_test, y_test``.
         root: folder of downloaded data in torchvision's layout; ``~/.cache/pyro_vaes`` if None.
         binarize: None, ``"dynamic"``, ``"static"`` or ``"threshold"``, see `Preprocessing`.
-        seed: fixes the splits that are drawn, and the noise; a test split that the source has stays.
-        dequantize: whether integer pixels that are not binarised get uniform noise.
-        train_size: train on the first so many training images only.
-        channels: ``"first"`` or ``"last"``, for images of an ``.npz`` file whose shape leaves it open.
-        download: whether to download a data set that is not there.
+        seed: seed of the drawn splits and of the noise; a test split of the source is kept as it is.
+        dequantize: whether uniform noise is added to integer pixels that are not binarized.
+        train_size: number of training images to keep, the first ones; all by default.
+        channels: ``"first"`` or ``"last"``, for images of an ``.npz`` file whose shape is ambiguous.
+        download: whether to download a missing data set.
 
-    Nothing in a file is executed: pickled arrays are refused, and what is downloaded is checked by digest first,
-    see `read_named`.
+    Nothing in a file is executed: pickled arrays are refused, and downloads are verified by digest first, see
+    `read_named`.
 
     Raises:
-        InputError: for an unknown name, a file or folder that is missing or damaged, a torchvision that
-            cannot be imported, a download that fails, and as `Data.from_arrays` does.
+        InputError: If the name is unknown, a file or folder is missing or damaged, torchvision cannot be imported, a
+            download fails, or `Data.from_arrays` refuses the data.
 
     Example:
         >>> load("digits").description
-        'digits: 1294 train, 143 valid, 360 test, 1x8x8; dequantised with uniform noise (17 levels)'
+        'digits: 1294 train, 143 valid, 360 test, 1x8x8; dequantized with uniform noise (17 bins)'
     """
     check_options(binarize, seed, channels, train_size)
     folder = None if root is None else as_path(root, "the data root")

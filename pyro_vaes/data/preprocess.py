@@ -1,4 +1,4 @@
-"""Preprocessing: the map from stored pixels to the values that a model sees."""
+"""Preprocessing: the map from stored pixels to a model's input."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ BINARIZATIONS = ("dynamic", "static", "threshold")
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From stored pixels to the float32 values in [0, 1] that a model sees.
+    """The map from stored pixels to the float32 values in [0, 1] that a model takes.
 
     With ``num_bins`` L and a stored pixel r in {0, …, L - 1}, the intensity is r / (L - 1), and
 
-    - no binarisation, ``dequantize``: (r + u) / L with u uniform on [0, 1), a density on [0, 1];
-    - no binarisation, no ``dequantize``: the intensity itself;
-    - ``"dynamic"``: a Bernoulli draw of the intensity, anew at each call;
-    - ``"static"``: the stored pixels are one such draw already, and stay as they are;
+    - no binarization, ``dequantize``: (r + u) / L with u uniform on [0, 1), a density on [0, 1];
+    - no binarization, no ``dequantize``: the intensity itself;
+    - ``"dynamic"``: a Bernoulli draw with the intensity as its probability, new at each call;
+    - ``"static"``: the stored pixels, which are one such draw already;
     - ``"threshold"``: 1 where the intensity is at least a half.
 
-    Float pixels are their own intensity, and are not dequantised.
+    Float pixels are their own intensity, and are not dequantized.
 
     Args:
         binarize: None, ``"dynamic"``, ``"static"`` or ``"threshold"``.
-        dequantize: whether uniform noise fills the gaps between the levels; binarised data have none.
-        num_bins: number of grey levels of integer pixels; None for float pixels.
+        dequantize: whether uniform noise is added to integer pixels that are not binarized.
+        num_bins: number of gray levels of integer pixels; None for float pixels.
 
     Raises:
-        InputError: for an unknown ``binarize``.
+        InputError: If ``binarize`` is unknown.
 
     Example:
         >>> pixels = torch.tensor([[0, 8, 16]], dtype=torch.uint8)
@@ -48,21 +48,21 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if self.binarize is not None and self.binarize not in BINARIZATIONS:
-            raise unknown("binarisation", str(self.binarize), BINARIZATIONS)
+            raise unknown("binarization", str(self.binarize), BINARIZATIONS)
 
     def __call__(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Preprocess a batch of stored pixels.
 
         Args:
             pixels: uint8 in {0, …, num_bins - 1}, or float in [0, 1].
-            generator: source of the noise, on the device of ``pixels``; None takes torch's global one.
+            generator: generator of the noise, on the device of ``pixels``; torch's global one if None.
 
         Shapes:
             pixels: ``(B, *event_shape)``; result: the same, float32.
         """
         num_bins = None if pixels.is_floating_point() else self.num_bins
         if num_bins is not None and self.dequantize and self.binarize is None:
-            # The factor keeps pixels + noise below pixels + 1 where float32 would round 255.999999 up to 256.
+            # The factor keeps pixels + noise below pixels + 1, since float32 would round 255.999999 up to 256.
             return _uniform(pixels, generator).mul_(1 - 2**-16).add_(pixels).div_(num_bins)
         intensity = pixels.to(torch.float32)
         if num_bins is not None:
@@ -74,23 +74,23 @@ class Preprocessing:
         return intensity
 
     def describe(self) -> str:
-        """The preprocessing in words, for a report.
+        """Description of the preprocessing, for reports.
 
         Example:
             >>> Preprocessing().describe()
-            'dequantised with uniform noise (256 levels)'
+            'dequantized with uniform noise (256 bins)'
         """
         if self.binarize == "dynamic":
-            return "dynamically binarised (a new Bernoulli draw of each pixel in each training batch)"
+            return "dynamically binarized (a new Bernoulli draw of each pixel in each training batch)"
         if self.binarize == "static":
-            return "statically binarised (one Bernoulli draw of each pixel, kept)"
+            return "statically binarized (one Bernoulli draw of each pixel, kept)"
         if self.binarize == "threshold":
-            return "binarised at a threshold of 0.5"
+            return "binarized at a threshold of 0.5"
         if self.num_bins is None:
             return "float data as given"
         if self.dequantize:
-            return f"dequantised with uniform noise ({self.num_bins} levels)"
-        return f"scaled to [0, 1] without dequantisation ({self.num_bins} levels)"
+            return f"dequantized with uniform noise ({self.num_bins} bins)"
+        return f"scaled to [0, 1] without dequantization ({self.num_bins} bins)"
 
 
 def _uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:

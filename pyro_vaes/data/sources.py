@@ -1,4 +1,4 @@
-"""Where data sets come from: scikit-learn, torchvision, or an ``.npz`` file."""
+"""Sources of data sets: scikit-learn, torchvision, and ``.npz`` files."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from pyro_vaes.errors import InputError
 CACHE = Path("~/.cache/pyro_vaes")
 KEYS = ("x_train", "y_train", "x_valid", "y_valid", "x_test", "y_test")
 
-#: The data sets that `load` knows by name, with a line on each.
+#: The data sets that `load` knows by name, with a description of each.
 datasets: dict[str, str] = {
-    "digits": "1,437 / 360 handwritten digits, 8x8 with 17 grey levels; embedded, nothing to download",
-    "coloured-digits": "the embedded digits in colour, 8x8; y holds digit, ink, background and thickness",
+    "digits": "1,437 / 360 handwritten digits, 8x8 with 17 gray levels; embedded, nothing to download",
+    "coloured-digits": "the embedded digits in color, 8x8; y holds digit, ink, background and thickness",
     "mnist": "60,000 / 10,000 handwritten digits, 28x28",
-    "coloured-mnist": "mnist in colour, 28x28; y holds digit, ink, background and thickness",
+    "coloured-mnist": "mnist in color, 28x28; y holds digit, ink, background and thickness",
     "fashion-mnist": "60,000 / 10,000 articles of clothing, 28x28",
-    "omniglot": "19,280 / 13,180 handwritten characters of 50 alphabets, 28x28; none is in both",
-    "svhn": "73,257 / 26,032 house-number digits, 32x32 in colour",
-    "cifar10": "50,000 / 10,000 photographs of ten classes, 32x32 in colour",
+    "omniglot": "19,280 / 13,180 handwritten characters of 50 alphabets, 28x28; the splits share no character",
+    "svhn": "73,257 / 26,032 house-number digits, 32x32 in color",
+    "cifar10": "50,000 / 10,000 photographs of ten classes, 32x32 in color",
 }
 
 COLOURED = {"coloured-digits": "digits", "coloured-mnist": "mnist"}
 
-# torchvision's class, the folder under the root that it reads, the argument that says which half
+# torchvision's class, the files under the root that it reads, and the arguments of its training and test split
 TORCHVISION: dict[str, tuple[str, str, tuple[dict[str, Any], dict[str, Any]]]] = {
     "mnist": ("MNIST", "MNIST/raw", ({"train": True}, {"train": False})),
     "fashion-mnist": ("FashionMNIST", "FashionMNIST/raw", ({"train": True}, {"train": False})),
@@ -46,7 +46,7 @@ TORCHVISION: dict[str, tuple[str, str, tuple[dict[str, Any], dict[str, Any]]]] =
 
 @dataclass(frozen=True)
 class Source:
-    """Arrays by the names that `Data.from_arrays` gives them, and what it has to know of them."""
+    """Arrays by the argument names of `Data.from_arrays`, with their number of gray levels and a note."""
 
     arrays: dict[str, Any]
     num_bins: int = 256
@@ -54,28 +54,27 @@ class Source:
 
 
 def read_named(name: str, root: Path | None, download: bool = True) -> Source:
-    """One of `datasets`; ``root`` is the folder of torchvision's files, None for the cache.
+    """One of `datasets`; ``root`` is the folder of torchvision's files, the cache if None.
 
-    Torchvision compares the MD5 digest of each archive that it downloads with the one that it knows, before it unpacks
-    it, so that no archive of anyone else's is unpacked. Of files that are there already it checks those of svhn and of
-    cifar10, which are pickled, before it reads them, and of omniglot the archive beside the images. The files of mnist
-    and fashion-mnist, plain arrays of bytes, are read as they are, and may be your own.
+    Torchvision compares the MD5 digest of each archive that it downloads with a known one before it unpacks it. Of
+    existing files it verifies, before reading, those of svhn, those of cifar10, which are pickled, and the archive of
+    omniglot. The files of mnist and fashion-mnist are plain arrays of bytes and read without verification.
     """
     if name in COLOURED:
-        return _coloured(read_named(COLOURED[name], root, download))
+        return _color(read_named(COLOURED[name], root, download))
     return _digits() if name == "digits" else _torchvision(name, root, download)
 
 
 def read_npz(path: Path) -> Source:
-    """The arrays of an ``.npz`` file that bear the names in `KEYS`.
+    """The arrays of an ``.npz`` file whose names are in `KEYS`.
 
     Raises:
-        InputError: for a file that is missing, damaged, pickled, or without ``x_train``.
+        InputError: If the file is missing, damaged or pickled, or has no ``x_train``.
     """
     if not path.is_file():
         raise InputError(f"there is no file {str(path)!r}")
     if not zipfile.is_zipfile(path):
-        raise InputError(f"{str(path)!r} is no npz archive, or its end is missing: write it with numpy.savez")
+        raise InputError(f"{str(path)!r} is not an npz archive, or is truncated: write it with numpy.savez")
     try:
         _check_size(path)
         with np.load(path, allow_pickle=False) as archive:
@@ -83,20 +82,20 @@ def read_npz(path: Path) -> Source:
             arrays = {key: archive[key] for key in KEYS if key in found}
     except InputError:
         raise
-    except Exception as error:  # NumPy, zipfile and zlib each raise their own
+    except Exception as error:  # NumPy, zipfile and zlib raise exceptions of many types
         if "allow_pickle" in str(error):
             raise InputError(
-                f"{str(path)!r} holds pickled objects, which are not loaded: where it holds images of "
-                "two sizes, resize them to one and save one array of numbers"
+                f"{str(path)!r} holds pickled objects, which are not loaded: if it holds images of "
+                "several sizes, resize them to one and save one array of numbers"
             ) from error
-        raise InputError(f"{str(path)!r} is damaged ({error}): write it anew with numpy.savez") from error
+        raise InputError(f"{str(path)!r} is damaged ({error}): write it again with numpy.savez") from error
     if "x_train" not in arrays:
         raise InputError(f"{str(path)!r} has no x_train: it holds {', '.join(found) or 'nothing'}")
     return Source(arrays)
 
 
 def _check_size(path: Path) -> None:
-    """Refuse an archive whose arrays, once unpacked, no memory would hold; zeros pack a thousandfold."""
+    """Check that an archive's arrays fit into memory once unpacked; zeros compress a thousandfold."""
     with zipfile.ZipFile(path) as archive:
         needed = sum(record.file_size for record in archive.infolist() if record.filename.removesuffix(".npy") in KEYS)
     if needed > (here := _memory()):
@@ -107,11 +106,11 @@ def _check_size(path: Path) -> None:
 
 
 def _memory() -> float:
-    """Bytes of memory that this process may have, infinite where the system does not say."""
+    """Bytes of memory available to this process, infinite if unknown."""
     known = []
     with contextlib.suppress(AttributeError, ValueError, OSError):
         known.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    with contextlib.suppress(ValueError, OSError):  # of a container; "max" where it has no limit of its own
+    with contextlib.suppress(ValueError, OSError):  # the limit of a container, "max" if it has none
         known.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8")))
     return min(known, default=math.inf)
 
@@ -122,47 +121,49 @@ def _digits() -> Source:
     bunch = load_digits()
     x, y = bunch.images.astype(np.uint8), bunch.target
     test = np.zeros(len(y), dtype=bool)
-    test[np.argsort(y, kind="stable")[::5]] = True  # every fifth image of each class, whatever the seed
+    test[np.argsort(y, kind="stable")[::5]] = True  # every fifth image of each class, independent of the seed
     return Source({"x_train": x[~test], "y_train": y[~test], "x_test": x[test], "y_test": y[test]}, num_bins=17)
 
 
-def _coloured(grey: Source) -> Source:
-    """A set of digits in colour; the colours do not depend on any seed, so that the test split is always the same."""
+def _color(gray: Source) -> Source:
+    """Colored digits; their seeds are fixed, so that the test split is always the same."""
     arrays = {}
     for seed, part in enumerate(("train", "test")):
-        x = np.rint(grey.arrays[f"x_{part}"] * (255 / (grey.num_bins - 1))).astype(np.uint8)
-        arrays[f"x_{part}"], arrays[f"y_{part}"] = coloured(x, grey.arrays[f"y_{part}"], seed)
+        x = np.rint(gray.arrays[f"x_{part}"] * (255 / (gray.num_bins - 1))).astype(np.uint8)
+        arrays[f"x_{part}"], arrays[f"y_{part}"] = coloured(x, gray.arrays[f"y_{part}"], seed)
     return Source(arrays, note=f"y holds {', '.join(FACTORS)}")
 
 
 def _torchvision(name: str, root: Path | None, download: bool) -> Source:
     vision = _import_torchvision(name)
-    class_name, files, halves = TORCHVISION[name]
+    class_name, files, splits = TORCHVISION[name]
     folder = CACHE.expanduser() if root is None else root
 
     def read(download: bool) -> list[tuple[np.ndarray, np.ndarray]]:
         dataset = getattr(vision, class_name)
-        return [_arrays(dataset(str(folder), download=download, **half), name) for half in halves]
+        return [_arrays(dataset(str(folder), download=download, **split), name) for split in splits]
 
     try:
         (x_train, y_train), (x_test, y_test) = read(download=False)
-    except Exception as error:  # each of torchvision's readers raises its own
+    except Exception as error:  # torchvision's readers raise exceptions of many types
         if "not found" not in str(error):
             raise InputError(
                 f"the files {folder / files} of {name} are damaged ({_reason(error)}): "
-                "delete them, and they are downloaded anew"
+                "delete them, and they are downloaded again"
             ) from error
         if not download:
-            raise InputError(f"{name} is not at {folder / files}, or not whole: load it once, with download") from error
+            raise InputError(
+                f"{name} is missing or incomplete at {folder / files}: load it with download=True"
+            ) from error
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (x_train, y_train), (x_test, y_test) = read(download=True)
         except Exception as failure:
             raise InputError(
-                f"{name} is not at {folder / files}, or not whole, and could not be downloaded "
+                f"{name} is missing or incomplete at {folder / files}, and could not be downloaded "
                 f"({_reason(failure)}): give as root the folder above it, or load it once with network access"
             ) from failure
-    if name == "omniglot":  # both halves count their characters from 0
+    if name == "omniglot":  # both splits number their characters from 0
         y_test = y_test + y_train.max() + 1
     note = "not the 24,345 / 8,070 split of the literature" if name == "omniglot" else ""
     return Source({"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}, note=note)
@@ -182,11 +183,11 @@ def _arrays(dataset: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
 def _import_torchvision(name: str) -> Any:
     try:
         from torchvision import datasets as vision
-    except (ImportError, OSError, RuntimeError, AttributeError) as error:  # a mismatch shows in any of these
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:  # a version mismatch raises any of these
         try:
             state = f"torchvision {importlib.metadata.version('torchvision')} does not match the installed torch"
         except importlib.metadata.PackageNotFoundError:
-            state = "torchvision is missing beside the installed torch"
+            state = "torchvision is not installed for torch"
         raise InputError(
             f"{name} is read by torchvision, but {state} {torch.__version__} ({_reason(error)}): install the "
             "torchvision release made for this torch, from the same index, or pip install 'pyro_vaes[vision]'"

@@ -1,4 +1,4 @@
-"""One split of a data set and how its pixels become what a model sees."""
+"""One split of a data set, with its preprocessing."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import Tensor
 from pyro_vaes.data.preprocess import Preprocessing
 from pyro_vaes.data.streaming import StreamedPixels
 
-CHUNK = 4096  # images prepared at a time by `Split.x`: bounds the memory that the noise takes
+CHUNK = 4096  # images that `Split.x` preprocesses at a time, which bounds the memory of the noise
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images as they are stored, their labels, and their `Preprocessing`.
+    """Stored images, their labels, and their `Preprocessing`.
 
     Args:
-        pixels: stored pixels, uint8 or float32, channels first; those of a ``Dataset`` where they are.
+        pixels: stored pixels, uint8 or float32, channels first; `StreamedPixels` for a ``Dataset``.
         y: integer labels, or None.
-        preprocessing: how ``pixels`` becomes what a model sees.
-        seed: fixes the noise of `x`.
+        preprocessing: the map from ``pixels`` to a model's input.
+        seed: seed of the noise of `x`.
 
     Shapes:
         pixels, x: ``(N, *event_shape)``; y: ``(N,)`` or ``(N, F)``.
@@ -42,9 +42,9 @@ class Split:
 
     @property
     def x(self) -> Tensor:
-        """The split as a model sees it, with one draw of the noise, the same at each reading on any device.
+        """The preprocessed split, float32, with one draw of the noise, the same at each access and on any device.
 
-        Figures of a test split are to be computed on this. It is computed at each reading, float32.
+        Test metrics are computed on it. It is not cached.
         """
         generator = torch.Generator().manual_seed(self.seed)
         x = torch.empty(self.pixels.shape, dtype=torch.float32, device=self.pixels.device)

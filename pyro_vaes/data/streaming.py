@@ -1,4 +1,4 @@
-"""Training data that stay outside the device's memory, or outside the host's."""
+"""Streaming of training data that do not fit into the memory of the device or the host."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from pyro_vaes.errors import InputError
 
 
 class StreamedPixels:
-    """The pixels of a torch ``Dataset``, read when they are asked for, in the place of a tensor ``(N, *event_shape)``.
+    """The pixels of a torch ``Dataset``, read on demand, in place of a tensor ``(N, *event_shape)``.
 
     Args:
-        dataset: with a length; each item is an image or vector, or a tuple that begins with one, as a tensor or array.
+        dataset: map-style, with a length; each item is an image or vector as a tensor or array, or a tuple whose first
+            element is one.
 
     Raises:
-        InputError: where its items are something else.
+        InputError: If the items are something else.
 
     Example:
         >>> pixels = StreamedPixels(torch.utils.data.TensorDataset(torch.arange(6).view(3, 2)))
@@ -36,7 +37,7 @@ class StreamedPixels:
         except (TypeError, ValueError, IndexError) as error:
             raise InputError(
                 f"the {type(dataset).__name__} cannot be read as images ({error}): give a torch Dataset with a length, "
-                "whose items are tensors, or tuples that begin with one"
+                "whose items are tensors, or tuples whose first element is one"
             ) from error
         self.shape, self.dtype = torch.Size([size, *first.shape]), first.dtype
 
@@ -44,30 +45,30 @@ class StreamedPixels:
         return self.shape[0]
 
     def __getitem__(self, index: Tensor | slice) -> Tensor:
-        """The pixels of some data, on the host."""
-        places = range(len(self))[index] if isinstance(index, slice) else index.tolist()
-        return torch.stack([self._read(place) for place in places])
+        """The pixels at these indices, on the host."""
+        indices = range(len(self))[index] if isinstance(index, slice) else index.tolist()
+        return torch.stack([self._read(each) for each in indices])
 
     def is_floating_point(self) -> bool:
         """Whether the pixels are floats."""
         return self.dtype.is_floating_point
 
     def to(self, device: torch.device | str) -> StreamedPixels:
-        """They stay where they are, whatever the device."""
+        """These pixels themselves, which remain in their ``Dataset``."""
         return self
 
-    def _read(self, place: int) -> Tensor:
-        item = self.dataset[place]
+    def _read(self, index: int) -> Tensor:
+        item = self.dataset[index]
         return torch.as_tensor(item[0] if isinstance(item, (tuple, list)) else item)
 
 
 def batches(pixels: Tensor | StreamedPixels, indices: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
-    """Batches of pixels on a device; from the host the next one is sent while this one is used.
+    """Batches of pixels on a device; one in the host's memory is copied while the one before it is used.
 
     Args:
         pixels: ``(N, *event_shape)``, on the device or on the host.
-        indices: of each batch's data.
-        device: where the batches have to be.
+        indices: indices of the examples of each batch.
+        device: device of the batches.
     """
     if pixels.device == device:
         yield from (pixels[index] for index in indices)
@@ -82,7 +83,7 @@ def batches(pixels: Tensor | StreamedPixels, indices: Iterable[Tensor], device: 
 
 
 def room_for(pixels: Tensor | StreamedPixels, device: torch.device) -> bool:
-    """Whether pixels fit into a device's memory beside what a training takes: into half of what is free.
+    """Whether pixels fit into half of a device's free memory, the other half being left for training.
 
     Example:
         >>> room_for(torch.zeros(2, 2), torch.device("cpu"))
