@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from pyro_vaes.errors import InputError, shown
+
+if TYPE_CHECKING:
+    import torch
 
 
 def checked_sizes(**named: Sequence[int]) -> list[tuple[int, ...]]:
@@ -53,6 +55,8 @@ def choose_device(device: str) -> torch.device:
         >>> choose_device("cpu")
         device(type='cpu')
     """
+    import torch  # seconds, which the command line's help does not wait for
+
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and "LOCAL_RANK" in os.environ:

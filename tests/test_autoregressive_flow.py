@@ -63,8 +63,8 @@ def from_noise(prior, eps):
 
 @every_flow
 @every_step
-def test_density_equals_autograd(step, flow):
-    prior = scattered(flow(SIZE, flows=3, transform=step))
+def test_density_equals_autograd(transform, flow):
+    prior = scattered(flow(SIZE, flows=3, transform=transform))
     z = 2 * torch.randn(BATCH, SIZE).double()
     log_determinant = torch.stack(
         [torch.linalg.slogdet(jacobian(lambda row: to_noise(prior, row), row)).logabsdet for row in z]
@@ -72,14 +72,14 @@ def test_density_equals_autograd(step, flow):
     normal = StandardNormal(SIZE).double()()
     expected = normal.log_prob(to_noise(prior, z)) + log_determinant
     torch.testing.assert_close(prior().log_prob(z), expected, rtol=0, atol=1e-8)
-    if step == "mean":
+    if transform == "mean":
         assert log_determinant.abs().max() < 1e-10
 
 
 @every_flow
 @every_step
-def test_a_sampled_flow_inverts(step, flow):
-    prior = flow(SIZE, flows=4, transform=step)
+def test_a_sampled_flow_inverts(transform, flow):
+    prior = flow(SIZE, flows=4, transform=transform)
     torch.manual_seed(3)
     z = prior().sample((50,))
     torch.manual_seed(3)
@@ -134,9 +134,9 @@ def test_one_output_is_that_of_all(shape, reverse):
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-8)], ids=str)
 @every_step
 @every_shape
-def test_steps_of_maps_are_triangular_and_invert(shape, step, dtype, tolerance):
+def test_steps_of_maps_are_triangular_and_invert(shape, transform, dtype, tolerance):
     size = math.prod(shape)
-    prior = ConvolutionalFlow(size, shape, flows=2, channels=(9,), transform=step).to(dtype)
+    prior = ConvolutionalFlow(size, shape, flows=2, channels=(9,), transform=transform).to(dtype)
     z = torch.randn(BATCH, size, dtype=dtype)
     orders = [each.network.order for each in prior.transforms()]
     assert sorted(orders[0]) == list(range(size))
@@ -153,9 +153,9 @@ def test_steps_of_maps_are_triangular_and_invert(shape, step, dtype, tolerance):
 
 @torch.no_grad()
 @every_step
-def test_draws_of_maps_have_their_density(step):
+def test_draws_of_maps_have_their_density(transform):
     """The density of a draw is that of the noise it was made of, over the volume's change."""
-    prior = ConvolutionalFlow(12, (2, 3, 2), flows=3, channels=(9,), transform=step).double()
+    prior = ConvolutionalFlow(12, (2, 3, 2), flows=3, channels=(9,), transform=transform).double()
     torch.manual_seed(3)
     z = prior().sample((50,))
     torch.manual_seed(3)
@@ -233,15 +233,15 @@ def test_flow_without_weights_is_the_standard_normal():
 @pytest.mark.parametrize("check", [*PRIOR_CHECKS, *PAIR_CHECKS], ids=lambda check: check.__name__)
 @every_flow
 @every_step
-def test_contract(check, step, flow):
-    check(lambda: pair(prior=lambda size: flow(size, transform=step)))
+def test_contract(check, transform, flow):
+    check(lambda: pair(prior=lambda size: flow(size, transform=transform)))
 
 
 @every_flow
 @every_step
-def test_laplace_fits(step, flow):
+def test_laplace_fits(transform, flow):
     gradients_are_finite(
-        lambda: pair(lambda *parts: Laplace(*parts, updates=1), prior=lambda size: flow(size, transform=step))
+        lambda: pair(lambda *parts: Laplace(*parts, updates=1), prior=lambda size: flow(size, transform=transform))
     )
 
 

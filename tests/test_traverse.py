@@ -1,6 +1,7 @@
 """The look at the levels: its figures, its pictures, and what it leaves out."""
 
 import json
+import sys
 
 import numpy as np
 import pyro
@@ -174,8 +175,9 @@ def test_a_moved_level_takes_those_below_it_along():
 
 def test_the_upper_levels_of_a_stack_move_the_picture(tmp_path, monkeypatch):
     drawn = []
-    original = plots.traversals
-    monkeypatch.setattr(plots, "traversals", lambda *args: drawn.append(original(*args)) or drawn[0])
+    module = sys.modules["pyro_vaes.plots.traversals"]  # the package's attribute of that name is the function
+    original = module.traversals
+    monkeypatch.setattr(module, "traversals", lambda *args: drawn.append(original(*args)) or drawn[0])
     torch.manual_seed(1)
     look(hierarchy(), tmp_path)
     for axes in drawn[0].axes:

@@ -54,7 +54,7 @@ class FreeBits(ELBO):
         (True, tensor(-7.8400, grad_fn=<DivBackward0>))
     """
 
-    joint = True
+    couples_batch = True
 
     def __init__(
         self, total: float = 0.0, per_latent: float = 0.0, per_dimension: float = 0.0, num_particles: int = 1

@@ -63,7 +63,7 @@ class MutualPosteriorDivergence(ELBO):
         (['diversity', 'kl', 'reconstruction', 'smoothness'], True)
     """
 
-    joint = True
+    couples_batch = True
 
     def __init__(self, eta: float = 1.0, gamma: float = 0.5, form: Form = "paper", free_bits: float = 0.0) -> None:
         super().__init__()
