@@ -66,7 +66,7 @@ def test_a_run_is_exported(tmp_path, monkeypatch, capsys):
     assert run("export", "run", "--out", "shared") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
-        "shared/metrics.csv: a row an epoch",
+        "shared/metrics.csv: one row per epoch",
         "shared/encoder.pt2: x (B, 1, 4, 4) -> mean_z1 (B, 2), stddev_z1 (B, 2), mean_z2 (B, 3), stddev_z2 (B, 3); "
         "float32, on the CPU",
         "shared/decoder.pt2: z1 (B, 2), z2 (B, 3) -> E[x | z1, z2] (B, 1, 4, 4); float32, on the CPU",

@@ -325,15 +325,15 @@ def export(run: str, *, out: str | None = None) -> None:
         run: the run folder.
         out: folder to write to, the run folder by default.
     """
-    from pyro_vaes.runs.export import TABLE, write_table
+    from pyro_vaes.reports.tables import write_csv
     from pyro_vaes.runs.export import export as write_programs
     from pyro_vaes.runs.load_run import load_run
 
     data, system, history, _ = load_run(run, "cpu")
     folder = Path(out or run)
     folder.mkdir(parents=True, exist_ok=True)
-    write_table(history, folder / TABLE)
-    print(f"{folder / TABLE}: a row an epoch")
+    write_csv(folder / "metrics.csv", history)
+    print(f"{folder / 'metrics.csv'}: one row per epoch")
     for line in write_programs(*system[:2], data.test.x[:1], folder):
         print(line)
 

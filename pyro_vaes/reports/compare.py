@@ -16,7 +16,7 @@ from pyro_vaes.recipes.spec import slug
 from pyro_vaes.reports.compare_report import write_report
 from pyro_vaes.reports.diagnose import diagnose
 from pyro_vaes.reports.diagnosis import NamedPair
-from pyro_vaes.reports.trial import TRIAL, Trial, _finished, _measure
+from pyro_vaes.reports.trial import TRIAL, Trial, finished_trial, measure
 from pyro_vaes.runs.folder import CHECKPOINT, RunFolder
 from pyro_vaes.training.fit import fit
 from pyro_vaes.training.validate import check_budget, check_optimizer
@@ -44,11 +44,11 @@ def compare(
         data: what to train and test on.
         guides: names of guides, with options if any: ``laplace(updates=1)``.
         settings: model and budget.
-        seeds: a trial each.
-        out: folder of the report; its folder ``runs`` gets a run folder a trial.
-        num_samples: importance samples a test datum.
-        test_size: measure on the first so many test data only.
-        images: end with a diagnosis of every guide's first seed on so many test data, or all; 0 for none.
+        seeds: one trial each.
+        out: folder of the report; its folder ``runs`` gets one run folder per trial.
+        num_samples: importance samples per test datum.
+        test_size: number of test data to measure on, from the first; all if left out.
+        images: number of test data of a diagnosis of every guide's first seed at the end; 0 for none.
         device: as in ``fit``.
         overwrite: whether to replace the report that ``out`` holds.
         resume: whether to go on with the comparison that ``out`` holds: finished trials are kept, an interrupted one
@@ -60,7 +60,7 @@ def compare(
         The finished trials; Ctrl-C leaves those that were finished, and a report on them.
 
     Raises:
-        InputError: for guides or settings that do not exist or an existing report, before any training.
+        InputError: If a guide or setting does not exist, or a report does already; before any training.
     """
     out = Path(out)
     whole = {"guides": ",".join(guides), **(config or {}), "seeds": ",".join(map(str, seeds)) + ","}
@@ -78,7 +78,7 @@ def compare(
             described = {"recipe": "vae", **(config or {}), "guide": guide, "seed": seed, "out": str(path)}
             system = build_seeded(vae, data.event_shape, replace(settings, guide=guide), seed)
             if resume and (path / TRIAL).exists():
-                trials.append(_finished(guide, seed, system, path))
+                trials.append(finished_trial(guide, seed, system, path))
                 continue
             going_on = resume and (path / CHECKPOINT).exists()
             run = fit(
@@ -97,7 +97,7 @@ def compare(
             )
             if run.interrupted:
                 break
-            row = _measure(guide, seed, system, run, x_test, num_samples)
+            row = measure(guide, seed, system, run, x_test, num_samples)
             (path / TRIAL).write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
             trials.append(Trial(guide, seed, system, run.history, row))
     except KeyboardInterrupt:  # Ctrl-C while measuring: the trials before are whole

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import math
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -19,9 +18,10 @@ from pyro_vaes.data import Data
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import posterior_mean, ppca
 from pyro_vaes.recipes import Settings
+from pyro_vaes.reports.tables import markdown_table, write_csv
+from pyro_vaes.reports.trial import Trial
 
-if TYPE_CHECKING:
-    from pyro_vaes.reports.trial import Trial
+PICTURED = 10  # images per row
 
 # column of the CSV: its title in the Markdown table and the form of its numbers
 COLUMNS = {
@@ -34,19 +34,16 @@ COLUMNS = {
     "gap": ("gap", ".2f"),
     "unreliable": ("k-hat > 0.7", ".1%"),
     "active_units": ("active units", ".1f"),
-    "step_ms": ("ms a step", ".2f"),
-    "inference_ms": ("ms an inference", ".2f"),
+    "step_ms": ("ms per step", ".2f"),
+    "inference_ms": ("ms per inference", ".2f"),
     "parameters": ("parameters", ",.0f"),
 }
-
-
-PICTURED = 10  # images a row
 
 
 def write_report(
     trials: Sequence[Trial], data: Data, x_test: Tensor, settings: Settings, out: Path, num_samples: int
 ) -> None:
-    """Write ``report.md``, ``report.csv`` (a row a guide), ``trials.csv`` (a row a trial) and pictures.
+    """Write ``report.md``, ``report.csv`` (one row per guide), ``trials.csv`` (one row per trial) and pictures.
 
     Args:
         trials: what to report on.
@@ -54,7 +51,7 @@ def write_report(
         x_test: what they were tested on.
         settings: their model and budget.
         out: the folder.
-        num_samples: importance samples an image.
+        num_samples: importance samples per image.
     """
     rows = [trial.row for trial in trials]
     summary = _summary(rows)
@@ -63,19 +60,19 @@ def write_report(
             exact = ppca(data.train.x, x_test, settings.size)
             figures = {"log_likelihood": exact.mean, "log_likelihood_stderr": exact.stderr}
             summary.append({"guide": "pPCA (exact)", **figures})
-    _write_csv(out / "trials.csv", rows)
-    _write_csv(out / "report.csv", summary)
+    write_csv(out / "trials.csv", rows)
+    write_csv(out / "report.csv", summary)
     pictures = _pictures(trials, data, x_test)
     for name, figure in pictures.items():
         figure.savefig(out / f"{name}.png", dpi=120)
-    lines = [*_preamble(trials, data, len(x_test), settings, num_samples), "", *_table(summary), ""]
+    lines = [*_preamble(trials, data, len(x_test), settings, num_samples), "", _table(summary), ""]
     lines += [f"![{name}]({name}.png)\n" for name in pictures]
     lines += ["Run again: `pyro-vaes compare --config config.yaml --out FOLDER`\n"]
     (out / "report.md").write_text("\n".join(lines), encoding="utf-8")
 
 
 def _summary(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row a guide: means over the seeds, with standard errors, and the difference from the first guide."""
+    """One row per guide: means over the seeds, with standard errors, and the difference from the first guide."""
     by_guide: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_guide.setdefault(row["guide"], []).append(row)
@@ -98,21 +95,12 @@ def _stderr(values: Sequence[float]) -> float:
     return statistics.stdev(values) / math.sqrt(len(values))
 
 
-def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        columns = dict.fromkeys(column for row in rows for column in row)
-        writer = csv.DictWriter(file, list(columns), restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _table(summary: Sequence[dict[str, Any]]) -> list[str]:
-    titles = [title for title, _ in COLUMNS.values()]
-    lines = ["| guide | " + " | ".join(titles) + " |", "| --- " + "| ---: " * len(titles) + "|"]
-    for row in summary:
-        cells = [format(row[column], form) if column in row else "" for column, (_, form) in COLUMNS.items()]
-        lines.append(f"| {row['guide']} | " + " | ".join(cells) + " |")
-    return lines
+def _table(summary: Sequence[dict[str, Any]]) -> str:
+    rows = [
+        [row["guide"], *(format(row[column], form) if column in row else "" for column, (_, form) in COLUMNS.items())]
+        for row in summary
+    ]
+    return markdown_table(["guide", *(title for title, _ in COLUMNS.values())], rows)
 
 
 def _preamble(trials: Sequence[Trial], data: Data, test_size: int, settings: Settings, num_samples: int) -> list[str]:
@@ -129,7 +117,7 @@ def _preamble(trials: Sequence[Trial], data: Data, test_size: int, settings: Set
         "every guide.",
         f"- Training: {settings.epochs} epochs, batch {settings.batch_size}, Adam {settings.lr:g}, seeds {seeds}; "
         f"weights of the best validation ELBO; {where}, torch {torch.__version__}.",
-        "- Figures are nats an image of the test split, by importance sampling from the guide, "
+        "- Figures are nats per image of the test split, by importance sampling from the guide, "
         f"{num_samples} samples each of {_part(test_size, len(data.test))} data: means over seeds, ± seeds the "
         "standard error over seeds, ± images the one over images.",
         f"- Δ: log p(x) above {trials[0].guide}, the mean over seeds of the difference at the same seed (same initial "

@@ -1,4 +1,4 @@
-"""A look at the levels of a trained hierarchy: what each draws, and which factor of the data it tells."""
+"""Traversals of a trained hierarchy, and the factors of the data that its levels encode."""
 
 from __future__ import annotations
 
@@ -24,22 +24,16 @@ from pyro_vaes.models import LevelsModel
 from pyro_vaes.param_store import isolated
 from pyro_vaes.plots.traversals import LatentView, fixed_latents, latent_views, traversals_of
 from pyro_vaes.priors import GaussianMixture
+from pyro_vaes.reports.tables import markdown_table
 from pyro_vaes.runs.atomic import unlinked
 from pyro_vaes.vae import VAE
 from pyro_vaes.validation import check_seed, check_whole
 
 COLUMNS = 10  # samples of a cluster
-
-
 MOST_ROWS = 20  # clusters drawn
-
-
 CHUNK = 100  # data clustered at a time, since a guide may draw 100 codes for each
 
-
 TRAVERSALS, PAGE, FIGURES = "traversals.png", "levels.md", "levels.json"
-
-
 SCORES = ("hungarian", "majority", "nmi", "ari")
 
 
@@ -74,7 +68,7 @@ def traverse(
         out: folder to write to.
         factors: a name for each column of labels; the known ones of a coloured set, ``"label"`` for a single column,
             else ``"y1"`` ... if left out.
-        points: pictures a side of a level's grid.
+        points: pictures per side of a level's grid.
         seed: fixes all draws; the random state is left as it was.
         progress: whether to show a bar.
 
@@ -82,8 +76,8 @@ def traverse(
         The files that were written.
 
     Raises:
-        InputError: for fewer than 2 points, another number of names than columns, or data that are neither images nor
-            labelled.
+        InputError: If there are fewer than 2 points, another number of names than columns, or data that are neither
+            images nor labeled.
 
     References:
         Learning Hierarchical Features from Deep Generative Models (Zhao, Song, Ermon, 2017), figures 5 and 6.
@@ -167,7 +161,7 @@ def _clusters_figure(part: LatentView, prior: GaussianMixture, latents: Sequence
 def _cluster_scores(
     model: nn.Module, guide: Any, data: Data, parts: Sequence[LatentView], factors: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """A row a clustered level and factor."""
+    """One row per clustered level and factor."""
     mixtures = {part.name: part.prior for part in parts if isinstance(part.prior, GaussianMixture)}
     if not (factors and mixtures and hasattr(guide, "clusters")):
         return []
@@ -192,7 +186,7 @@ def _assigned(model: nn.Module, guide: Any, split: Split) -> dict[str, Tensor]:
 def _left_out(
     guide: nn.Module, data: Data, parts: Sequence[LatentView], factors: Sequence[str], drawable: bool
 ) -> list[str]:
-    """What is not shown, and why."""
+    """Sentences that say what is not shown, and why."""
     lines = []
     if not drawable:
         lines.append(f"There are no pictures: data of shape {data.event_shape} are no images of 1 or 3 channels.")
@@ -204,19 +198,19 @@ def _left_out(
 
 
 def _page(report: Mapping[str, Any], figures: Mapping[str, Figure]) -> list[str]:
-    """The report in Markdown, a line each."""
+    """The blocks of the report in Markdown."""
     lines = ["# What each level tells", "", f"{report['data']}; test split, seed {report['seed']}.", ""]
     lines += [f"{line}\n" for line in report["left_out"]]
     if report["levels"]:
         lines += ["Accuracy of a linear probe from the level's codes, ± the standard error over test data:", ""]
-        lines += [*_by_factor(report["levels"], "accuracy", "chance", ".1%"), ""]
+        lines += [_by_factor(report["levels"], "accuracy", "chance", ".1%"), ""]
         lines += ["Lower bound on the mutual information of code and factor in nats, ± the same:", ""]
-        lines += [*_by_factor(report["levels"], "information", "entropy", ".2f"), ""]
+        lines += [_by_factor(report["levels"], "information", "entropy", ".2f"), ""]
     if report["clusters"]:
         lines += ["Clusters against factors; the majority mapping is fitted on training data:", ""]
         header = ["level", "clusters", "factor"]
         rows = [[row[name] for name in header] + [f"{row[name]:.3f}" for name in SCORES] for row in report["clusters"]]
-        lines += [*_table([*header, *SCORES], rows), ""]
+        lines += [markdown_table([*header, *SCORES], rows), ""]
     if figures:
         lines.append(
             "Each level moves over quantiles of its prior while the others stay fixed, in a stacked hierarchy those "
@@ -225,17 +219,12 @@ def _page(report: Mapping[str, Any], figures: Mapping[str, Figure]) -> list[str]
     return lines + [f"![{Path(name).stem}]({name})\n" for name in figures]
 
 
-def _by_factor(rows: Sequence[Mapping[str, Any]], figure: str, bound: str, form: str) -> list[str]:
-    """A row a level and a column a factor, and last the figure that they are to be seen against."""
+def _by_factor(rows: Sequence[Mapping[str, Any]], figure: str, bound: str, form: str) -> str:
+    """One row per level and one column per factor, and last the figure that they are to be compared with."""
     table: dict[str, list[str]] = {}
     for row in rows:
         cell = f"{row[figure]:{form}} ± {row[f'{figure}_stderr']:{form}}"
         table.setdefault(row["level"], []).append(cell)
     factors = list(dict.fromkeys(row["factor"] for row in rows))
     table[bound] = [f"{row[bound]:{form}}" for row in rows[: len(factors)]]
-    return _table(["level", *factors], [[level, *cells] for level, cells in table.items()])
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    lines = [header, ["---"] * len(header), *rows]
-    return [f"| {' | '.join(map(str, line))} |" for line in lines]
+    return markdown_table(["level", *factors], [[level, *cells] for level, cells in table.items()])

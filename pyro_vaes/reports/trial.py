@@ -20,8 +20,6 @@ from pyro_vaes.training.trainer import Run
 from pyro_vaes.vae import VAE, Guide
 
 TRIAL = "trial.json"
-
-
 BATCH = 128  # images whose inference is timed
 
 
@@ -34,8 +32,8 @@ class Trial:
         seed: seed of initial weights, data order and noise.
         system: the trained model and guide.
         history: ``Run.history`` of the training.
-        row: what was measured on the test split: nats an image; milliseconds a gradient step (median over epochs) and
-            an inference of 128 images.
+        row: what was measured on the test split: nats per image; milliseconds per gradient step (median over
+            epochs) and per inference of 128 images.
     """
 
     guide: str
@@ -45,8 +43,12 @@ class Trial:
     row: dict[str, Any]
 
 
-def _finished(guide: str, seed: int, system: System[VAE, Guide], path: Path) -> Trial:
-    """A trial that an earlier call finished."""
+def finished_trial(guide: str, seed: int, system: System[VAE, Guide], path: Path) -> Trial:
+    """The trial that an earlier call finished, from its run folder.
+
+    Raises:
+        InputError: If its ``trial.json`` is damaged or of another trial.
+    """
     state = RunFolder(path).read_checkpoint()
     load_weights(system.model, state, "model")
     load_weights(system.guide, state, "guide")
@@ -59,9 +61,8 @@ def _finished(guide: str, seed: int, system: System[VAE, Guide], path: Path) -> 
     return Trial(guide, seed, system, state["history"], row)
 
 
-def _measure(
-    guide: str, seed: int, system: System[VAE, Guide], run: Run, x: Tensor, num_samples: int
-) -> dict[str, Any]:
+def measure(guide: str, seed: int, system: System[VAE, Guide], run: Run, x: Tensor, num_samples: int) -> dict[str, Any]:
+    """The row of a trial, measured on x; draws are fixed by its seed."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         estimate = log_likelihood(system.model, system.guide, x, num_samples)

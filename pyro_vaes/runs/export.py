@@ -1,13 +1,12 @@
-"""A trained pair for other programs: encoder and decoder by ``torch.export``, the history as a table."""
+"""A trained pair for other programs: encoder and decoder by ``torch.export``."""
 
 from __future__ import annotations
 
 import copy
-import csv
 import io
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,11 +23,8 @@ from pyro_vaes.param_store import isolated
 from pyro_vaes.runs.atomic import write_whole
 from pyro_vaes.vae import VAE
 
-ENCODER, DECODER, TABLE = "encoder.pt2", "decoder.pt2", "metrics.csv"
-
-
+ENCODER, DECODER = "encoder.pt2", "decoder.pt2"
 TRACED = 3  # data that a program is traced on: of one, torch would take the number for a constant
-
 
 #: What is exported of a posterior beside its mean, by its class; of any other its standard deviation.
 PARAMETERS: dict[type, tuple[str, ...]] = {
@@ -38,7 +34,6 @@ PARAMETERS: dict[type, tuple[str, ...]] = {
     ReflectedNormal: ("loc", "scale", "vectors"),
     NormalMixture: ("logits", "locs", "scales"),
 }
-
 
 Outputs = dict[str, Tensor]
 
@@ -59,10 +54,10 @@ def export(model: VAE | LevelsModel, guide: nn.Module, x: Tensor, out: str | os.
         out: folder to write to.
 
     Returns:
-        A line for each program that says what it takes and gives.
+        One line per program that says what it takes and gives.
 
     Raises:
-        InputError: for a model whose likelihood has no mean in closed form, or networks that cannot be traced.
+        InputError: If the likelihood has no mean in closed form, or the networks cannot be traced.
 
     Example:
         >>> import tempfile
@@ -86,24 +81,6 @@ def export(model: VAE | LevelsModel, guide: nn.Module, x: Tensor, out: str | os.
     with isolated(), torch.no_grad():
         decoder = _decoder(model, x)  # first, since without it nothing is written
         return [_encoder(model, guide, x).write(folder / ENCODER), decoder.write(folder / DECODER)]
-
-
-def write_table(history: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Write the history of a training as CSV, a row an epoch.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = pathlib.Path(folder) / "metrics.csv"
-        ...     write_table([{"epoch": 1, "kl": 2.5}], path)
-        ...     path.read_text().split()
-        ['epoch,kl', '1,2.5']
-    """
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(dict.fromkeys(name for row in history for name in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    write_whole(path, stream.getvalue().encode())
 
 
 class _Exported(NamedTuple):
