@@ -209,12 +209,12 @@ def test_laplace_is_refused():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"window": (7, 7)}, "7 x 7 is larger.*at most 15 wide.*6 rows above"),
-        ({"window": (17, 2)}, "17 x 2 is larger"),
+        ({"window": (7, 7)}, "7 x 7 is too large.*at most 15 wide.*6 high"),
+        ({"window": (17, 2)}, "17 x 2 is too large"),
         ({"window": (1, 2)}, "width is 1"),
         ({"window": (3, 0)}, "height is 0"),
         ({"window": 3 * (2,)}, "expected .width, height."),
-        ({"window": (7, 5), "layers": 3, "tied": True}, "share the window 7 x 5 unevenly.*7 x 3"),
+        ({"window": (7, 5), "layers": 3, "tied": True}, "divide the window 7 x 5 unevenly.*7 x 3"),
         ({"num_bins": 1}, "num_bins is 1"),
         ({"layers": 0}, "layers is 0"),
         ({"event_shape": (5,)}, "needs images"),

@@ -1,4 +1,4 @@
-"""Plain torch modules: encoders, decoders and what guides ask of them. No Pyro here."""
+"""Plain torch modules: encoders, decoders, and masked and autoregressive networks. Independent of Pyro."""
 
 from pyro_vaes.networks.constant import ConstantDecoder
 from pyro_vaes.networks.conv import ConvDecoder, ConvEncoder

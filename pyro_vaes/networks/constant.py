@@ -1,4 +1,4 @@
-"""A decoder that forgets its latent."""
+"""A decoder that ignores its latent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pyro_vaes.validation import checked_sizes
 
 
 class ConstantDecoder(nn.Module):
-    """Features that are learnt, and the same for every z: it makes a likelihood an unconditional model.
+    """Learned features that do not depend on z, which turn a likelihood into an unconditional model.
 
     Args:
         latent_dim: size of the latent.

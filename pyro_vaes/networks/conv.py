@@ -11,22 +11,22 @@ from pyro_vaes.errors import InputError
 from pyro_vaes.validation import checked_sizes
 
 
-def level_sizes(event_shape: Sequence[int], levels: int) -> list[tuple[int, int]]:
-    """Height and width before and after each stride-2 level, the picture's own first."""
+def stage_sizes(event_shape: Sequence[int], stages: int) -> list[tuple[int, int]]:
+    """Height and width of an image and of its feature maps after each stride-2 stage."""
     if len(event_shape) != 3:
         raise InputError(
             f"event_shape is {tuple(event_shape)}: convolutions need images (C, H, W); "
-            "for plain vectors take MLPEncoder and MLPDecoder"
+            "for vectors take MLPEncoder and MLPDecoder"
         )
     height, width = event_shape[1:]
     fits = (min(height, width) - 1).bit_length()
-    if levels > fits:
+    if stages > fits:
         raise InputError(
-            f"{levels} stride-2 levels do not fit a picture of {height} x {width}: the most is {fits}; "
+            f"{stages} stride-2 stages do not fit an image of {height} x {width}: the most is {fits}; "
             f"give at most {fits} sizes in `channels`"
         )
     sizes = [(height, width)]
-    for _ in range(levels):
+    for _ in range(stages):
         height, width = (height + 1) // 2, (width + 1) // 2
         sizes.append((height, width))
     return sizes
@@ -37,7 +37,7 @@ class ConvEncoder(nn.Module):
 
     Args:
         event_shape: shape ``(C, H, W)`` of one image.
-        channels: channels of each stride-2 level, from the picture upwards.
+        channels: channels of each stride-2 stage, from the image upward.
         hidden: size of the fully connected layer.
         activation: nonlinearity after each layer.
 
@@ -58,7 +58,7 @@ class ConvEncoder(nn.Module):
     ) -> None:
         super().__init__()
         event_shape, channels, _ = checked_sizes(event_shape=event_shape, channels=channels, hidden=(hidden,))
-        height, width = level_sizes(event_shape, len(channels))[-1]
+        height, width = stage_sizes(event_shape, len(channels))[-1]
         layers: list[nn.Module] = []
         for fan_in, fan_out in zip((event_shape[0], *channels[:-1]), channels, strict=True):
             layers += [nn.Conv2d(fan_in, fan_out, kernel_size=3, stride=2, padding=1), activation()]
@@ -77,7 +77,7 @@ class ConvDecoder(nn.Module):
     Args:
         latent_dim: size Z of the latent.
         event_shape: shape ``(C, H, W)`` of the features of one image.
-        channels: channels of each level, from the latent downwards (the encoder's, reversed).
+        channels: channels of each stage, from the latent downward (the encoder's, reversed).
         hidden: size of the first fully connected layer.
         activation: nonlinearity after each layer but the last.
 
@@ -101,7 +101,7 @@ class ConvDecoder(nn.Module):
         event_shape, channels, _, _ = checked_sizes(
             event_shape=event_shape, channels=channels, hidden=(hidden,), latent_dim=(latent_dim,)
         )
-        sizes = level_sizes(event_shape, len(channels))[::-1]
+        sizes = stage_sizes(event_shape, len(channels))[::-1]
         height, width = sizes[0]
         layers: list[nn.Module] = [
             nn.Linear(latent_dim, hidden),
@@ -111,7 +111,7 @@ class ConvDecoder(nn.Module):
         ]
         fans = zip(channels, (*channels[1:], event_shape[0]), strict=True)
         for (fan_in, fan_out), small, large in zip(fans, sizes[:-1], sizes[1:], strict=True):
-            # a size 2n - 1 or 2n shrank to n: the output padding tells the two apart
+            # both 2n - 1 and 2n were halved to n; the output padding restores the right one
             padding = (large[0] - 2 * small[0] + 1, large[1] - 2 * small[1] + 1)
             layers += [
                 activation(),

@@ -1,4 +1,4 @@
-"""PixelCNN: the trunk of an autoregressive decoder of images."""
+"""The gated PixelCNN, the trunk of an autoregressive decoder of images."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from pyro_vaes.validation import check_whole, checked_sizes
 
 
 class GatedPixelCNN(nn.Module):
-    """Gated PixelCNN: at each pixel, hidden units that see the pixels before it in a window, and feature maps.
+    """Gated PixelCNN: hidden units at each pixel that depend on the preceding pixels in a window and on feature maps.
 
-    The window A x B of the pixel in row r and column c is a rectangle A wide and B tall above it, with ⌈(A - 1) / 2⌉
-    columns on its left, and as many pixels on the left in its own row. One stack of convolutions goes down the rows
-    above, another along the row, which also sees the first; so the window has no blind spot, and its rows and columns
-    are shared out evenly over the layers. Each layer is gated, tanh(a) ∘ sigmoid(b), has a residual connection, and
-    sees the feature maps at its pixel.
+    The window A x B of a pixel is a rectangle of width A and height B above it, which begins ⌈(A - 1) / 2⌉ columns to
+    its left, and as many pixels on its left in its own row. A vertical stack of convolutions covers the rows above; a
+    horizontal stack covers the row and takes the vertical stack as input, so that the window has no blind spot. The
+    window's rows and columns are divided evenly among the layers. Each layer is gated, tanh(a) ∘ sigmoid(b), has a
+    residual connection, and is conditioned on the feature maps at its pixel.
 
     Args:
         event_shape: shape ``(C, H, W)`` of an image.
         features: number F of feature maps, of the image's height and width.
-        window: ``(A, B)``; by default all pixels before, A = 2 W - 1 and B = H - 1.
+        window: ``(A, B)``; by default all preceding pixels, A = 2 W - 1 and B = H - 1.
         layers: number of layers.
         channels: hidden channels.
         tied: whether all layers after the first share their weights.
@@ -38,8 +38,8 @@ class GatedPixelCNN(nn.Module):
         image ``(N, C, H, W)`` and features ``(N, F, H, W)`` to hidden units ``(N, H, W, channels)``.
 
     Raises:
-        InputError: for sizes that are no positive whole numbers, a window larger than the image, or tied layers that
-            would differ in size.
+        InputError: If a size is not a positive integer, the window is larger than the image, or tied layers would
+            differ in size.
 
     References:
         Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016);
@@ -66,15 +66,15 @@ class GatedPixelCNN(nn.Module):
         self.window = _checked_window(event_shape, window)
         self.event_shape, self.channels, self.tied = torch.Size(event_shape), channels, tied
         left, above = self.window[0] // 2, self.window[1]
-        reaches = list(zip(*(_shares(each, layers) for each in (above, left, self.window[0] - 1 - left)), strict=True))
+        reaches = list(zip(*(_divide(each, layers) for each in (above, left, self.window[0] - 1 - left)), strict=True))
         if tied and len(set(reaches[1:])) > 1:
             raise InputError(
-                f"tied layers must be of one size, but {layers} layers share the window {_told(self.window)} unevenly: "
-                f"take a window such as {_told((2 * layers + 1, layers))}, or tied=False"
+                f"tied layers must be of one size, but {layers} layers divide the window {_format(self.window)} "
+                f"unevenly: take a window such as {_format((2 * layers + 1, layers))}, or tied=False"
             )
-        self.first = _Layer(event_shape[0], channels, features, reaches[0], sees_itself=False)
+        self.first = _Layer(event_shape[0], channels, features, reaches[0], type_b=False)
         others = reaches[1:2] if tied else reaches[1:]
-        self.others = nn.ModuleList(_Layer(channels, channels, features, reach, sees_itself=True) for reach in others)
+        self.others = nn.ModuleList(_Layer(channels, channels, features, reach, type_b=True) for reach in others)
         self.repeats = layers - 1 if tied else 1
 
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
@@ -82,20 +82,20 @@ class GatedPixelCNN(nn.Module):
         above, left = x, x
         down = across = torch.zeros_like(x[:, :1])
         for layer in self._layers():
-            change, passed = layer.down(layer.above(above), layer.condition(features))
+            change, context = layer.down(layer.above(above), layer.condition(features))
             down = down + change
-            across = across + layer.across(layer.left(left), passed)
+            across = across + layer.across(layer.left(left), context)
             above, left = F.elu(down), F.elu(across)
         return left.movedim(1, -1)
 
     @torch.no_grad()
     def generate(self, features: Tensor, draw: Callable[[Tensor], Tensor], progress: bool = False) -> Tensor:
-        """Images pixel by pixel, in the order of rows; what earlier pixels made is kept, nothing computed twice.
+        """Sample images pixel by pixel in raster order, with cached activations.
 
         Args:
             features: ``(N, F, H, W)``.
-            draw: hidden units of one pixel ``(N, channels)`` to its value ``(N, C)``.
-            progress: whether to show a bar.
+            draw: draws a pixel's value ``(N, C)`` given its hidden units ``(N, channels)``.
+            progress: whether to show a progress bar.
         """
         height, width = self.event_shape[1:]
         layers = self._layers()
@@ -103,12 +103,12 @@ class GatedPixelCNN(nn.Module):
         x = features.new_zeros(len(features), *self.event_shape)
         above = [layer.above.new_cache(x) for layer in layers]
         for r in tqdm(range(height), unit=" rows", disable=not progress):
-            passed, down = [], torch.zeros_like(x[:, :1, :1])
+            contexts, down = [], torch.zeros_like(x[:, :1, :1])
             for k, layer in enumerate(layers):
                 size = layer.above.kernel_size[0]
-                seen = layer.above.forward_valid(above[k][:, :, r : r + size])
-                change, below = layer.down(seen, conditions[k][:, :, r : r + 1])
-                passed.append(below)
+                vertical = layer.above.forward_valid(above[k][:, :, r : r + size])
+                change, context = layer.down(vertical, conditions[k][:, :, r : r + 1])
+                contexts.append(context)
                 down = down + change
                 if k + 1 < len(layers):
                     layers[k + 1].above.update_cache(above[k + 1], F.elu(down), r, 0)
@@ -116,8 +116,8 @@ class GatedPixelCNN(nn.Module):
             for c in range(width):
                 across = torch.zeros_like(x[:, :1, :1, :1])
                 for k, layer in enumerate(layers):
-                    seen = layer.left.forward_valid(left[k][..., c : c + layer.left.kernel_size[1]])
-                    across = across + layer.across(seen, passed[k][..., c : c + 1])
+                    horizontal = layer.left.forward_valid(left[k][..., c : c + layer.left.kernel_size[1]])
+                    across = across + layer.across(horizontal, contexts[k][..., c : c + 1])
                     if k + 1 < len(layers):
                         layers[k + 1].left.update_cache(left[k + 1], F.elu(across), 0, c)
                 pixel = draw(F.elu(across)[..., 0, 0])[..., None, None]
@@ -131,38 +131,36 @@ class GatedPixelCNN(nn.Module):
 
 
 class _Layer(nn.Module):
-    """One layer of both stacks. Type A, which does not see its own pixel, or type B, which does."""
+    """One layer of both stacks, of type A, which excludes the pixel itself, or of type B, which includes it."""
 
-    def __init__(
-        self, fan_in: int, channels: int, features: int, reach: tuple[int, int, int], sees_itself: bool
-    ) -> None:
+    def __init__(self, fan_in: int, channels: int, features: int, reach: tuple[int, int, int], type_b: bool) -> None:
         super().__init__()
         above, left, right = reach
-        last = 0 if sees_itself else -1
+        last = 0 if type_b else -1
         self.above = MaskedConv2d(fan_in, 2 * channels, rows=(-above, last), columns=(-left, right))
         self.left = MaskedConv2d(fan_in, 2 * channels, rows=(0, 0), columns=(-left, last))
         self.condition = nn.Conv2d(features, 4 * channels, 1)
         self.to_row = nn.Conv2d(2 * channels, 2 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
 
-    def down(self, seen: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """What is added to the stack of rows, and what the row's own stack gets of it."""
-        of_rows, of_row = condition.chunk(2, 1)
-        raw = seen + of_rows
-        return _gate(raw), self.to_row(raw) + of_row
+    def down(self, vertical: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Update of the vertical stack, and its input to the horizontal stack."""
+        of_vertical, of_horizontal = condition.chunk(2, 1)
+        units = vertical + of_vertical
+        return _gate(units), self.to_row(units) + of_horizontal
 
-    def across(self, seen: Tensor, passed: Tensor) -> Tensor:
-        """What is added to the stack of the row."""
-        return self.out(_gate(seen + passed))
+    def across(self, horizontal: Tensor, context: Tensor) -> Tensor:
+        """Update of the horizontal stack."""
+        return self.out(_gate(horizontal + context))
 
 
-def _gate(raw: Tensor) -> Tensor:
-    value, gate = raw.chunk(2, 1)
+def _gate(units: Tensor) -> Tensor:
+    value, gate = units.chunk(2, 1)
     return value.tanh() * gate.sigmoid()
 
 
-def _shares(total: int, parts: int) -> list[int]:
-    """A number shared out evenly, the larger shares first."""
+def _divide(total: int, parts: int) -> list[int]:
+    """An integer divided into nearly equal parts, the larger ones first."""
     return [(total + parts - 1 - part) // parts for part in range(parts)]
 
 
@@ -180,11 +178,11 @@ def _checked_window(event_shape: Sequence[int], window: Sequence[int] | None) ->
     check_whole("the window's height", window[1])
     if window[0] > largest[0] or window[1] > largest[1]:
         raise InputError(
-            f"the window {_told(window)} is larger than what an image of {event_shape[1]} x {event_shape[2]} has: at "
-            f"most {largest[0]} wide, which reaches every column from every other, and {largest[1]} rows above"
+            f"the window {_format(window)} is too large for an image of {event_shape[1]} x {event_shape[2]}: at most "
+            f"{largest[0]} wide, which reaches every column from every other, and {largest[1]} high"
         )
     return window[0], window[1]
 
 
-def _told(window: Sequence[int]) -> str:
+def _format(window: Sequence[int]) -> str:
     return f"{window[0]} x {window[1]}"

@@ -1,4 +1,4 @@
-"""Networks of ladders: a latent enters and leaves at every level of a deterministic spine."""
+"""Networks of ladders: a deterministic spine with a latent at every level."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.networks.conv import level_sizes
+from pyro_vaes.networks.conv import stage_sizes
 from pyro_vaes.networks.ladder_decoder import Images, LadderDecoder, merge_of, widening
 from pyro_vaes.networks.mlp import MLPDecoder, MLPEncoder
 from pyro_vaes.validation import checked_sizes
 
 
 class LadderMLPEncoder(nn.Module):
-    """Fully connected bottom-up spine, h_l = g_l(h_{l-1}) with h_0 = x; gives all h_l, the lowest first.
+    """Fully connected bottom-up spine, h_l = g_l(h_{l-1}) with h_0 = x, returning all h_l, the lowest first.
 
     Args:
         event_shape: shape of one datum.
-        hidden: hidden sizes of each level's g_l, from the data upwards; a number is two layers.
+        hidden: hidden sizes of each level's g_l, from the data upward; an integer stands for two layers of that size.
         activation: nonlinearity after each layer.
 
     Shapes:
@@ -53,19 +53,19 @@ class LadderMLPEncoder(nn.Module):
 
 
 class LadderConvEncoder(nn.Module):
-    """Bottom-up spine of stride-2 convolutions, one a level, with a fully connected layer beside each.
+    """Bottom-up spine of stride-2 convolutions, one per level, each followed by a fully connected side branch.
 
     Args:
         event_shape: shape ``(C, H, W)`` of one image.
-        channels: channels of each level, from the picture upwards.
+        channels: channels of each level, from the image upward.
         hidden: size of the fully connected layer from a level of the spine to its features.
         activation: nonlinearity after each layer.
 
     Shapes:
-        ``x (..., C, H, W)`` to a list of ``(..., hidden)``, a level each.
+        ``x (..., C, H, W)`` to a list of ``(..., hidden)``, one per level.
 
     Raises:
-        InputError: for a picture too small for so many levels; names the most that fit.
+        InputError: If the image is too small for the number of levels; names the largest number.
 
     Example:
         >>> [h.shape for h in LadderConvEncoder((1, 8, 8), channels=(4, 8), hidden=16)(torch.zeros(3, 1, 8, 8))]
@@ -82,7 +82,7 @@ class LadderConvEncoder(nn.Module):
         super().__init__()
         event_shape, channels, _ = checked_sizes(event_shape=event_shape, channels=channels, hidden=(hidden,))
         self.spine, self.sides = nn.ModuleList(), nn.ModuleList()
-        fans = zip((event_shape[0], *channels[:-1]), channels, level_sizes(event_shape, len(channels))[1:], strict=True)
+        fans = zip((event_shape[0], *channels[:-1]), channels, stage_sizes(event_shape, len(channels))[1:], strict=True)
         for fan_in, fan_out, (height, width) in fans:
             self.spine.append(nn.Sequential(nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1), activation()))
             self.sides.append(nn.Sequential(nn.Flatten(), nn.Linear(fan_out * height * width, hidden), activation()))
@@ -103,15 +103,15 @@ class LadderMLPDecoder(LadderDecoder):
     Args:
         latent_dims: sizes of the latents, the lowest level's first.
         event_shape: shape of the features of one datum.
-        hidden: hidden sizes of each level, from the data upwards; a number is two layers.
-        merge: ``"gate"``, t + gate · v with a learnt gate a unit, 0.1 at first; or ``"concatenate"``.
+        hidden: hidden sizes of each level, from the data upward; an integer stands for two layers of that size.
+        merge: ``"gate"``, t + gate · v with a learned gate per unit, initially 0.1; or ``"concatenate"``.
         activation: nonlinearity after each layer but the last.
 
     Shapes:
-        z_1 to z_L, ``(..., Z_l)`` each and of shapes that broadcast, to ``(..., *event_shape)``.
+        z_1 to z_L, each ``(..., Z_l)`` with leading dimensions that broadcast, to ``(..., *event_shape)``.
 
     Raises:
-        InputError: for sizes or a merge that do not exist, or levels that do not match.
+        InputError: If a size or the merge is invalid, or the numbers of levels differ.
 
     Example:
         >>> decoder = LadderMLPDecoder((2, 3), (1, 8, 8), hidden=((16,), (8,)))
@@ -150,17 +150,17 @@ class LadderConvDecoder(LadderDecoder):
     Args:
         latent_dims: sizes of the latents, the lowest level's first.
         event_shape: shape ``(C, H, W)`` of the features of one image.
-        channels: channels of each level, from the picture upwards.
+        channels: channels of each level, from the image upward.
         hidden: size of the fully connected layer from a latent to its level of the spine.
-        merge: ``"gate"``, t + gate · v with a learnt gate a channel, 0.1 at first; or ``"concatenate"``.
+        merge: ``"gate"``, t + gate · v with a learned gate per channel, initially 0.1; or ``"concatenate"``.
         activation: nonlinearity after each layer but the last.
 
     Shapes:
-        z_1 to z_L, ``(..., Z_l)`` each and of shapes that broadcast, to ``(..., *event_shape)``.
+        z_1 to z_L, each ``(..., Z_l)`` with leading dimensions that broadcast, to ``(..., *event_shape)``.
 
     Raises:
-        InputError: for sizes or a merge that do not exist, levels that do not match, or a picture too small for so
-            many of them.
+        InputError: If a size or the merge is invalid, the numbers of levels differ, or the image is too small for
+            them.
 
     Example:
         >>> decoder = LadderConvDecoder((2, 3), (3, 9, 7), channels=(4, 8), hidden=16, merge="concatenate")
@@ -179,7 +179,7 @@ class LadderConvDecoder(LadderDecoder):
     ) -> None:
         event_shape, channels, _ = checked_sizes(event_shape=event_shape, channels=channels, hidden=(hidden,))
         latent_dims = _checked_latents(latent_dims, len(channels))
-        sizes, wider = level_sizes(event_shape, len(channels)), widening(merge)
+        sizes, wider = stage_sizes(event_shape, len(channels)), widening(merge)
         laterals = [
             nn.Sequential(
                 MLPEncoder((latent_dim,), (hidden,), activation),
@@ -193,7 +193,7 @@ class LadderConvDecoder(LadderDecoder):
         outputs = [event_shape[0], *channels[:-1]]
         blocks: list[nn.Module] = []
         for fan_in, fan_out, large, small in zip(inputs, outputs, sizes[:-1], sizes[1:], strict=True):
-            # a size 2n - 1 or 2n shrank to n: the output padding tells the two apart
+            # both 2n - 1 and 2n were halved to n; the output padding restores the right one
             padding = (large[0] - 2 * small[0] + 1, large[1] - 2 * small[1] + 1)
             layer = nn.ConvTranspose2d(fan_in, fan_out, 3, 2, padding=1, output_padding=padding)
             blocks.append(Images(layer if not blocks else nn.Sequential(layer, activation())))

@@ -1,4 +1,4 @@
-"""The top-down spine of a ladder, and how a latent joins it."""
+"""The top-down spine of a ladder, and its merges with the latents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pyro_vaes.errors import InputError, unknown
 MERGES = {"gate": 1, "concatenate": 2}
 
 
-GATE = 0.1  # of the lateral input at first, so that training starts from the top level's picture
+GATE = 0.1  # initial gate of the lateral inputs, so that at first the image depends mostly on the top level
 
 
 class LadderDecoder(nn.Module):
@@ -20,14 +20,14 @@ class LadderDecoder(nn.Module):
 
     Args:
         laterals: v_l, the lowest level's first.
-        merges: of t_{l+1} and v_l(z_l), of all levels but the highest.
+        merges: merges of t_{l+1} and v_l(z_l), for all levels but the highest.
         blocks: f_l.
 
     Attributes:
-        presence: factor of every v_l(z_l), 1 unless a loss fades levels in. It is saved with the weights.
+        presence: factor of each v_l(z_l), 1 unless a loss fades levels in; saved with the weights.
 
     Shapes:
-        a list of ``z_l (..., Z_l)`` to ``(..., *features_shape)``; the leading dimensions broadcast.
+        A list of ``z_l (..., Z_l)`` to ``(..., *features_shape)``; the leading dimensions broadcast.
     """
 
     presence: Tensor
@@ -56,45 +56,45 @@ class Gate(nn.Module):
         self.gate = nn.Parameter(torch.full(tuple(shape), GATE))
 
     def forward(self, state: Tensor, lateral: Tensor) -> Tensor:
-        """T and what the gate lets through of v."""
+        """T + gate · v."""
         return state + self.gate * lateral
 
 
 class Concatenate(nn.Module):
-    """T beside v, in the dimension of units or channels."""
+    """Concatenation of t and v along the dimension of units or channels."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.dim = dim
 
     def forward(self, state: Tensor, lateral: Tensor) -> Tensor:
-        """Both."""
+        """Both states, concatenated."""
         return torch.cat(torch.broadcast_tensors(state, lateral), self.dim)
 
 
 class Images(nn.Module):
-    """A network of images, with any leading dimensions."""
+    """A network of images, extended to any leading dimensions."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, images: Tensor) -> Tensor:
-        """What the network makes of each image."""
+        """The network's output for each image."""
         result = self.net(images.reshape(-1, *images.shape[-3:]))
         return result.reshape(*images.shape[:-3], *result.shape[1:])
 
 
 def merge_of(name: str, shape: tuple[int, ...]) -> nn.Module:
-    """The merge of a name, for units ``(W,)`` or channels ``(C, 1, 1)``."""
+    """The merge of this name, for units ``(W,)`` or channels ``(C, 1, 1)``."""
     return Gate(shape) if name == "gate" else Concatenate(-len(shape))
 
 
 def widening(merge: str) -> int:
-    """How much wider a merge makes the spine.
+    """Factor by which a merge widens the spine.
 
     Raises:
-        InputError: for a merge that does not exist.
+        InputError: If the merge is unknown.
     """
     if merge not in MERGES:
         raise unknown("merge", merge, MERGES)

@@ -1,4 +1,4 @@
-"""A decoder and its Jacobian at a point, kept factored where the decoder's structure allows."""
+"""A decoder and its Jacobian at a point, factored if the decoder's structure allows."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _ELEMENTWISE = (
 
 
 class Linearization(Protocol):
-    """A decoder at z, seen as ``output(hidden(z))`` up to its shape, and J = ∂ hidden / ∂ z there.
+    """A decoder ``output(hidden(z))`` at z, up to the shape of its output, with the Jacobian J = ∂ hidden / ∂ z.
 
     Attributes:
-        hidden: last hidden layer, ``(..., H)``; the features themselves, flat, where ``output`` is None.
+        hidden: last hidden layer, ``(..., H)``; the flattened features themselves if ``output`` is None.
         output: the decoder's last layer, a linear one, or None.
 
     Shapes:
-        Of z ``(..., Z)``: ``hidden (..., H)``; the features are ``output(hidden)``, ``(..., D)`` when flat.
+        For z ``(..., Z)``: ``hidden (..., H)``; the flattened features are ``output(hidden)``, ``(..., D)``.
     """
 
     hidden: Tensor
@@ -51,13 +51,13 @@ class Linearization(Protocol):
 def linearize(decoder: nn.Module, z: Tensor) -> Linearization:
     """A decoder and its Jacobian at z, differentiable in z and in the decoder's parameters.
 
-    A sequence of linear layers and elementwise nonlinearities is followed layer by layer, one matrix product a
-    layer for the whole batch, and its last, linear, layer is left aside as ``output``. Any other decoder goes
-    through ``torch.func``.
+    A sequence of linear layers and elementwise nonlinearities is differentiated layer by layer, with one matrix
+    product per layer for the whole batch, and its last linear layer is set apart as ``output``. Any other decoder is
+    differentiated by ``torch.func``.
 
     Args:
-        decoder: any module ``z (..., Z) -> features`` that treats data independently.
-        z: where, ``(..., Z)``.
+        decoder: any module ``z (..., Z) -> features`` that treats observations independently.
+        z: the point, ``(..., Z)``.
 
     Example:
         >>> decoder = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 3))
@@ -70,7 +70,7 @@ def linearize(decoder: nn.Module, z: Tensor) -> Linearization:
 
 
 def linear_head(decoder: nn.Module) -> nn.Linear | None:
-    """The last layer that :func:`linearize` leaves aside, or None.
+    """The last layer of a decoder that :func:`linearize` sets apart, or None.
 
     Example:
         >>> linear_head(nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 3)))
@@ -81,12 +81,12 @@ def linear_head(decoder: nn.Module) -> nn.Linear | None:
 
 
 class _ByLayers:
-    """Linear layers with elementwise nonlinearities between them."""
+    """Linearization of linear layers with elementwise nonlinearities between them."""
 
     def __init__(self, trunk: list[nn.Module], output: nn.Linear | None, z: Tensor) -> None:
         self.latent_dim = z.shape[-1]
         self.hidden = z
-        self.factors: list[nn.Linear | Tensor] = []  # linear layers and slopes, from z on
+        self.factors: list[nn.Linear | Tensor] = []  # linear layers and slopes, from z onward
         for layer in trunk:
             if isinstance(layer, nn.Linear):
                 self.hidden = layer(self.hidden)
@@ -114,7 +114,7 @@ class _ByLayers:
 
 
 class _ByFunction:
-    """Any decoder, through ``torch.func``."""
+    """Linearization of any decoder, by ``torch.func``."""
 
     def __init__(self, decoder: nn.Module, z: Tensor) -> None:
         self.output: nn.Linear | None = None
@@ -134,7 +134,7 @@ class _ByFunction:
 
 
 def _layers(decoder: nn.Module) -> tuple[list[nn.Module], nn.Linear] | None:
-    """Linear layers and elementwise nonlinearities, and the linear layer they end in; None for any other decoder."""
+    """The hidden layers and the last, linear, layer of a sequence; None for any other decoder."""
     if not isinstance(decoder, nn.Sequential) or type(decoder).forward is not nn.Sequential.forward:
         return None
     layers = list(decoder)
@@ -147,7 +147,7 @@ def _layers(decoder: nn.Module) -> tuple[list[nn.Module], nn.Linear] | None:
 
 
 def _is_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:
-    """Whether a layer's Jacobian is its weight, which a subclass, such as a masked one, may change."""
+    """Whether a layer's Jacobian is its weight, which need not hold for a subclass such as a masked layer."""
     return isinstance(layer, nn.Linear) and type(layer).forward is nn.Linear.forward
 
 

@@ -1,4 +1,4 @@
-"""MADE, and the autoregressive step of a flow that it gives."""
+"""MADE, fully connected and convolutional."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ from pyro_vaes.validation import checked_sizes
 
 
 class MADE(nn.Module):
-    """Masked autoencoder: output i sees the coordinates of its input before i, and a context.
+    """Masked autoencoder: output i depends on the coordinates of its input before i, and on a context.
 
-    A hidden unit of degree d sees the first d coordinates in the order; degrees are spread evenly over 0 … Z - 1.
+    A hidden unit of degree d depends on the first d coordinates in the order; degrees are spread evenly over
+    0 … Z - 1.
 
     Args:
         size: number Z of coordinates.
         hidden: sizes of the hidden layers.
-        outputs: numbers given for each coordinate.
+        outputs: number of outputs per coordinate.
         context: size of the context; 0 for none.
         reverse: whether the order is Z - 1 … 0 in place of 0 … Z - 1.
 
     Attributes:
         order: the coordinates in their order.
-        context: the layer that the context enters by, once for all inputs at one context; None without one.
+        context: input layer of the context, evaluated once for all inputs with one context; None without a context.
 
     Shapes:
-        ``z (..., Z)`` to ``(..., outputs, Z)``; a context ``(..., context)`` goes through ``made.context`` first.
+        ``z (..., Z)`` to ``(..., outputs, Z)``; a context ``(..., context)`` passes through ``made.context`` first.
 
     Raises:
-        InputError: where a size is no positive whole number.
+        InputError: If a size is not a positive integer.
 
     References:
         MADE: Masked Autoencoder for Distribution Estimation (Germain, Gregor, Murray, Larochelle, 2015).
@@ -59,7 +60,7 @@ class MADE(nn.Module):
         self.register_module("context", nn.Linear(context, hidden[0], bias=False) if context else None)
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """All outputs at z; ``context`` is what the layer of that name made of it."""
+        """All outputs at z; ``context`` is the output of the layer of that name."""
         first, *others = self.layers
         value = first(z) if context is None else first(z) + context
         for layer in others:
@@ -67,7 +68,7 @@ class MADE(nn.Module):
         return value.unflatten(-1, (self.width, self.size))
 
     def outputs(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
-        """The outputs one by one, each ``(..., Z)``."""
+        """The outputs as a tuple, each ``(..., Z)``."""
         return self(z, context).unbind(-2)
 
     def outputs_at(self, i: int, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -76,26 +77,26 @@ class MADE(nn.Module):
 
 
 class ConvolutionalMADE(nn.Module):
-    """Masked convolutions over feature maps: output i sees coordinates of its input before i.
+    """Masked convolutions over feature maps: output i depends on coordinates of its input before i.
 
-    The order is that of the pixels, row by row, and of the channels within a pixel. Each layer sees its left neighbour,
-    the three above it, and of its own pixel what a :class:`MADE` of the channels sees.
+    The order is the raster order of the pixels, and that of the channels within a pixel. Each layer's output depends
+    on its left neighbor, on the three neighbors above it, and on its own pixel's channels as in a :class:`MADE`.
 
     Args:
         event_shape: shape ``(C, H, W)`` of the maps, Z = C H W coordinates.
         channels: channels of the hidden layers.
-        outputs: numbers given for each coordinate.
-        reverse: whether the order is reversed, of rows, columns and channels.
+        outputs: number of outputs per coordinate.
+        reverse: whether the order of rows, columns and channels is reversed.
 
     Attributes:
         order: the coordinates in their order.
-        reach: number of layers, and so of the rows and columns that an output sees beyond its pixel's.
+        reach: number of layers, hence of rows and columns around its pixel that an output depends on.
 
     Shapes:
         ``z (..., Z)`` to ``(..., outputs, Z)``.
 
     Raises:
-        InputError: where a size is no positive whole number, or the shape is not that of maps.
+        InputError: If a size is not a positive integer, or the shape is not that of feature maps.
 
     References:
         Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016);
@@ -124,31 +125,31 @@ class ConvolutionalMADE(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """All outputs at z."""
-        return self._turned(self.layers(self._maps(z)).reshape(*z.shape[:-1], self.width, z.shape[-1]))
+        return self._ordered(self.layers(self._maps(z)).reshape(*z.shape[:-1], self.width, z.shape[-1]))
 
     def outputs(self, z: Tensor) -> tuple[Tensor, ...]:
-        """The outputs one by one, each ``(..., Z)``."""
+        """The outputs as a tuple, each ``(..., Z)``."""
         return self(z).unbind(-2)
 
     def outputs_at(self, i: int, z: Tensor) -> tuple[Tensor, ...]:
-        """The outputs of coordinate i, each ``(..., 1)``, from the part of the maps that it sees."""
+        """The outputs of coordinate i, each ``(..., 1)``, computed from its receptive field only."""
         channels, height, width = self.event_shape
         channel, pixel = divmod(z.shape[-1] - 1 - i if self.reverse else i, height * width)
         row, column = divmod(pixel, width)
         top, left = max(0, row - self.reach), max(0, column - self.reach)
-        seen = self._maps(z)[..., top : row + 1, left : column + self.reach + 1]
-        found = self.layers(seen)[:, channel::channels, -1, column - left]
-        return found.reshape(*z.shape[:-1], self.width, 1).unbind(-2)
+        field = self._maps(z)[..., top : row + 1, left : column + self.reach + 1]
+        outputs = self.layers(field)[:, channel::channels, -1, column - left]
+        return outputs.reshape(*z.shape[:-1], self.width, 1).unbind(-2)
 
     def _maps(self, z: Tensor) -> Tensor:
-        return self._turned(z).reshape(-1, *self.event_shape)
+        return self._ordered(z).reshape(-1, *self.event_shape)
 
-    def _turned(self, z: Tensor) -> Tensor:
+    def _ordered(self, z: Tensor) -> Tensor:
         return z.flip(-1) if self.reverse else z
 
 
 def _masks(order: Sequence[int], hidden: Sequence[int], outputs: int) -> list[Tensor]:
-    """Masks of the layers, true where a unit sees one below: coordinates by the order, hidden units by degree."""
+    """Masks of the layers, true where a unit is connected to one below: by order, and by degree for hidden units."""
     position = torch.tensor(order)
     degrees = [torch.linspace(0, len(order) - 1, units).round() for units in hidden]
     masks = [degrees[0].unsqueeze(-1) > position]

@@ -1,4 +1,4 @@
-"""Layers that see part of their input: the stuff of autoregressive networks."""
+"""Masked layers, the building blocks of autoregressive networks."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch.nn import functional as F
 
 
 class MaskedLinear(nn.Linear):
-    """Linear layer with connections left out: y = (M ∘ W) x + b.
+    """Masked linear layer, y = (M ∘ W) x + b.
 
     Args:
-        mask: M, true where an output sees an input.
+        mask: M, true where an output depends on an input.
 
     Shapes:
         ``mask (out, in)``; ``x (..., in)`` to ``(..., out)``.
@@ -29,7 +29,7 @@ class MaskedLinear(nn.Linear):
         super().__init__(mask.shape[1], mask.shape[0])
         self.mask: Tensor
         self.register_buffer("mask", mask.to(self.weight.dtype))
-        if not mask.any():  # a parameter that nothing depends on would never move
+        if not mask.any():  # the output does not depend on the weight, which is then not a parameter
             weight = self.weight.detach()
             del self.weight
             self.register_buffer("weight", weight)
@@ -40,18 +40,18 @@ class MaskedLinear(nn.Linear):
 
 
 class MaskedConv2d(nn.Conv2d):
-    """Convolution whose output at row r and column c sees a rectangle of its input, placed anywhere around (r, c).
+    """Convolution whose receptive field at row r and column c is a rectangle at any offset from (r, c).
 
-    It sees rows r + ``rows[0]`` to r + ``rows[1]`` and columns c + ``columns[0]`` to c + ``columns[1]``; beyond the
-    picture are zeros. In the order of rows from top to bottom, each from left to right, type A, blind to (r, c), is
-    ``rows=(-k, -1)`` for all above and ``rows=(0, 0), columns=(-k, -1)`` for the pixels on the left; type B, which
-    sees (r, c), is ``(-k, 0)`` in their place. What a mask would make zero is not there and costs nothing.
+    The rectangle spans rows r + ``rows[0]`` to r + ``rows[1]`` and columns c + ``columns[0]`` to c + ``columns[1]``,
+    with zero padding. In raster order, type A, which excludes (r, c), is ``rows=(-k, -1)`` for the rows above and
+    ``rows=(0, 0), columns=(-k, -1)`` for the pixels on the left; type B, which includes (r, c), has ``(-k, 0)``
+    instead. Weights outside the mask are not stored and cost nothing.
 
     Args:
         fan_in: channels of the input.
         fan_out: channels of the output.
-        rows: first and last row, relative to the output's.
-        columns: first and last column, relative to the output's.
+        rows: first and last row of the rectangle, relative to the output's row.
+        columns: first and last column of the rectangle, relative to the output's column.
 
     Shapes:
         ``(N, fan_in, H, W)`` to ``(N, fan_out, H, W)``.
@@ -66,32 +66,32 @@ class MaskedConv2d(nn.Conv2d):
 
     def __init__(self, fan_in: int, fan_out: int, rows: tuple[int, int], columns: tuple[int, int]) -> None:
         super().__init__(fan_in, fan_out, (rows[1] - rows[0] + 1, columns[1] - columns[0] + 1))
-        self.around = (-columns[0], columns[1], -rows[0], rows[1])
+        self.pad = (-columns[0], columns[1], -rows[0], rows[1])  # left, right, top and bottom; negative ones crop
 
     def forward(self, x: Tensor) -> Tensor:
-        """Every pixel's output."""
-        return self.forward_valid(F.pad(x, self.around))
+        """The output at every pixel."""
+        return self.forward_valid(F.pad(x, self.pad))
 
-    def forward_valid(self, region: Tensor) -> Tensor:
-        """The outputs whose rectangles a region of the input holds; for the rectangle of one pixel, one output."""
-        return super().forward(region)
+    def forward_valid(self, padded: Tensor) -> Tensor:
+        """The output of the convolution without padding, for any region of a padded input."""
+        return super().forward(padded)
 
-    def new_cache(self, x: Tensor) -> Tensor:
-        """Zeros of the size of the input that goes with an image like x, with what lies around it."""
-        columns, rows = sum(map(_positive, self.around[:2])), sum(map(_positive, self.around[2:]))
-        return x.new_zeros(len(x), self.in_channels, x.shape[-2] + rows, x.shape[-1] + columns)
+    def new_cache(self, like: Tensor) -> Tensor:
+        """A padded input of zeros for images like these, to be filled by :meth:`update_cache` in generation."""
+        columns, rows = sum(map(_positive, self.pad[:2])), sum(map(_positive, self.pad[2:]))
+        return like.new_zeros(len(like), self.in_channels, like.shape[-2] + rows, like.shape[-1] + columns)
 
-    def update_cache(self, cache: Tensor, part: Tensor, row: int, column: int) -> None:
-        """Write part of the input, whose first pixel is at a row and column, into what :meth:`new_cache` gave."""
-        row, column = row + _positive(self.around[2]), column + _positive(self.around[0])
-        cache[..., row : row + part.shape[-2], column : column + part.shape[-1]] = part
+    def update_cache(self, cache: Tensor, values: Tensor, row: int, column: int) -> None:
+        """Write a block of the input into a cache, with its top left pixel at this row and column of the image."""
+        row, column = row + _positive(self.pad[2]), column + _positive(self.pad[0])
+        cache[..., row : row + values.shape[-2], column : column + values.shape[-1]] = values
 
 
 class CausalConv2d(MaskedConv2d):
-    """Convolution whose output sees its left neighbour, the three above it, and of its own pixel what a mask allows.
+    """3 x 3 causal convolution: left neighbor, three neighbors above, and the own pixel's channels by a mask.
 
     Args:
-        mask: true where an output sees an input of its own pixel.
+        mask: true where an output depends on an input channel of its own pixel.
 
     Shapes:
         ``mask (out, in)``; ``(N, in, H, W)`` to ``(N, out, H, W)``.
@@ -111,9 +111,9 @@ class CausalConv2d(MaskedConv2d):
         self.mask[..., 1, 1] = mask
         self.mask[..., 1, 2] = 0
 
-    def forward_valid(self, region: Tensor) -> Tensor:
-        """The outputs whose rectangles a region of the input holds."""
-        return F.conv2d(region, self.weight * self.mask, self.bias)
+    def forward_valid(self, padded: Tensor) -> Tensor:
+        """The output of the convolution without padding, for any region of a padded input."""
+        return F.conv2d(padded, self.weight * self.mask, self.bias)
 
 
 def _positive(value: int) -> int:

@@ -16,7 +16,7 @@ def _hidden_layers(sizes: Sequence[int], activation: Callable[[], nn.Module]) ->
 
 
 def _linear(fan_in: int, fan_out: int) -> nn.Linear:
-    """A linear layer with the initial weights of Variational Laplace Autoencoders (Park, Kim, Kim, 2019)."""
+    """A linear layer initialized as in Variational Laplace Autoencoders (Park, Kim, Kim, 2019)."""
     layer = nn.Linear(fan_in, fan_out)
     nn.init.kaiming_uniform_(layer.weight, a=2 ** (1 / 3), mode="fan_out")
     nn.init.zeros_(layer.bias)
@@ -24,12 +24,12 @@ def _linear(fan_in: int, fan_out: int) -> nn.Linear:
 
 
 class MLPEncoder(nn.Sequential):
-    """Fully connected encoder: x -> hidden features, on which a guide puts its own linear head.
+    """Fully connected encoder: x -> hidden features, to which a guide adds its own linear head.
 
     Args:
         event_shape: shape of one datum, ``(C, H, W)`` or ``(D,)``.
-        hidden: sizes of the hidden layers, from the data upwards.
-        activation: nonlinearity after each of them.
+        hidden: sizes of the hidden layers, from the data upward.
+        activation: nonlinearity after each hidden layer.
 
     Shapes:
         ``x (..., *event_shape)`` to ``(..., out_features)`` with ``out_features = hidden[-1]``.
@@ -59,7 +59,7 @@ class MLPDecoder(nn.Sequential):
     Args:
         latent_dim: size Z of the latent.
         event_shape: shape of the features of one datum.
-        hidden: sizes of the hidden layers, from the latent downwards; none gives a linear decoder.
+        hidden: sizes of the hidden layers, from the latent downward; none gives a linear decoder.
         activation: nonlinearity after each hidden layer.
 
     Shapes:

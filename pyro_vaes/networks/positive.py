@@ -1,4 +1,4 @@
-"""The map from a layer's outputs to positive scales."""
+"""The map from unconstrained values to positive scales."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def positive(raw: Tensor) -> Tensor:
-    """Softplus kept away from 0, so that no scale can vanish in float32."""
-    return F.softplus(raw) + 1e-4
+def positive(unconstrained: Tensor) -> Tensor:
+    """Softplus plus a lower bound of 1e-4, so that no scale vanishes in float32."""
+    return F.softplus(unconstrained) + 1e-4

@@ -1,4 +1,4 @@
-"""Residual encoder and decoder for images, and weight normalisation set from data."""
+"""Residual encoder and decoder for images, and data-dependent weight normalization."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.networks.conv import level_sizes
+from pyro_vaes.networks.conv import stage_sizes
 from pyro_vaes.validation import checked_sizes
 
 
 class ResNetEncoder(nn.Module):
-    """Residual blocks that each halve the picture, then one fully connected layer: x -> hidden features.
+    """Stride-2 residual blocks, then one fully connected layer: x -> hidden features.
 
     Args:
         event_shape: shape ``(C, H, W)`` of one image.
-        channels: channels of each block, from the picture upwards.
+        channels: channels of each block, from the image upward.
         hidden: size of the fully connected layer.
 
     Shapes:
         ``x (..., C, H, W)`` to ``(..., out_features)`` with ``out_features = hidden``.
 
     Raises:
-        InputError: for sizes that are no positive whole numbers, or more blocks than fit the picture.
+        InputError: If a size is not a positive integer, or the image is too small for the number of blocks.
 
     References:
         MAE: Mutual Posterior-Divergence Regularization for Variational AutoEncoders (Ma, Zhou, Hovy, 2019).
@@ -40,7 +40,7 @@ class ResNetEncoder(nn.Module):
     def __init__(self, event_shape: Sequence[int], channels: Sequence[int] = (32, 64, 64), hidden: int = 512) -> None:
         super().__init__()
         event_shape, channels, _ = checked_sizes(event_shape=event_shape, channels=channels, hidden=(hidden,))
-        sizes = level_sizes(event_shape, len(channels))
+        sizes = stage_sizes(event_shape, len(channels))
         fans = zip((event_shape[0], *channels[:-1]), channels, strict=True)
         blocks = [_Block(*fan, stride=2) for fan in fans]
         height, width = sizes[-1]
@@ -53,19 +53,19 @@ class ResNetEncoder(nn.Module):
 
 
 class ResNetDecoder(nn.Module):
-    """Two fully connected layers, then residual blocks that each double the picture: z -> features.
+    """Two fully connected layers, then residual blocks that each upsample by two: z -> features.
 
     Args:
         latent_dim: size Z of the latent.
         event_shape: shape ``(F, H, W)`` of the features of one image.
-        channels: channels of each level, from the latent downwards (the encoder's, reversed).
+        channels: channels of each block, from the latent downward (the encoder's, reversed).
         hidden: size of the first fully connected layer.
 
     Shapes:
         ``z (..., Z)`` to ``(..., F, H, W)``.
 
     Raises:
-        InputError: for sizes that are no positive whole numbers, or more blocks than fit the picture.
+        InputError: If a size is not a positive integer, or the image is too small for the number of blocks.
 
     References:
         MAE: Mutual Posterior-Divergence Regularization for Variational AutoEncoders (Ma, Zhou, Hovy, 2019).
@@ -86,7 +86,7 @@ class ResNetDecoder(nn.Module):
         event_shape, channels, _, _ = checked_sizes(
             event_shape=event_shape, channels=channels, hidden=(hidden,), latent_dim=(latent_dim,)
         )
-        sizes = level_sizes(event_shape, len(channels))[::-1]
+        sizes = stage_sizes(event_shape, len(channels))[::-1]
         height, width = sizes[0]
         fans = zip(channels, (*channels[1:], channels[-1]), strict=True)
         blocks = [
@@ -109,16 +109,16 @@ class ResNetDecoder(nn.Module):
 
 
 def weight_normalize(network: nn.Module, inputs: Tensor) -> None:
-    """Write the weights of all linear and convolutional layers as w = g v / ‖v‖, with g and biases set from data.
+    """Weight normalization w = g v / ‖v‖ of all linear and convolutional layers, with data-dependent initialization.
 
-    After it each output channel of each layer has mean 0 and variance 1 over the inputs given.
+    It sets g and the biases such that each output channel of each layer has mean 0 and variance 1 over the inputs.
 
     Args:
         network: the network; changed in place.
-        inputs: a batch of what it takes: images for an encoder, draws from the prior for a decoder.
+        inputs: a batch of the network's inputs: images for an encoder, draws from the prior for a decoder.
 
     Raises:
-        InputError: for a batch of one, which has no variance.
+        InputError: If the batch holds a single input, whose variance is not defined.
 
     References:
         Weight Normalization (Salimans, Kingma, 2016).
@@ -131,7 +131,7 @@ def weight_normalize(network: nn.Module, inputs: Tensor) -> None:
         True
     """
     if len(inputs) < 2:
-        raise InputError(f"weight_normalize got a batch of {len(inputs)}: it sets variances, give it 2 data or more")
+        raise InputError(f"weight_normalize got a batch of {len(inputs)}: it sets variances, give it 2 or more")
     layers = [layer for layer in network.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
     hooks = []
     for layer in layers:
@@ -144,7 +144,7 @@ def weight_normalize(network: nn.Module, inputs: Tensor) -> None:
 
 
 def _standardize(layer: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-    """Scale and shift a layer so that its output has mean 0 and variance 1, and give that output."""
+    """Scale and shift a layer such that its output has mean 0 and variance 1, and return that output."""
     channel = -1 if isinstance(layer, nn.Linear) else 1
     channels_last = output.movedim(channel, -1)
     flat = channels_last.flatten(0, -2)
@@ -156,7 +156,7 @@ def _standardize(layer: nn.Module, inputs: Any, output: Tensor) -> Tensor:
 
 
 class _Block(nn.Module):
-    """A residual block; with stride 2 it halves the picture."""
+    """A residual block; with stride 2 it halves the image."""
 
     def __init__(self, fan_in: int, fan_out: int, stride: int) -> None:
         super().__init__()

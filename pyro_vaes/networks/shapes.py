@@ -1,4 +1,4 @@
-"""Checks of the sizes that networks are built from."""
+"""The size of an encoder's output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def out_features(encoder: nn.Module) -> int:
     """Size of an encoder's output: its attribute ``out_features``, or that of its last linear layer.
 
     Raises:
-        InputError: where the encoder has neither.
+        InputError: If the encoder has neither.
 
     Example:
         >>> out_features(nn.Sequential(nn.Linear(4, 8), nn.ReLU()))
