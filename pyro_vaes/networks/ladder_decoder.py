@@ -49,14 +49,14 @@ class LadderDecoder(nn.Module):
 
 
 class Gate(nn.Module):
-    """T + gate · v."""
+    """t + gate · v."""
 
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
         self.gate = nn.Parameter(torch.full(tuple(shape), GATE))
 
     def forward(self, state: Tensor, lateral: Tensor) -> Tensor:
-        """T + gate · v."""
+        """t + gate · v."""
         return state + self.gate * lateral
 
 
