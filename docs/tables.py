@@ -49,22 +49,24 @@ def beside(source: str, figure: str, rows: Sequence[dict[str, Any]]) -> str:
 def measured(file: str, name: str, figure: str, error: str | None = None) -> str:
     """A figure of a result file with its error, and a link to the page that says how it was measured."""
     path = RESULTS / file
-    value, spread = _over_seeds(path, name, figure) if path.suffix == ".json" else _row(path, name, figure, error)
+    rows = _rows(path, name)
+    value, spread = (
+        _over_seeds(rows, figure) if error is None else (f"{float(rows[0][each]):.2f}" for each in (figure, error))
+    )
     page = next(page for page in ("report.md", "README.md") if (path.parent / page).exists())
     return f"{value} ± {spread}, [{name}](../../{path.parent.relative_to(DOCS.parent)}/{page})"
 
 
-def _row(path: Path, name: str, figure: str, error: str | None) -> tuple[str, str]:
-    """A figure and its error from the row of a CSV whose first column is the name."""
-    with path.open(newline="", encoding="utf-8") as file:
-        row = next(row for row in csv.DictReader(file) if next(iter(row.values())) == name)
-    return f"{float(row[figure]):.2f}", f"{float(row[error]):.2f}" if error else ""
+def _rows(path: Path, name: str) -> list[dict[str, Any]]:
+    """The rows of a result file that have the name in the first column."""
+    text = path.read_text(encoding="utf-8")
+    rows = json.loads(text)["rows"] if path.suffix == ".json" else list(csv.DictReader(text.splitlines()))
+    return [row for row in rows if next(iter(row.values())) == name]
 
 
-def _over_seeds(path: Path, name: str, figure: str) -> tuple[str, str]:
+def _over_seeds(rows: Sequence[dict[str, Any]], figure: str) -> tuple[str, str]:
     """Mean and standard deviation over seeds of a score of a model's only clusters."""
-    runs = json.loads(path.read_text(encoding="utf-8"))[name]
-    values = [100 * run["clusters"][0][figure] for run in runs]
+    values = [100 * row["clusters"][0][figure] for row in rows]
     return f"{statistics.mean(values):.1f}", f"{statistics.stdev(values):.1f} %"
 
 
