@@ -56,7 +56,7 @@ class MixtureELBO(Loss):
     def objective(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> tuple[Tensor, Terms]:
         """ELBO(Q), with all its gradients."""
         vae, mixture = self._checked(model, guide)
-        locs, scales, gates = mixture.parts(x)
+        locs, scales, gates = mixture.local_parameters(x)
         z = (locs + scales * torch.randn_like(locs)).movedim(-2, 0)
         log_prior, log_likelihood = _log_densities(vae, x, locs, scales, z)
         log_components = NormalMixture(recursive_log_weights(gates), locs, scales).component_log_prob(z)
@@ -100,7 +100,7 @@ class RecursiveMixtureELBO(MixtureELBO):
     def objective(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> tuple[Tensor, Terms]:
         """ELBO(Q_M) in value; in gradient, the sum of every group's own objective."""
         vae, mixture = self._checked(model, guide)
-        locs, scales, gates = mixture.parts(x)
+        locs, scales, gates = mixture.local_parameters(x)
         z = (locs + scales * torch.randn_like(locs)).movedim(-2, 0)
         log_alpha = recursive_log_weights(gates).detach()
         weights = log_alpha.movedim(-1, 0).exp().clamp_min(1e-20)
@@ -121,7 +121,7 @@ class RecursiveMixtureELBO(MixtureELBO):
             log_before = (recursive_log_weights(gates[..., : m - 1]).detach() + log_components[m, :, :m]).logsumexp(-1)
             log_joint = draws.log_prior[m] + draws.log_likelihood[m]
             # log_joint has its gradient above already: here it only sets the value
-            surrogate = surrogate + mixture.growth(log_joint, log_own[m], log_before)
+            surrogate = surrogate + mixture.component_objective(log_joint, log_own[m], log_before)
             surrogate = surrogate + _gate_objective(draws, m)
         value = (terms["reconstruction"] - terms["kl"]).detach()
         return value + surrogate - surrogate.detach(), {name: term.detach() for name, term in terms.items()}
