@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from tests.helpers import ROOT, processes
-from tests.helpers.command_line import pixels
+from tests.helpers.arrays import images
 
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """An empty working folder with a small data set beside it."""
-    np.savez(tmp_path / "tiny.npz", x_train=pixels(40, 4, 4), x_test=pixels(12, 4, 4))
+    np.savez(tmp_path / "tiny.npz", x_train=images(40, 4, 4), x_test=images(12, 4, 4))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
