@@ -48,7 +48,7 @@ class Mixture(Guide):
     """
 
     loss = "MixtureELBO"
-    gate_rate = 0.03  # learning rate factor of the gates; with 1 the best component takes all weight, and the model
+    gate_rate = 0.03  # scale of a gate's output, which slows its training: else the best component takes all weight
 
     def __init__(self, vae: VAE, encoder: nn.Module | MeanField, components: int = 4) -> None:
         check_whole("components", components)
