@@ -14,12 +14,12 @@ import pyro_vaes as pv
 from pyro_vaes.runs.checkpoint import are_weights
 from pyro_vaes.runs.pair_file import checksum
 from tests.helpers.fuzz.guard import guarded, outcome
-from tests.helpers.fuzz.mutations import mutated
-from tests.helpers.fuzz.run_folders import TENSORS, replaced
-from tests.helpers.fuzz.settings import BOMB, SNIPPETS
+from tests.helpers.fuzz.mutations import NESTED, mutated
+from tests.helpers.fuzz.run_folders import TENSORS
+from tests.helpers.fuzz.settings import BOMB, NAMES, SNIPPETS
 
 DENSE = TENSORS.filter(lambda value: are_weights({"": value}) and value.numel() < 100)
-NAMES = ["", ".", "model.", "model..x", "guide", "x" * 5000]
+OTHERS = ["", ".", "model.", "model..x", "guide", "x" * 5000]
 
 
 @cache
@@ -34,6 +34,16 @@ def saved_pair():
 
 
 @st.composite
+def described(draw, text):
+    """A description one of whose values is exchanged."""
+    whole = yaml.safe_load(text)
+    part = draw(st.sampled_from([whole, whole["classes"], whole["built"], whole["built"]["settings"]]))
+    key = draw(st.sampled_from([*part, "x"]))
+    part[key] = draw(st.sampled_from(NAMES.get(key, [None])) | NESTED)
+    return yaml.safe_dump(whole)
+
+
+@st.composite
 def hostile_pair(draw):
     content, tensors, metadata = saved_pair()
     tensors, metadata = tensors.copy(), metadata.copy()
@@ -42,14 +52,13 @@ def hostile_pair(draw):
     if kind == "bytes":
         return draw(mutated(content))
     if kind == "description":
-        described = yaml.safe_dump(draw(replaced(yaml.safe_load(metadata[kind]))))
-        metadata[kind] = draw(st.sampled_from([described] * 30 + [BOMB, *SNIPPETS]))
+        metadata[kind] = draw(described(metadata[kind]) | st.sampled_from([BOMB, *SNIPPETS]))
     elif kind == "text":
         metadata[draw(st.sampled_from([*metadata, "x"]))] = draw(st.text(max_size=8) | st.sampled_from(SNIPPETS))
     elif kind == "tensor":
         tensors[name] = draw(DENSE | st.sampled_from(list(tensors.values())).map(torch.clone))
     elif kind == "rename":
-        tensors[draw(st.sampled_from(NAMES))] = tensors.pop(name)
+        tensors[draw(st.sampled_from(OTHERS))] = tensors.pop(name)
     else:
         del tensors[name]
     return save(tensors, metadata | {"sha256": checksum(tensors, metadata)})
