@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from pyro_vaes.reports.tables import markdown_table
+
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
 RESULTS = DOCS.parent / "benchmarks" / "results"
@@ -43,7 +45,8 @@ def beside(source: str, figure: str, rows: Sequence[dict[str, Any]]) -> str:
         [row["data"], row["method"], row["published"], measured(*row["measured"]) if "measured" in row else "not run"]
         for row in rows
     ]
-    return f"{_table(['data', 'method', 'published', 'measured here'], cells)}\n\nBoth: {figure}. Published: {source}."
+    table = markdown_table(["data", "method", "published", "measured here"], cells)
+    return f"{table}\n\nBoth: {figure}. Published: {source}."
 
 
 def measured(file: str, name: str, figure: str, error: str | None = None) -> str:
@@ -91,10 +94,6 @@ def readme() -> str:
     text = README.read_text(encoding="utf-8")
     before, after = text.split(START)[0], text.split(END)[1]
     return f"{before}{START}\n\n{guides(complete=True)}\n\n{END}{after}"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *rows))
 
 
 if __name__ == "__main__":
