@@ -14,7 +14,7 @@ from matplotlib import pyplot as plt
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.arviz_export import smoothed_weights, to_arviz
-from pyro_vaes.guides import Laplace, MeanField
+from pyro_vaes.guides import MeanField
 from tests.helpers.linear_gaussian import LinearGaussian, inverse_positive
 
 MODULE = sys.modules["pyro_vaes.evaluate.arviz_export"]
@@ -28,7 +28,7 @@ def linear():
 
 
 def exact(linear):
-    return Laplace(linear.vae, linear.encoder, updates=1, step_size=1.0).double()
+    return linear.exact_guide()
 
 
 def wide(linear):
