@@ -1,4 +1,4 @@
-"""What inference costs."""
+"""Time of inference."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pyro_vaes.evaluate.posterior_means import posterior_means
 
 @torch.no_grad()
 def inference_ms(guide: nn.Module, x: Tensor, repeats: int = 5) -> float:
-    """Milliseconds to infer the posteriors of a batch and draw from each: the median.
+    """Median time in milliseconds to infer the posteriors of a batch and to draw from each.
 
     Args:
-        guide: the guide; of one without a ``posterior`` it is the means that are timed, or draws where there are none.
+        guide: the guide; for one without a ``posterior``, the time of :func:`posterior_means` is measured.
         x: the batch.
         repeats: number of measurements.
 
@@ -39,4 +39,4 @@ def _draw(guide: Any, x: Tensor) -> None:
         drawn = guide.posterior(x).sample()
     else:
         drawn = torch.cat([*posterior_means(guide, x).values()], -1)
-    drawn.sum().item()  # which waits for the device
+    drawn.sum().item()  # waits for the device
