@@ -1,4 +1,4 @@
-"""Traversals: the pictures of a model while one latent moves and the others stay fixed."""
+"""Latent traversals: images of a model as one latent varies and the others are fixed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from pyro_vaes.models import LevelsModel
 from pyro_vaes.plots.images import tiled
 from pyro_vaes.vae import VAE
 
-DRAWS = 1000  # of a latent's prior, whose quantiles it moves over
+DRAWS = 1000  # from a latent's prior, whose quantiles are traversed
 
 
 class LatentView(NamedTuple):
-    """One level of a model: the name of its site, what decodes when it moves, draws of its prior, and this prior."""
+    """One level of a model: the name of its site, the decoder of its traversal, draws of its prior, and the prior."""
 
     name: str
     decode: Callable[..., Tensor]
@@ -43,7 +43,7 @@ def latent_views(model: VAE | LevelsModel) -> list[LatentView]:
 
 
 def fixed_latents(model: nn.Module, guide: Any, x: Tensor, parts: Sequence[LatentView]) -> list[Tensor]:
-    """Where each level is while another moves."""
+    """The value of each level while another varies: its posterior mean at x, or a prior draw without a posterior."""
     x = as_input(model, x).to(next(guide.parameters()))
     if hasattr(guide, "posteriors"):
         return [mean(q)[0] for q in guide.posteriors(x)]
@@ -53,12 +53,12 @@ def fixed_latents(model: nn.Module, guide: Any, x: Tensor, parts: Sequence[Laten
 
 
 def traversals_of(parts: Sequence[LatentView], fixed: Sequence[Tensor], points: int) -> Figure:
-    """The traversals of a model's latents around fixed values."""
+    """Traversals of a model's latents around fixed values."""
     return traversals([part.decode for part in parts], fixed, [part.draws for part in parts], points)
 
 
 def draw_traversals(model: VAE | LevelsModel, guide: nn.Module, x: Tensor, points: int = 8) -> Figure:
-    """The figure of ``traversals.png``, the others fixed at the posterior means of a datum ``(1, *event_shape)``.
+    """The figure ``traversals.png``, with fixed levels at the posterior means of a datum ``(1, *event_shape)``.
 
     Example:
         >>> len(draw_traversals(vae, guide, x[:1], points=3).axes)
@@ -75,24 +75,24 @@ def traversals(
     draws: Sequence[Tensor],
     points: int = 8,
 ) -> Figure:
-    """A panel a level: the pictures of a model while that level moves and the others stay fixed.
+    """Latent traversals with one panel per level: images of a model as that level varies and the others are fixed.
 
-    A level moves over the quantiles of its draws, (i + 1/2) / ``points``, along two of its dimensions, the first from
-    left to right and the second from bottom to top: the two that change the picture most, by its mean square, from
-    their first to their last quantile.
+    A level traverses the quantiles (i + 1/2) / ``points`` of its draws along two of its dimensions, the first from
+    left to right and the second from bottom to top. These are the two dimensions that change the image most, in mean
+    square, from their first to their last quantile.
 
     Args:
-        decode: the model's ``decode``, of as many latents as there are levels; or one for each level that moves, where
-            others follow it.
-        fixed: each level's value while another moves, the lowest level first.
-        draws: what each level moves through: draws of its prior, or codes of data.
-        points: pictures a side.
+        decode: the model's ``decode``, with one latent per level; or one function for each level, if lower levels
+            depend on it.
+        fixed: value of each level while another varies, the lowest level first.
+        draws: draws of each level's prior, or codes of data, whose quantiles are traversed.
+        points: number of images per side.
 
     Shapes:
         ``fixed[l] (Z_l,)``, ``draws[l] (N, Z_l)``.
 
     Raises:
-        InputError: where these differ in number or size, or the model's data are no images.
+        InputError: If these differ in number or size, or the model's data are not images.
 
     References:
         Learning Hierarchical Features from Deep Generative Models (Zhao, Song, Ermon, 2017), figures 5 and 6.
@@ -115,7 +115,7 @@ def traversals(
 def _draw_traversal(
     axes: Axes, decode: Callable[..., Tensor], fixed: Sequence[Tensor], level: int, quantiles: Tensor
 ) -> None:
-    """One level's grid, along two dimensions at most of its quantiles ``(points, Z_l)``."""
+    """Grid of one level, along at most two dimensions of its quantiles ``(points, Z_l)``."""
 
     def pictures(moved: Tensor) -> Tensor:
         return decode(*(moved if i == level else z.expand(len(moved), -1) for i, z in enumerate(fixed)))
