@@ -34,7 +34,7 @@ def pareto_k(log_weights: Tensor) -> Tensor:
 def smoothed_weights(log_weights: Tensor) -> tuple[Tensor, Tensor]:
     """Pareto-smoothed, normalized log weights and their k-hat, by arviz.
 
-    A tail of equal weights is not smoothed and has a k-hat of 0.
+    A tail of weights that are equal but for rounding is not smoothed and has a k-hat of 0.
 
     Args:
         log_weights: S log weights per datum, 25 or more.
@@ -51,7 +51,8 @@ def smoothed_weights(log_weights: Tensor) -> tuple[Tensor, Tensor]:
     smoothed, khat = weights.log_softmax(-1), weights.new_zeros(len(weights))
     draws = weights.shape[-1]
     tail = weights.topk(int(min(draws / 5, 3 * draws**0.5)), -1).values
-    heavy = tail[:, 0] > tail[:, -1]  # arviz cannot fit constant tails
+    rounding = torch.finfo(log_weights.dtype).eps ** 0.5  # of log weights that are differences of log densities
+    heavy = tail[:, 0] - tail[:, -1] > rounding  # arviz cannot fit constant tails
     if heavy.any():
         with np.errstate(all="ignore"):
             fitted = _psislw(weights[heavy].numpy())

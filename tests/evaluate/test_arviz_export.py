@@ -96,6 +96,15 @@ def test_a_tail_of_equal_weights_is_left_alone():
     assert khat.tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_tail_of_weights_that_are_equal_but_for_rounding_is_left_alone(dtype):
+    log_weights = torch.full((100, 200), -30, dtype=dtype)
+    log_weights += torch.finfo(dtype).eps * 30 * torch.randn(100, 200, dtype=dtype)
+    smoothed, khat = smoothed_weights(log_weights)
+    torch.testing.assert_close(smoothed, log_weights.double().log_softmax(0))
+    assert not khat.any()
+
+
 def test_resampled_draws_are_the_posteriors(linear):
     draws = 20000
     weights = values(to_arviz(linear.vae, wide(linear), linear.x, draws), "psis", "log_weight").exp()
