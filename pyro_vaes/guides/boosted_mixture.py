@@ -45,6 +45,6 @@ class BoostedMixture(RecursiveMixture):
             raise InputError(f"entropy is {entropy!r}: expected a positive weight; without one a component collapses")
         self.entropy = entropy
 
-    def growth(self, log_joint: Tensor, log_own: Tensor, log_before: Tensor) -> Tensor:
-        """What a new component ascends, from a draw of it; see :meth:`RecursiveMixture.growth`."""
+    def component_objective(self, log_joint: Tensor, log_own: Tensor, log_before: Tensor) -> Tensor:
+        """What a new component ascends, from a draw of it; see :meth:`RecursiveMixture.component_objective`."""
         return log_joint - log_before - self.entropy * log_own

@@ -62,13 +62,15 @@ class InverseAutoregressiveFlow(Guide):
         networks = (MADE(size, hidden, 2, context, reverse=k % 2 == 1) for k in range(flows))
         self.flows: Iterable[MADE] = nn.ModuleList(networks)  # type: ignore[assignment]
 
-    def posterior(self, x: Tensor) -> dist.TorchDistribution:
-        """N(μ(x), diag σ(x)²) after the steps."""
+    def local_parameters(self, x: Tensor) -> tuple[Tensor, ...]:
+        """μ and raw σ of the start, and the context of each step."""
         features = self.encoder(x)
-        mean, raw_scale = self.head(features).chunk(2, -1)
-        steps = [AutoregressiveTransform(network, gated, network.context(features)) for network in self.flows]
-        return dist.TransformedDistribution(dist.Normal(mean, positive(raw_scale)).to_event(1), steps)
+        return self.head(features), *(network.context(features) for network in self.flows)
 
-    def local_heads(self) -> list[nn.Module]:
-        """The layers whose outputs are the parameters of one datum's q(z | x): of the start and of each step."""
-        return [self.head, *(network.context for network in self.flows)]
+    def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> dist.TorchDistribution:
+        """N(μ, diag σ²) after the steps."""
+        start, *contexts = parameters
+        mean, raw_scale = start.chunk(2, -1)
+        pairs = zip(self.flows, contexts, strict=True)
+        steps = [AutoregressiveTransform(network, gated, context) for network, context in pairs]
+        return dist.TransformedDistribution(dist.Normal(mean, positive(raw_scale)).to_event(1), steps)

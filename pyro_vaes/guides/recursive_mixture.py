@@ -51,7 +51,7 @@ class RecursiveMixture(Mixture):
             raise InputError(f"bound is {bound!r}: expected a positive number of nats")
         self.bound = bound
 
-    def growth(self, log_joint: Tensor, log_own: Tensor, log_before: Tensor) -> Tensor:
+    def component_objective(self, log_joint: Tensor, log_own: Tensor, log_before: Tensor) -> Tensor:
         """What a new component ascends: ELBO(qₘ) + min(C, KL(qₘ ‖ Qₘ₋₁)), from a draw of it.
 
         Args:

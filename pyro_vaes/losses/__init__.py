@@ -7,6 +7,7 @@ from pyro_vaes.losses.iwae import IWAE
 from pyro_vaes.losses.mixture_elbo import MixtureELBO, RecursiveMixtureELBO
 from pyro_vaes.losses.mutual_posterior_divergence import MutualPosteriorDivergence
 from pyro_vaes.losses.progressive import ProgressiveELBO
+from pyro_vaes.vae import Guide
 from pyro_vaes.losses.schedules import ExponentialWarmup, Warmup
 from pyro_vaes.losses.soft_free_bits import SoftFreeBits
 
@@ -27,12 +28,13 @@ __all__ = [
 
 
 def default_loss(guide: object) -> Loss:
-    """The loss that a guide asks for: ``ELBO()`` unless its attribute ``loss`` names another.
+    """The loss of a guide's attribute ``loss``, a name in this package or a function that makes one; else ``ELBO()``.
 
     Example:
         >>> import pyro_vaes as pv
         >>> default_loss(pv.guides.RecursiveMixture(vae, encoder))
         <pyro_vaes.losses.mixture_elbo.RecursiveMixtureELBO object at ...>
     """
-    loss: Loss = globals()[getattr(guide, "loss", "ELBO")]()
-    return loss
+    asked = guide.loss if isinstance(guide, Guide) else "ELBO"
+    made: Loss = globals()[asked]() if isinstance(asked, str) else asked()
+    return made
