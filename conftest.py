@@ -53,7 +53,7 @@ def isolated() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def without_tensorboard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide TensorBoard from all but its own tests, since its pictures take time and its files lie in run folders."""
-    if request.node.path.stem not in ("test_follow", "tensorboard"):
+    if request.node.path.stem not in ("test_tensorboard", "tensorboard"):
         monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
 
 

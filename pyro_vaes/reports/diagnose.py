@@ -1,4 +1,4 @@
-"""A report on inference: where each gap comes from, for which images, and whether the figures can be trusted."""
+"""A report on inference: the gap and its parts, the images with the largest gaps, and how reliable the figures are."""
 
 from __future__ import annotations
 
@@ -32,23 +32,14 @@ from pyro_vaes.evaluate import (
 )
 from pyro_vaes.reports.diagnosis import Diagnosis, Model, NamedPair
 from pyro_vaes.reports.diagnosis_page import write_page
-from pyro_vaes.runs.atomic import unlinked
+from pyro_vaes.runs.atomic import write_whole
 from pyro_vaes.validation import check_whole
 
 WORST = 10  # images shown
-
-
 INFORMATION = 1000  # test data for the mutual information, which takes the square of their number
-
-
 BATCH = 128  # images whose inference is timed
-
-
 CHAINS, TEMPERATURES = 8, 300  # of annealed importance sampling
-
-
 DRAWS = 400  # of a posterior that is shown
-
 
 PAGE, FIGURES = "diagnosis.html", "diagnosis.json"
 
@@ -72,15 +63,15 @@ def diagnose(
         data: what they were trained on; the report is on the first images of its test split.
         out: the folder.
         images: number of images.
-        num_samples: importance samples an image.
-        num_steps: steps of the per-datum optimisation that tells approximation from amortisation.
-        annealed: whether to estimate log p(x) by annealed importance sampling too, which takes minutes a pair.
+        num_samples: importance samples per image.
+        num_steps: steps of the per-datum optimization that tells approximation from amortization.
+        annealed: whether to estimate log p(x) by annealed importance sampling too, which takes minutes per pair.
         reference: number of images, from the first, whose posterior NUTS samples; tens of seconds each.
         seed: fixes all draws; the random state is left as it was.
         progress: whether to show a bar.
 
     Raises:
-        InputError: for no pairs, names that repeat, or more images than there are.
+        InputError: If there are no pairs, names that repeat, or fewer images than asked for.
     """
     names = [pair.name for pair in pairs]
     if not names or len(set(names)) < len(names):
@@ -110,7 +101,7 @@ def diagnose(
         }
         folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)
-        unlinked(folder / FIGURES).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_whole(folder / FIGURES, (json.dumps(report, indent=2) + "\n").encode())
         write_page(folder / PAGE, report, diagnoses, x_test[:images])
     return diagnoses
 
@@ -131,7 +122,7 @@ def _diagnosis(
     gaps = inference_gaps(model, guide, x, num_samples, num_steps, estimate, progress)
     simulated = calibration(model, guide)
     information = mutual_information(model, guide, x_test[:INFORMATION])
-    compared = rhat = None
+    compared, rhat = None, math.nan
     if reference:
         posterior = reference_posterior(model, x[:reference], progress=progress)
         compared, rhat = compare_with_reference(guide, x[:reference], posterior), posterior.r_hat.max().item()
@@ -177,14 +168,14 @@ def _image(gaps: InferenceGaps, index: int) -> dict[str, Any]:
     return {"image": index, **{name: _number(getattr(gaps, name)[index].item()) for name in values}}
 
 
-def _reference(compared: ReferenceComparison, rhat: float | None) -> dict[str, Any]:
+def _reference(compared: ReferenceComparison, rhat: float) -> dict[str, Any]:
     return {
-        "distance": compared.distance.nanmean().item(),
-        "null": compared.null.nanmean().item(),
-        "r_hat": rhat,
+        "distance": _number(compared.distance.nanmean().item()),
+        "null": _number(compared.null.nanmean().item()),
+        "r_hat": _number(rhat),
     }
 
 
 def _number(value: float) -> float | None:
-    """The value as JSON has it, which knows no NaN."""
+    """The value, or None in place of NaN and infinity, which JSON has not."""
     return value if math.isfinite(value) else None

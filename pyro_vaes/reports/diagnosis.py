@@ -8,11 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pyro_vaes.evaluate import (
-    Calibration,
-    InferenceGaps,
-    ReferenceComparison,
-)
+from pyro_vaes.evaluate import Calibration, InferenceGaps, ReferenceComparison
 from pyro_vaes.models import LevelsModel
 from pyro_vaes.vae import VAE
 
@@ -28,7 +24,7 @@ class NamedPair:
         model: the model.
         guide: its guide.
         history: ``Run.history`` of its training.
-        note: what a reader has to know about its training, such as that it was interrupted.
+        note: a remark on its training, such as that it was interrupted.
     """
 
     name: str
@@ -40,7 +36,7 @@ class NamedPair:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found about a pair; ``numbers`` is what the JSON and the page say.
+    """The findings about a pair.
 
     Attributes:
         pair: the pair.
@@ -48,8 +44,8 @@ class Diagnosis:
         calibrated: its calibration on data from its own model.
         reference: its comparison with NUTS on the first images, if asked for.
         worst: indices of the images with the largest gaps, among those looked at.
-        draws: of the guide for these images, and as its importance weights correct them, each ``(S, N, Z)``.
-        numbers: all figures.
+        draws: draws of the guide for these images, and as its importance weights correct them, each ``(S, N, Z)``.
+        numbers: all figures, as the JSON and the page have them.
     """
 
     pair: NamedPair

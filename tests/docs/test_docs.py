@@ -1,0 +1,92 @@
+"""The site: its Python blocks run, its commands exist, its links lead somewhere, its tables are the results."""
+
+import importlib.util
+import os
+import re
+import shlex
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import pyro_vaes as pv
+from pyro_vaes.cli import app as cli
+from pyro_vaes.runs import config as options
+from pyro_vaes.training import fit as training
+from tests.helpers import ROOT
+from tests.helpers.markdown_files import PAGES, README, RESULTS, blocks, commands, linked_files, run_python
+
+
+def named(path):
+    return str(path.relative_to(ROOT))
+
+
+@pytest.fixture
+def tables():
+    spec = importlib.util.spec_from_file_location("tables", ROOT / "docs" / "tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if blocks(path, "python")], ids=named)
+def test_python_blocks(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_python(path)
+
+
+@pytest.mark.parametrize("path", [README, *PAGES, *RESULTS], ids=named)
+def test_relative_links(path):
+    dead = [link for link in linked_files(path) if not os.path.exists(path.parent / link)]
+    assert not dead
+
+
+def test_pages_can_be_reached():
+    """Every page is in a toctree, so that Sphinx, which checks the rest of the site, does not refuse it."""
+    toctrees = "\n".join("\n".join(re.findall(r"```\{toctree\}\n(.*?)```", p.read_text(), re.DOTALL)) for p in PAGES)
+    for path in set(PAGES) - {ROOT / "docs" / "index.md"}:
+        assert str(path.relative_to(ROOT / "docs").with_suffix("")) in toctrees.splitlines()
+
+
+COMMANDS = sorted({line for path in (README, *PAGES) for line in commands(path) if " --config " not in line})
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands(line, monkeypatch, tmp_path):
+    """Flags and values are understood, and what is to be trained can be built."""
+    words = shlex.split(line)[1:]
+    if words[0] != "train":
+        cli.app.parse_args(words, exit_on_error=False, print_error=False)
+        return
+    x = torch.zeros(4, 3 if "coloured" in line else 1, 28, 28)
+    data = pv.data.Data.from_arrays(x_train=x, x_valid=x, x_test=x)
+    built = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(options.Options, "load", lambda *_: data)
+    monkeypatch.setattr(training, "fit", lambda *system, **_: built.append(system) or trained())
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert built
+    assert ended.value.code == 0
+
+
+def trained():
+    return SimpleNamespace(interrupted=False, history=[{"valid_elbo": 0.0}], best_epoch=1)
+
+
+def test_readme_has_the_table_of_the_results(tables):
+    assert tables.readme() == README.read_text(encoding="utf-8"), "run `python docs/tables.py`"
+
+
+def test_published_figures_name_their_source_and_stand_beside_what_was_measured(tables):
+    assert {"laplace", "lossy", "mixture"} <= set(tables.generated())
+    for name in ("laplace", "lossy", "mixture"):
+        table = tables.generated()[name]
+        assert all(part in table for part in ("| published | measured here |", "Published: ", " ± "))
+
+
+def test_names_in_the_table_of_parts_exist():
+    for package, names in re.findall(r"\| `pv\.(\w+)` \| (.*) \|", (ROOT / "docs" / "parts.md").read_text()):
+        part = getattr(pv, package)
+        for name in re.findall(r"`(\w+)`", names):
+            assert callable(part) or hasattr(part, name), f"the table names pv.{package}.{name}"

@@ -1,0 +1,255 @@
+"""Exact cases: the linear-Gaussian model, and the Laplace guide against its textbook form."""
+
+import pyro
+import pytest
+import torch
+from torch import nn
+from torch.autograd.functional import jacobian
+
+from pyro_vaes import VAE
+from pyro_vaes.guides import Laplace
+from pyro_vaes.likelihoods import Bernoulli, Gaussian, Likelihood
+from pyro_vaes.losses import ELBO
+from pyro_vaes.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder, linear_head, linearize
+from pyro_vaes.priors import StandardNormal
+from tests.helpers.linear_gaussian import LinearGaussian, optimal_full_covariance, optimal_mean_field
+
+
+# Pyro says so of a scale that is not learnt, which is the point of it here
+@pytest.fixture
+def linear():
+    return LinearGaussian()
+
+
+# --- linear-Gaussian ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("event_shape", [(1, 2, 4), (2,)], ids=["widening", "narrowing"])
+def test_one_full_newton_step_is_the_exact_posterior(event_shape):
+    linear = LinearGaussian(event_shape=event_shape)
+    guide = Laplace(linear.vae, linear.encoder, updates=1, step_size=1.0).double()
+    posterior = guide.posterior(linear.x)
+    torch.testing.assert_close(posterior.mean, linear.mean, rtol=0, atol=1e-8)
+    expected = linear.covariance.expand_as(posterior.covariance_matrix)
+    torch.testing.assert_close(posterior.covariance_matrix, expected, rtol=0, atol=1e-8)
+
+
+def test_laplace_elbo_of_one_sample_is_the_evidence(linear):
+    guide = Laplace(linear.vae, linear.encoder, updates=1, step_size=1.0).double()
+    terms = ELBO().terms(linear.vae, guide, linear.x)
+    torch.testing.assert_close(terms["reconstruction"] - terms["kl"], linear.log_evidence, rtol=0, atol=1e-4)
+
+
+def test_full_covariance_with_exact_parameters_has_no_gap(linear):
+    guide = optimal_full_covariance(linear)
+    guide.analytic_kl = False  # so that the noise cancels
+    terms = ELBO().terms(linear.vae, guide, linear.x)
+    torch.testing.assert_close(terms["reconstruction"] - terms["kl"], linear.log_evidence, rtol=0, atol=1e-8)
+
+
+def test_mean_field_has_the_closed_form_gap(linear):
+    posterior = optimal_mean_field(linear).posterior(linear.x)
+    # log p(x, z) - log q(z | x) is quadratic in z, for which these 2 Z points give the exact expectation
+    shifts = linear.latent_dim**0.5 * torch.diag(linear.mean_field_scale)
+    z = posterior.mean + torch.cat([shifts, -shifts]).unsqueeze(1)
+    elbo = (linear.vae.log_joint(linear.x, z) - posterior.log_prob(z)).mean(0)
+    gap = linear.log_evidence - elbo
+    assert linear.mean_field_gap > 0.1
+    torch.testing.assert_close(gap, linear.mean_field_gap.expand_as(gap), rtol=0, atol=1e-8)
+
+
+def test_mean_field_gap_through_the_loss(linear):
+    guide, draws = optimal_mean_field(linear), 4000
+    x = linear.x.repeat(draws, 1, 1, 1)
+    terms = ELBO().terms(linear.vae, guide, x)
+    elbo = (terms["reconstruction"] - terms["kl"]).view(draws, -1)
+    error = (linear.log_evidence - elbo.mean(0) - linear.mean_field_gap).abs()
+    standard_error = elbo.std(0) / draws**0.5
+    assert (error < 5 * standard_error).all()
+
+
+# --- Laplace against its textbook form ----------------------------------------------------------------------
+
+EVENT = (1, 2, 3)
+
+
+def mlp(*hidden):
+    return lambda: MLPDecoder(2, EVENT, hidden=hidden)
+
+
+def smooth():
+    layers = [nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 4), nn.ELU(), nn.Linear(4, 5), nn.Softplus()]
+    return nn.Sequential(*layers, nn.Linear(5, 6), nn.Unflatten(-1, EVENT))
+
+
+class Masked(nn.Linear):
+    """A linear layer whose Jacobian is not its weight."""
+
+    def forward(self, z):
+        return nn.functional.linear(z, self.weight * self.weight.gt(0), self.bias)
+
+
+class Wrapped(nn.Module):
+    """A decoder whose structure cannot be read off."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(2, 5), nn.Linear(5, 6)
+
+    def forward(self, z):
+        return self.last(torch.tanh(self.first(z))).unflatten(-1, EVENT)
+
+
+DECODERS = {
+    "linear": (mlp(), EVENT),
+    "widening": (mlp(7, 4), EVENT),
+    "narrowing": (mlp(9), EVENT),
+    "smooth": (smooth, EVENT),
+    "unstructured": (Wrapped, EVENT),
+    "masked": (
+        lambda: nn.Sequential(nn.Linear(2, 5), nn.Tanh(), Masked(5, 6), nn.Unflatten(-1, EVENT)),
+        EVENT,
+    ),
+    "conv": (lambda: ConvDecoder(2, (1, 4, 3), channels=(3,), hidden=4, activation=nn.ELU), (1, 4, 3)),
+}
+LIKELIHOODS = {
+    "Bernoulli": lambda shape: Bernoulli(),
+    "Gaussian": lambda shape: Gaussian(0.7),
+    "Gaussian-pixel": lambda shape: Gaussian(0.7, shape=shape),
+}
+
+
+def build(decoder, likelihood, **options):
+    make_decoder, event_shape = DECODERS[decoder]
+    vae = VAE(make_decoder(), StandardNormal(2), LIKELIHOODS[likelihood](event_shape)).double()
+    if isinstance(vae.likelihood, Gaussian):
+        nn.init.normal_(vae.likelihood.log_scale, std=0.2)
+    encoder = ConvEncoder if decoder == "conv" else MLPEncoder
+    sizes = {"channels": (2,), "hidden": 4} if decoder == "conv" else {"hidden": (4,)}
+    guide = Laplace(vae, encoder(event_shape, **sizes, activation=nn.Tanh), **options).double()
+    x = torch.rand(3, *event_shape).double()
+    return vae, guide, x.round() if likelihood == "Bernoulli" else x
+
+
+def curvature_and_gradient(vae, datum, mean):
+    """Λ and ∇ log p(x, μ) of one datum, from an explicit Jacobian."""
+
+    def decode(z):
+        return vae.decoder(z.unsqueeze(0)).flatten()
+
+    jac, features, x = jacobian(decode, mean, create_graph=True), decode(mean), datum.flatten()
+    if isinstance(vae.likelihood, Bernoulli):
+        probability = features.sigmoid()
+        fisher, score = probability * (1 - probability), x - probability
+    else:
+        fisher = torch.exp(-2 * vae.likelihood.log_scale).expand_as(datum).flatten()
+        score = (x - features) * fisher
+    return jac.T @ torch.diag(fisher) @ jac + torch.eye(len(mean)).double(), jac.T @ score - mean
+
+
+def textbook_elbo(vae, guide, x, noise):
+    """The algorithm as published, datum by datum: it inverts, and gradients run through everything."""
+    elbo = []
+    for datum, mean, eps in zip(x, guide.head(guide.encoder(x)), noise, strict=True):
+        for t in range(guide.updates):
+            precision, gradient = curvature_and_gradient(vae, datum, mean)
+            mean = mean + guide.step_size / (t + 1) * torch.linalg.inv(precision) @ gradient
+        factor = torch.linalg.cholesky(curvature_and_gradient(vae, datum, mean)[0])
+        z = mean + torch.linalg.inv(factor).T @ eps
+        normal = torch.distributions.MultivariateNormal(mean, precision_matrix=factor @ factor.T)
+        elbo.append((vae.log_joint(datum.unsqueeze(0), z.unsqueeze(0)) - normal.log_prob(z)).squeeze())
+    return torch.stack(elbo)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_laplace_value_and_gradients_equal_the_textbook(decoder, likelihood):
+    vae, guide, x = build(decoder, likelihood, updates=3, step_size=0.8)
+    named = [*vae.named_parameters(prefix="vae"), *guide.named_parameters(prefix="guide")]
+    torch.manual_seed(1)
+    expected = textbook_elbo(vae, guide, x, torch.randn(len(x), 2, dtype=torch.float64))
+    torch.manual_seed(1)
+    value = ELBO().objective(vae, guide, x)[0]
+    torch.testing.assert_close(value, expected, rtol=1e-8, atol=1e-8)
+
+    def gradients(elbo):
+        return torch.autograd.grad(elbo.sum(), [p for _, p in named])
+
+    pairs = zip(named, gradients(value), gradients(expected), strict=True)
+    for (name, _), gradient, wanted in pairs:
+        assert wanted.abs().max() > 0, f"the test says nothing of {name}"
+        torch.testing.assert_close(gradient, wanted, rtol=1e-8, atol=1e-8, msg=lambda m, name=name: f"{name}: {m}")
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("leading", [(3,), (2, 3)], ids=["batch", "samples"])
+def test_linearize_equals_autograd(decoder, leading):
+    module = VAE(DECODERS[decoder][0](), StandardNormal(2), Bernoulli()).decoder.double()
+    z = torch.randn(*leading, 2).double()
+    direction = torch.randn(*leading, 2).double()
+    rows = [jacobian(lambda v: module(v.unsqueeze(0)).flatten(), datum) for datum in z.view(-1, 2)]
+    expected = torch.stack(rows).view(*leading, -1, 2)
+    cotangent = torch.randn(expected.shape[:-1]).double()
+    at = linearize(module, z)
+    assert at.output is linear_head(module)
+    assert (at.output is None) == (decoder in {"unstructured", "masked", "conv"})
+
+    def up(value):
+        return value if at.output is None else value @ at.output.weight.T
+
+    down = cotangent if at.output is None else cotangent @ at.output.weight
+    features = at.hidden if at.output is None else at.output(at.hidden)
+    torch.testing.assert_close(features, module(z).flatten(z.dim() - 1))
+    torch.testing.assert_close(up(at.transposed()).expand_as(expected.mT), expected.mT)
+    torch.testing.assert_close(up(at.push(direction)), (expected @ direction.unsqueeze(-1)).squeeze(-1))
+    torch.testing.assert_close(at.pull(down), (expected.mT @ cotangent.unsqueeze(-1)).squeeze(-1))
+
+
+@pytest.mark.parametrize("decoder", ["widening", "conv"])
+def test_detached_search_gives_the_same_posterior_and_no_gradient_to_the_encoder(decoder):
+    vae, guide, x = build(decoder, "Gaussian", updates=3)
+    detached = Laplace(vae, guide.encoder, updates=3, detach=True).double()
+    detached.head = guide.head
+    exact, cheap = guide.posterior(x), detached.posterior(x)
+    torch.testing.assert_close(cheap.mean, exact.mean, rtol=0, atol=1e-12)
+    torch.testing.assert_close(cheap.precision_tril, exact.precision_tril, rtol=0, atol=1e-12)
+    ELBO().differentiable_loss(vae, detached, x).backward()
+    assert all(p.grad is None for p in detached.parameters())
+    assert all(p.grad is not None for p in vae.parameters())
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_updates_climb_the_log_joint_of_a_relu_network(likelihood):
+    vae = VAE(MLPDecoder(4, (30,), hidden=(20, 20)), StandardNormal(4), LIKELIHOODS[likelihood]((30,))).double()
+    encoder, x = MLPEncoder((30,), hidden=(8,)), vae.sample(16)
+    pyro.set_rng_seed(2)
+    head = nn.Linear(8, 4)
+    log_joint = []
+    for updates in (0, 1, 2, 4, 8):
+        guide = Laplace(vae, encoder, updates=updates)
+        guide.head = head
+        log_joint.append(vae.log_joint(x, guide.double().posterior(x).mean))
+    gains = torch.stack(log_joint).diff(dim=0)
+    assert (gains.mean(1) > 0).all()  # a datum may lose a little where a step crosses a kink
+    assert (gains.sum(0) > 0).all()
+
+
+# --- what Laplace refuses -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"updates": -1}, "updates is -1"), ({"updates": 1.5}, "whole number"), ({"step_size": 0}, "positive")],
+)
+def test_laplace_refuses_options(linear, options, words):
+    with pytest.raises(ValueError, match=words):
+        Laplace(linear.vae, linear.encoder, **options)
+
+
+def test_laplace_names_what_a_likelihood_lacks(linear):
+    class Blind(Likelihood):
+        """It implements nothing that Laplace asks for."""
+
+    vae = VAE(linear.vae.decoder, linear.vae.prior, Blind())
+    with pytest.raises(ValueError, match=r"Laplace does not fit this model: Blind has no fisher"):
+        Laplace(vae, linear.encoder)
