@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +25,6 @@ from pyro_vaes.vae import Guide
 from pyro_vaes.validation import checked_sizes
 
 Model = Callable[..., Any]
-Member = contextlib.AbstractContextManager[nn.Module]  # gives the guide that samples from it
 PARTICLES = 8  # draws a datum of the objective
 LEARNING_RATE = 0.05  # of parameters that are free
 CONFIDENCE = 2.0  # standard errors by which a bound must be the higher one
@@ -97,9 +95,9 @@ def inference_gaps(
 
         log p(x) - ELBO(q) = (log p(x) - ELBO(q*)) + (ELBO(q*) - ELBO(q)) = approximation + amortisation
 
-    All data are optimised at once: in a ``Guide`` the outputs of the layers that its ``local_heads()`` names are set
-    free, one tensor a datum, with model and all other weights held. Of any other module, a copy is fitted as a whole
-    to one datum after the other, which is slow.
+    All data are optimized at once if the guide is made of ``local_parameters`` and a ``family``: q* is
+    ``family(free, x)`` with free parameters of each datum, and all weights held. Of any other module, a copy is fitted
+    as a whole to one datum after the other, which is slow.
 
     Both ELBOs are means of the same draws' log weights, under common random numbers, so that their difference has
     little noise; q* is q itself where the optimum's ELBO came out no higher. log p(x) is, for each datum, one of the
@@ -137,19 +135,18 @@ def inference_gaps(
     x = as_input(model, x)
     if annealed is not None and annealed.per_datum.shape != x.shape[:1]:
         raise InputError(f"annealed holds {len(annealed.per_datum)} estimates for {len(x)} data: give that of this x")
-    if isinstance(guide, Guide):
-        members = _amortised_members(model, guide, x, num_steps, _width(x, num_samples), progress)
+    if isinstance(guide, Guide) and _has_family(guide, x[:1]):
+        members = _local_members(model, guide, x, num_steps, _width(x, num_samples), progress)
     else:
         members = _fitted_members(model, guide, x, num_steps, progress)
     starts, ends, khat = [], [], []
     with isolated():
-        for batch, best in members:
+        for batch, member in members:
             seed = int(torch.randint(2**62, ()))
             weights = _seeded_weights(model, guide, batch, num_samples, seed)
             starts.append(_estimate(weights))
             khat.append(pareto_k(weights))
-            with best as member:
-                ends.append(_estimate(_seeded_weights(model, member, batch, num_samples, seed)))
+            ends.append(_estimate(_seeded_weights(model, member, batch, num_samples, seed)))
     start, end = (_Estimate(*map(torch.cat, zip(*each, strict=True))) for each in (starts, ends))
     return InferenceGaps(
         log_likelihood=_highest([start, end] if annealed is None else [start, end, _estimate(annealed.log_weights)]),
@@ -192,25 +189,34 @@ def _width(x: Tensor, num_draws: int) -> int:
     return max(1, CHUNK_VALUES // (x[0].numel() * num_draws))
 
 
-def _amortised_members(
+def _has_family(guide: Guide, x: Tensor) -> bool:
+    """Whether a guide is made of local parameters and a family, so that they can be optimized for each datum."""
+    try:
+        guide.with_local_parameters(guide.local_parameters(x)).posteriors(x)
+    except (NotImplementedError, AttributeError):
+        return False
+    return type(guide).posterior is Guide.posterior
+
+
+def _local_members(
     model: Model, guide: Guide, x: Tensor, num_steps: int, width: int, progress: bool
-) -> Iterator[tuple[Tensor, Member]]:
+) -> Iterator[tuple[Tensor, nn.Module]]:
     """A few data at a time with the best members for them, all fitted at once."""
     loss: Loss = MixtureELBO() if isinstance(guide, Mixture) else ELBO(PARTICLES)
     batches = x.split(_width(x, PARTICLES))
     with _bar(num_steps * len(batches), progress) as bar:
         for batch in batches:
-            outputs = _outputs(guide, batch)
-            with _replaced(guide, outputs):
-                _ascend(loss, model, guide, batch, outputs, LEARNING_RATE, num_steps, bar.update)
-            parts = zip(*(output.detach().split(width) for output in outputs), strict=True)
+            with torch.no_grad():
+                free = tuple(each.clone().requires_grad_() for each in guide.local_parameters(batch))
+            _ascend(loss, model, guide.with_local_parameters(free), batch, free, LEARNING_RATE, num_steps, bar.update)
+            parts = zip(*(each.detach().split(width) for each in free), strict=True)
             for few, part in zip(batch.split(width), parts, strict=True):
-                yield few, _replaced(guide, part)
+                yield few, guide.with_local_parameters(part)
 
 
 def _fitted_members(
     model: Model, guide: nn.Module, x: Tensor, num_steps: int, progress: bool
-) -> Iterator[tuple[Tensor, Member]]:
+) -> Iterator[tuple[Tensor, nn.Module]]:
     """One datum after the other with a copy of the guide that was fitted to it alone; what is the model's is held."""
     shared = list(model.modules()) if isinstance(model, nn.Module) else []
     held = {parameter for module in shared for parameter in module.parameters()}
@@ -224,7 +230,7 @@ def _fitted_members(
                     "expected a module that registers what it learns"
                 )
             _ascend(ELBO(PARTICLES), model, member, datum, free, WHOLE_LEARNING_RATE, num_steps, bar.update)
-            yield datum, contextlib.nullcontext(member)
+            yield datum, member
 
 
 def _ascend(
@@ -253,41 +259,6 @@ def _ascend(
         optimizer.step()
         schedule.step()
         tick()
-
-
-@torch.no_grad()
-def _outputs(guide: Guide, x: Tensor) -> list[Tensor]:
-    """What the guide's amortised layers give at x, as leaves that can be optimised."""
-    layers = guide.local_heads()
-    given: dict[nn.Module, Tensor] = {}
-    with contextlib.ExitStack() as stack:
-        for layer in layers:
-            hook = layer.register_forward_hook(lambda layer, _, output: given.__setitem__(layer, output))
-            stack.callback(hook.remove)
-        guide.posterior(x)
-    if len(given) < len(layers):
-        raise InputError(
-            f"{type(guide).__name__}.posterior does not call every layer that its local_heads() names: "
-            "let local_heads() return the layers whose outputs are the parameters of q(z | x)"
-        )
-    return [given[layer].clone().requires_grad_() for layer in layers]
-
-
-@contextlib.contextmanager
-def _replaced(guide: Guide, outputs: Sequence[Tensor]) -> Iterator[Guide]:
-    """Within it the outputs stand in for those of the guide's amortised layers.
-
-    Not while the prior is computed, which may be made of the guide's posteriors at inputs of its own.
-    """
-    asked: list[bool] = []
-    prior = guide.vae.prior
-    with contextlib.ExitStack() as stack:
-        for layer, output in zip(guide.local_heads(), outputs, strict=True):
-            hook = layer.register_forward_hook(lambda *_, output=output: None if asked else output)
-            stack.callback(hook.remove)
-        stack.callback(prior.register_forward_pre_hook(lambda *_: asked.append(True)).remove)
-        stack.callback(prior.register_forward_hook(lambda *_: asked.clear(), always_call=True).remove)
-        yield guide
 
 
 def _bar(steps: int, progress: bool) -> Any:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vaes.evaluate.posterior_means import posterior_means
+from pyro_vaes.vae import Guide
 
 
 @torch.no_grad()
@@ -17,7 +18,7 @@ def inference_ms(guide: nn.Module, x: Tensor, repeats: int = 5) -> float:
     """Milliseconds to infer the posteriors of a batch and draw from each: the median.
 
     Args:
-        guide: the guide; of one without a ``posterior`` it is the means that are timed, or draws where there are none.
+        guide: the guide; of one that is no ``Guide`` the posterior means are timed.
         x: the batch.
         repeats: number of measurements.
 
@@ -35,8 +36,8 @@ def inference_ms(guide: nn.Module, x: Tensor, repeats: int = 5) -> float:
 
 
 def _draw(guide: Any, x: Tensor) -> None:
-    if hasattr(guide, "posterior"):
-        drawn = guide.posterior(x).sample()
+    if isinstance(guide, Guide):
+        drawn = [q.sample() for q in guide.posteriors(x).values()]
     else:
-        drawn = torch.cat([*posterior_means(guide, x).values()], -1)
-    drawn.sum().item()  # which waits for the device
+        drawn = list(posterior_means(guide, x).values())
+    torch.cat(drawn, -1).sum().item()  # which waits for the device

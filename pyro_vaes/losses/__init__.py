@@ -7,9 +7,9 @@ from pyro_vaes.losses.iwae import IWAE
 from pyro_vaes.losses.mixture_elbo import MixtureELBO, RecursiveMixtureELBO
 from pyro_vaes.losses.mutual_posterior_divergence import MutualPosteriorDivergence
 from pyro_vaes.losses.progressive import ProgressiveELBO
-from pyro_vaes.vae import Guide
 from pyro_vaes.losses.schedules import ExponentialWarmup, Warmup
 from pyro_vaes.losses.soft_free_bits import SoftFreeBits
+from pyro_vaes.vae import Guide
 
 __all__ = [
     "ELBO",

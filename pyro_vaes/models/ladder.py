@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import pyro
 from torch import Tensor, nn
@@ -49,7 +50,7 @@ class LadderVAE(LatentVariableModel):
 
     def __init__(self, decoder: nn.Module, priors: Sequence[Prior], likelihood: Likelihood) -> None:
         super().__init__(decoder, likelihood, [prior.latent_dim for prior in priors])
-        self.priors: Mapping[str, Prior] = nn.ModuleDict(zip(self.sites, priors, strict=True))  # type: ignore[assignment]
+        self.priors: Any = nn.ModuleDict(dict(zip(self.sites, priors, strict=True)))
 
     def draw(self) -> list[Tensor]:
         """Sites ``z1`` to ``zL``."""

@@ -120,7 +120,7 @@ class LadderMixtureGuide(LadderGuide):
             ``(B, K_l)`` each.
         """
         clusters = {}
-        for site, parameters in self._parameters(x).items():
+        for site, parameters in self._by_site(x).items():
             prior = self.vae.priors[site]
             if isinstance(parameters, ClusterParameters):
                 clusters[cluster_site(site)] = parameters.clusters().probs
@@ -145,17 +145,17 @@ class LadderMixtureGuide(LadderGuide):
         """q(z_l | x) by site, clusters summed out: batch shape ``(..., B)``, event shape ``(Z_l,)``."""
         return {
             site: each.marginal() if isinstance(each, ClusterParameters) else normal(each)
-            for site, each in self._parameters(x).items()
+            for site, each in self._by_site(x).items()
         }
 
     def draw(self, x: Tensor) -> dict[str, Tensor]:
         """Sample the sites ``z1`` to ``zL`` and those of the model's ``cluster_sites``, inside the plate."""
         return {
             site: each.draw(site) if isinstance(each, ClusterParameters) else pyro.sample(site, normal(each))
-            for site, each in self._parameters(x).items()
+            for site, each in self._by_site(x).items()
         }
 
-    def _parameters(self, x: Tensor) -> dict[str, Tensor | ClusterParameters]:
+    def _by_site(self, x: Tensor) -> dict[str, Tensor | ClusterParameters]:
         """The local parameters by site."""
         values = iter(self.local_parameters(x))
         return {

@@ -19,7 +19,6 @@ from pyro_vaes.models import (
     LadderMixtureGuide,
     LadderMixtureVAE,
     LadderVAE,
-    LevelsGuide,
     MixtureGuide,
     MixtureVAE,
     TopDownGuide,
@@ -39,6 +38,7 @@ from pyro_vaes.recipes.published import SMALL
 from pyro_vaes.recipes.recipe import System, records_origin
 from pyro_vaes.recipes.settings import Settings
 from pyro_vaes.recipes.spec import resolve, split
+from pyro_vaes.vae import SequentialGuide
 
 Ladder = TypeVar("Ladder", bound=LadderVAE)
 
@@ -69,7 +69,7 @@ def ladder_mixture(
 @records_origin
 def hierarchical(
     event_shape: Sequence[int], settings: Settings = SMALL["hierarchical"]
-) -> System[HierarchicalVAE, LevelsGuide]:
+) -> System[HierarchicalVAE, SequentialGuide]:
     """Stacked latents, each the parent of the one below. Deep latent Gaussian models (Rezende et al., 2014)."""
     likelihood = build_likelihood(event_shape, settings)
     decoder = build_decoder(features_shape(likelihood, event_shape), settings)
@@ -125,10 +125,10 @@ def _between(size: int, settings: Settings) -> nn.Module:
     return networks.MLPEncoder((size,), (settings.hidden[-1],))
 
 
-def _hierarchical_guide(model: HierarchicalVAE, event_shape: Sequence[int], settings: Settings) -> LevelsGuide:
+def _hierarchical_guide(model: HierarchicalVAE, event_shape: Sequence[int], settings: Settings) -> SequentialGuide:
     """Bottom-up, or top-down where the settings say so; the guides of other models do not fit."""
     name = settings.guide or "hierarchical-guide"
-    found, options = resolve("guide", models, LevelsGuide, name)
+    found, options = resolve("guide", models, SequentialGuide, name)
     if options or found not in (HierarchicalGuide, TopDownGuide):
         raise InputError(f"guide is {name!r}: expected hierarchical-guide or top-down-guide, without options")
     if found is TopDownGuide:

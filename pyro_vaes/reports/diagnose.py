@@ -30,9 +30,10 @@ from pyro_vaes.evaluate import (
     reference_posterior,
     to_arviz,
 )
-from pyro_vaes.reports.diagnosis import Diagnosis, Model, NamedPair
+from pyro_vaes.reports.diagnosis import Diagnosis, NamedPair
 from pyro_vaes.reports.diagnosis_page import write_page
 from pyro_vaes.runs.atomic import write_whole
+from pyro_vaes.vae import LatentVariableModel
 from pyro_vaes.validation import check_whole
 
 WORST = 10  # images shown
@@ -153,7 +154,7 @@ def _diagnosis(
     return Diagnosis(pair, gaps, simulated, compared, worst, _draws(model, guide, x[worst]), numbers)
 
 
-def _draws(model: Model, guide: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+def _draws(model: LatentVariableModel, guide: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     """Draws of all continuous latents of each datum side by side, and as importance weights correct them."""
     names = list(posterior_means(guide, x[:1].to(next(guide.parameters()))))
     groups = [to_arviz(model, guide, x, DRAWS, resample=resample).posterior for resample in (False, True)]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pyro_vaes.errors import InputError
 from pyro_vaes.recipes import RECIPES, Settings, build_seeded
 from pyro_vaes.runs.atomic import replacing
-from pyro_vaes.runs.checkpoint import are_weights, check_weights, put_weights, read_whole
+from pyro_vaes.runs.checkpoint import are_weights, check_weights, read_whole
 from pyro_vaes.validation import as_path
 
 VERSION = version("pyro_vaes")
@@ -104,7 +104,7 @@ def load(
             raise InputError(f"the {name} in {file} is a {saved}, here it is a {here}: give one of its class")
         check_weights(module, content[name], f"the {name} in {file} is a {saved}", "one that was built as it was")
     for name, module in pair.items():
-        put_weights(module, content[name])
+        module.load_state_dict(content[name])
         module.eval()
     return model, guide
 
@@ -159,7 +159,7 @@ def _parts(module: nn.Module) -> tuple[dict[str, Any], dict[str, torch.Size]]:
 
 
 def _is_option(key: str, value: object) -> bool:
-    return isinstance(value, PLAIN) and not key.startswith("_") and key not in ("training", "origin", "initialized")
+    return isinstance(value, PLAIN) and not key.startswith("_") and key not in ("training", "origin")
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from pyro_vaes.models import LevelsGuide, LevelsModel
 from pyro_vaes.runs.folder import EVENTS
-from pyro_vaes.vae import VAE, Guide
+from pyro_vaes.vae import Guide, LatentVariableModel
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -83,7 +82,7 @@ class TensorBoardCallback:
     def _draw(self, writer: SummaryWriter, epoch: int) -> None:
         drawable = self.x.dim() == 4 and self.x.shape[1] in (1, 3)
         model, guide = self.model, self.guide
-        if not (drawable and isinstance(model, VAE | LevelsModel) and isinstance(guide, Guide | LevelsGuide)):
+        if not (drawable and isinstance(model, LatentVariableModel) and isinstance(guide, Guide)):
             return
         from pyro_vaes.evaluate.inputs import seeded  # heavier than what a training needs
         from pyro_vaes.evaluate.posterior_means import posterior_means

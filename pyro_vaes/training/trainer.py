@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyro
 import torch
@@ -33,6 +33,7 @@ from pyro_vaes.training.signals import CheckpointTimer
 from pyro_vaes.training.step import EagerStep
 from pyro_vaes.training.step_kind import capture
 from pyro_vaes.training.tensorboard import TensorBoardCallback
+from pyro_vaes.vae import Guide, LatentVariableModel
 from pyro_vaes.validation import check_whole
 
 CHECK_EVERY = 50  # steps between two looks at whether the loss is finite, each of which waits for the device
@@ -95,14 +96,14 @@ class _Training:
     def prepare(self, initialize: bool) -> None:
         """Look at the data, and run the first batch with all of Pyro's checks on."""
         self.loss.num_steps = 0
-        likelihood = getattr(self.model, "likelihood", None)
-        x = self._look()
-        if likelihood is not None:
-            likelihood.check(x)
-        for part in (likelihood, *getattr(self.model, "priors", ())):
-            if initialize and not getattr(part, "initialized", True):
-                part.initialize(x)
-                part.initialized = True
+        x = self._init_batch()
+        if isinstance(self.model, LatentVariableModel):
+            self.model.likelihood.check(x)
+            parts: tuple[Any, ...] = (self.model.likelihood, *self.model.priors.values())
+            for part in parts:
+                if initialize and not part.initialized:
+                    part.initialize(x)
+                    part.initialized.fill_(True)
         with restored_param_store(), pyro.validation_enabled(True), torch.no_grad():
             self.loss.objective(self.model, self.guide, x[: self.batch_size])
 
@@ -197,12 +198,16 @@ class _Training:
         self.group.decorrelate(epoch.generator)
         torch.manual_seed(self.group.seed(seed))
         if self.cluster_epoch and number == self.cluster_epoch + 1:
-            self.group.on_rank_zero(lambda: initialize_from_codes(self.model, self.guide, self._look()))
+            self.group.on_rank_zero(lambda: self._initialize_clusters())
             self.group.broadcast_weights(self.modules.values())
         return epoch
 
-    def _look(self) -> Tensor:
-        """The training data that the parts are initialised from."""
+    def _initialize_clusters(self) -> None:
+        """Set the mixture priors, which the arguments' checks have seen, to the clusters of the codes."""
+        initialize_from_codes(cast(LatentVariableModel, self.model), cast(Guide, self.guide), self._init_batch())
+
+    def _init_batch(self) -> Tensor:
+        """The training data of data-dependent initialization."""
         return self.train.preprocess(self.train.pixels[:INIT_SIZE].to(self.device))
 
     def _epoch(self, number: int, bar: Progress) -> None:

@@ -14,6 +14,7 @@ from pyro_vaes.priors import GaussianMixture
 from pyro_vaes.training.precision import PRECISIONS
 from pyro_vaes.training.step import OPTIMIZERS
 from pyro_vaes.training.step_kind import STEPS
+from pyro_vaes.vae import Guide, LatentVariableModel
 from pyro_vaes.validation import check_whole
 
 
@@ -92,8 +93,8 @@ def check_clusters(model: Any, guide: Any, cluster_epoch: int) -> None:
         InputError: says which model and guide, and what has clusters.
     """
     check_whole("cluster_epoch", cluster_epoch, least=0)
-    clustered = any(isinstance(prior, GaussianMixture) for prior in getattr(model, "priors", ()))
-    if cluster_epoch and not (clustered and hasattr(guide, "posteriors")):
+    priors = model.priors.values() if isinstance(model, LatentVariableModel) and isinstance(guide, Guide) else ()
+    if cluster_epoch and not any(isinstance(prior, GaussianMixture) for prior in priors):
         raise InputError(
             f"cluster_epoch is {cluster_epoch}, but a {type(model).__name__} with a {type(guide).__name__} has no "
             "clusters: leave it out, or take a MixtureVAE or a LadderMixtureVAE with its guide"
