@@ -11,19 +11,19 @@ from torch.distributions import constraints
 
 from pyro_vaes import networks
 from pyro_vaes.distributions.base import BatchedDistribution
-from pyro_vaes.distributions.discretized_logistic import _Grid
+from pyro_vaes.distributions.discretized_logistic import UniformGrid
 from pyro_vaes.distributions.pixel_heads import Head
 
-IMAGES_A_PASS = 512  # of many more the hidden units leave a CPU's caches, which made it three times slower
+MAX_BATCH = 512  # the hidden units of larger batches exceed a CPU's caches, which is three times slower
 
 
 class AutoregressiveImage(BatchedDistribution):
-    """Images whose pixels come one after the other, at feature maps.
+    """Autoregressive distribution over images, conditioned on feature maps.
 
     Args:
-        features: ``(..., F, H, W)``.
-        network: gives hidden units at each pixel from the pixels before and the features.
-        head: the distribution of a pixel at its hidden units.
+        features: feature maps, ``(..., F, H, W)``.
+        network: maps the preceding pixels and the features to hidden units at each pixel.
+        head: distribution of a pixel given its hidden units.
         validate_args: whether torch checks the arguments.
 
     Shapes:
@@ -40,8 +40,8 @@ class AutoregressiveImage(BatchedDistribution):
 
     @constraints.dependent_property(is_discrete=True)
     def support(self) -> constraints.Constraint:
-        """All images of levels."""
-        return constraints.independent(_Grid(self.head.num_bins), 3)
+        """Images of gray levels r / (L - 1)."""
+        return constraints.independent(UniformGrid(self.head.num_bins), 3)
 
     def expand(self, batch_shape: Sequence[int], _instance: Self | None = None) -> Self:
         """The same distribution, broadcast to another batch shape."""
@@ -50,23 +50,23 @@ class AutoregressiveImage(BatchedDistribution):
         return new
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log-probability in nats, by one pass of the network, or few where there are many images."""
+        """Log-probability in nats, by one pass of the network for every ``MAX_BATCH`` images."""
         if self._validate_args:
             self._validate_sample(value)
         shape = torch.broadcast_shapes(value.shape[:-3], self.batch_shape)
         x = value.expand(shape + self.event_shape).reshape(-1, *self.event_shape)
-        passes = zip(x.split(IMAGES_A_PASS), self._features(shape).split(IMAGES_A_PASS), strict=True)
+        passes = zip(x.split(MAX_BATCH), self._features(shape).split(MAX_BATCH), strict=True)
         return torch.cat([self._log_prob(*each) for each in passes]).reshape(shape)
 
     @torch.no_grad()
     def sample(self, sample_shape: Sequence[int] = torch.Size(), progress: bool = False) -> Tensor:
-        """Draws, pixel by pixel; ``progress`` shows a bar."""
+        """Draws, pixel by pixel; ``progress`` shows a progress bar."""
         shape = torch.Size(sample_shape) + self.batch_shape
         x = self.network.generate(self._features(shape), self.head.draw, progress)
         return x.reshape(shape + self.event_shape)
 
     def _log_prob(self, x: Tensor, features: Tensor) -> Tensor:
-        """``(N, C, H, W)`` at ``(N, F, H, W)`` to ``(N,)``."""
+        """Images ``(N, C, H, W)`` and features ``(N, F, H, W)`` to log-probabilities ``(N,)``."""
         hidden = self.network(x, features)
         return self.head.log_prob(hidden, x.movedim(1, -1)).sum((-2, -1))
 

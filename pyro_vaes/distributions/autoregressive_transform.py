@@ -1,4 +1,4 @@
-"""Autoregressive bijections whose parameters a masked network gives."""
+"""Autoregressive bijections parameterized by a masked network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Rule = Callable[..., tuple[Tensor, Tensor]]
 
 
 def shifted(shift: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-slope 0 and shift m: a step that keeps volume."""
+    """Log-slope 0 and shift m: a volume-preserving transform."""
     return torch.zeros_like(shift), shift
 
 
@@ -26,7 +26,7 @@ def affine(shift: Tensor, log_slope: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gated(mean: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
-    """Slope g = sigmoid(s + 2) and shift (1 - g) m, near the identity at the start."""
+    """Slope g = sigmoid(s + 2) and shift (1 - g) m, close to the identity at initialization."""
     return F.logsigmoid(gate + 2), (-gate - 2).sigmoid() * mean
 
 
@@ -34,19 +34,19 @@ class _Pass(NamedTuple):
     x: Tensor
     y: Tensor
     log_determinant: Tensor
-    recorded: bool  # with gradients
+    has_grad: bool
 
 
 class AutoregressiveTransform(Transform):
-    """The bijection yᵢ = aᵢ xᵢ + bᵢ, where log aᵢ and bᵢ come from the coordinates of x before i.
+    """The bijection yᵢ = aᵢ xᵢ + bᵢ, where log aᵢ and bᵢ depend on the coordinates of x before i.
 
-    From x to y takes one pass through the network, from y to x one a coordinate. Its own last pass is undone from
-    memory.
+    The map from x to y takes one pass of the network, its inverse one pass per coordinate. The inverse of the last
+    pass is cached.
 
     Args:
-        network: what gives the outputs.
-        rule: how log a and b are made of them: :func:`shifted`, :func:`affine` or :func:`gated`.
-        context: the network's context at hand, as its layer ``context`` gives it.
+        network: autoregressive network.
+        rule: map from the network's outputs to log a and b: :func:`shifted`, :func:`affine` or :func:`gated`.
+        context: output of the network's layer ``context``, if it has one.
 
     References:
         Improved Variational Inference with Inverse Autoregressive Flow (Kingma, Salimans, Jozefowicz, Chen,
@@ -63,7 +63,7 @@ class AutoregressiveTransform(Transform):
     bijective = True
 
     def __init__(self, network: MADE | ConvolutionalMADE, rule: Rule, context: Tensor | None = None) -> None:
-        super().__init__()  # torch's own cache would lose the gradient of the density of what `sample` drew
+        super().__init__()  # torch's own cache would drop the gradient of the density of draws from `sample`
         self.network, self.rule, self.context = network, rule, context
         self.last: _Pass | None = None
 
@@ -96,5 +96,5 @@ class AutoregressiveTransform(Transform):
         return self.last
 
     def _recall(self) -> _Pass | None:
-        usable = self.last is not None and (self.last.recorded or not torch.is_grad_enabled())
+        usable = self.last is not None and (self.last.has_grad or not torch.is_grad_enabled())
         return self.last if usable else None

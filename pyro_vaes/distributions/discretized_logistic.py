@@ -1,4 +1,4 @@
-"""The logistic distribution rounded to equally spaced values."""
+"""The discretized logistic distribution."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch.distributions import constraints
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-CHUNK_VALUES = 2**20  # numbers that one pass over levels may hold
+CHUNK_VALUES = 2**20  # maximum number of values in one chunk of edges
 
 
 class RoundedLogistic(dist.TorchDistribution):
-    """Independent logistic variables, each rounded to the nearest of the levels r / (L - 1), r = 0 … L - 1.
+    """Independent logistic variables, each rounded to the nearest of the values r / (L - 1), r = 0 … L - 1.
 
     Args:
         loc: locations.
         scale: scales, of any shape that broadcasts to one datum.
-        num_bins: number L of levels.
+        num_bins: number L of values.
         event_dim: number of dimensions of one datum.
         validate_args: whether torch checks the arguments.
 
@@ -39,8 +39,8 @@ class RoundedLogistic(dist.TorchDistribution):
 
     @constraints.dependent_property(is_discrete=True)
     def support(self) -> constraints.Constraint:
-        """All arrays of levels, of the event shape."""
-        return constraints.independent(_Grid(self.num_bins), len(self.event_shape))
+        """Arrays of the values r / (L - 1), of the event shape."""
+        return constraints.independent(UniformGrid(self.num_bins), len(self.event_shape))
 
     def expand(self, batch_shape: Sequence[int], _instance: RoundedLogistic | None = None) -> RoundedLogistic:
         """The same distribution, broadcast to another batch shape."""
@@ -54,7 +54,7 @@ class RoundedLogistic(dist.TorchDistribution):
     @property
     def mean(self) -> Tensor:
         """Σⱼ P(x above edge j) / (L - 1), shape ``(..., *event_shape)``."""
-        above = _sum_over_edges(lambda _, at, __: 1 - at, self.loc, self.scale, self.num_bins)
+        above = sum_over_edges(lambda _, at, __: 1 - at, self.loc, self.scale, self.num_bins)
         return above / (self.num_bins - 1)
 
     @torch.no_grad()
@@ -68,19 +68,19 @@ class RoundedLogistic(dist.TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability in nats.
 
-        σ(a) - σ(b) = σ(a) σ(-b) (1 - e^(b - a)), whose logarithm has no cancellation, however far out x is.
+        σ(a) - σ(b) = σ(a) σ(-b) (1 - e^(b - a)), whose logarithm does not cancel even in the tails.
         """
         if self._validate_args:
             self._validate_sample(value)
-        upper, lower, top, bottom = _edges_of(value, self.loc, self.scale, self.num_bins)
+        upper, lower, top, bottom = bin_edges(value, self.loc, self.scale, self.num_bins)
         width = torch.log(-torch.expm1(-1 / (self.scale * (self.num_bins - 1))))
         log_prob = F.logsigmoid(upper).masked_fill(top, 0) + F.logsigmoid(-lower).masked_fill(bottom, 0)
         log_prob = log_prob + width.expand_as(log_prob).masked_fill(top | bottom, 0)
         return log_prob.sum(tuple(range(-len(self.event_shape), 0)))
 
 
-class _Grid(constraints.Constraint):
-    """The values r / (L - 1), up to the rounding of float32."""
+class UniformGrid(constraints.Constraint):
+    """The values r / (L - 1), up to float32 rounding."""
 
     is_discrete = True
 
@@ -89,23 +89,24 @@ class _Grid(constraints.Constraint):
         super().__init__()
 
     def check(self, value: Tensor) -> Tensor:
-        level = value * (self.num_bins - 1)
-        return (value >= 0) & (value <= 1) & ((level - level.round()).abs() < 0.01)
+        """Whether each value is on the grid."""
+        index = value * (self.num_bins - 1)
+        return (value >= 0) & (value <= 1) & ((index - index.round()).abs() < 0.01)
 
 
-def _edges_of(x: Tensor, loc: Tensor, scale: Tensor, num_bins: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Upper and lower edge of x in units of the scale from loc, and whether x is the top or the bottom level."""
+def bin_edges(x: Tensor, loc: Tensor, scale: Tensor, num_bins: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Standardized upper and lower edge of the bin of x, and whether it is the top or the bottom bin."""
     half = 0.5 / (num_bins - 1)
     deviation = x - loc
     return (deviation + half) / scale, (deviation - half) / scale, x > 1 - half, x < half
 
 
-def _sum_over_edges(
+def sum_over_edges(
     term: Callable[[Tensor, Tensor, Tensor], Tensor], loc: Tensor, scale: Tensor, num_bins: int
 ) -> Tensor:
-    """Σⱼ term(F(eⱼ₋₁), F(eⱼ), F(eⱼ₊₁)) over the inner edges, F the CDF; beyond the first and the last it is 0 and 1.
+    """Σⱼ term(F(eⱼ₋₁), F(eⱼ), F(eⱼ₊₁)) over the inner edges, F the CDF, which is 0 and 1 at the two outer edges.
 
-    A few edges at a time, and computed again for the gradient, so that memory is bounded.
+    It is computed in chunks of edges and recomputed for the gradient, which bounds the memory.
     """
     count = num_bins - 1
     edges = (torch.arange(count, dtype=loc.dtype, device=loc.device) + 0.5) / count

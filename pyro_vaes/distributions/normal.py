@@ -1,4 +1,4 @@
-"""Multivariate normal distributions by a factor of their covariance, and the KL divergences that torch lacks."""
+"""Multivariate normal distributions with a factored covariance, and the KL divergences that torch lacks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pyro_vaes.distributions.base import BatchedDistribution
 
 
 class FactoredNormal(BatchedDistribution):
-    """Base class of normal distributions that have a factor A of their covariance, Σ = Aᵀ A, as ``scale_factor``."""
+    """Base class of normal distributions with a factor A of their covariance, Σ = Aᵀ A, as ``scale_factor``."""
 
     @property
     def scale_factor(self) -> Tensor:
@@ -34,9 +34,9 @@ class FactoredNormal(BatchedDistribution):
 
 
 class PrecisionNormal(FactoredNormal):
-    """Normal distribution given by the Cholesky factor of its precision, N(μ, (L Lᵀ)⁻¹).
+    """Normal distribution parameterized by the Cholesky factor of its precision, N(μ, (L Lᵀ)⁻¹).
 
-    One factor serves everything and nothing is inverted: a sample is z = μ + L⁻ᵀ ε with ε ~ N(0, I), and
+    No matrix is inverted: a draw is z = μ + L⁻ᵀ ε with ε ~ N(0, I), and
     log N(z) = -‖Lᵀ(z - μ)‖² / 2 + Σ log diag L - (Z/2) log 2π, in nats.
 
     Args:
@@ -84,7 +84,7 @@ class PrecisionNormal(FactoredNormal):
         return torch.linalg.solve_triangular(self.precision_tril, identity, upper=False)
 
     def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
-        """Reparameterised draws z = μ + L⁻ᵀ ε."""
+        """Reparameterized draws z = μ + L⁻ᵀ ε."""
         shape = self._extended_shape(torch.Size(sample_shape))
         noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
         shift = torch.linalg.solve_triangular(self.precision_tril.mT, noise.unsqueeze(-1), upper=True)
@@ -95,13 +95,13 @@ class PrecisionNormal(FactoredNormal):
         if self._validate_args:
             self._validate_sample(value)
         white = ((value - self.loc).unsqueeze(-2) @ self.precision_tril).squeeze(-2)
-        return -0.5 * white.square().sum(-1) + self._log_normaliser()
+        return -0.5 * white.square().sum(-1) + self._log_normalizer()
 
     def entropy(self) -> Tensor:
         """Differential entropy in nats."""
-        return 0.5 * self.event_shape[0] - self._log_normaliser()
+        return 0.5 * self.event_shape[0] - self._log_normalizer()
 
-    def _log_normaliser(self) -> Tensor:
+    def _log_normalizer(self) -> Tensor:
         log_diagonal = self.precision_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         return log_diagonal - 0.5 * self.event_shape[0] * math.log(2 * math.pi)
 
@@ -109,13 +109,13 @@ class PrecisionNormal(FactoredNormal):
 class ReflectedNormal(FactoredNormal):
     """Independent normals reflected in K hyperplanes through the origin, z = H_K … H₁ z₀ with z₀ ~ N(μ, diag σ²).
 
-    Hₖ = I - 2 uₖ uₖᵀ with uₖ = vₖ / ‖vₖ‖. Reflections keep volume and undo themselves, so log q(z) is
-    log N(H₁ … H_K z; μ, diag σ²), in nats. Only vectors are reflected, never a product of matrices formed.
+    Hₖ = I - 2 uₖ uₖᵀ with uₖ = vₖ / ‖vₖ‖. Reflections preserve volume and are their own inverses, so log q(z) is
+    log N(H₁ … H_K z; μ, diag σ²), in nats. Reflections are applied to vectors; no product of matrices is formed.
 
     Args:
         loc: mean μ of z₀.
         scale: standard deviations σ of z₀.
-        vectors: normals vₖ of the hyperplanes in the order of the reflections, of any length but 0.
+        vectors: normals vₖ of the hyperplanes in the order of the reflections, of any nonzero length.
         validate_args: whether torch checks the arguments.
 
     Shapes:
@@ -161,7 +161,7 @@ class ReflectedNormal(FactoredNormal):
         return _reflect(torch.diag_embed(self.scale), self.vectors.unsqueeze(-3).unbind(-2))
 
     def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
-        """Reparameterised draws z = H_K … H₁ (μ + σ ε)."""
+        """Reparameterized draws z = H_K … H₁ (μ + σ ε)."""
         shape = self._extended_shape(torch.Size(sample_shape))
         noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
         return self.reflect(self.loc + self.scale * noise)
@@ -191,7 +191,7 @@ def _reflect(z: Tensor, vectors: Sequence[Tensor]) -> Tensor:
 def _kl_normal_independent(q: torch.distributions.Distribution, p: torch.distributions.Independent) -> Tensor:
     """KL(normal with a full covariance ‖ independent normal) in nats.
 
-    Without it ``TraceMeanField_ELBO`` silently samples.
+    Without this rule ``TraceMeanField_ELBO`` would silently sample.
     """
     base = p.base_dist
     if not isinstance(base, torch.distributions.Normal) or p.reinterpreted_batch_ndims != 1:

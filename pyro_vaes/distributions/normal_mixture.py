@@ -1,4 +1,4 @@
-"""Mixtures of independent normal distributions that can be reparameterised."""
+"""Mixtures of independent normal distributions with reparameterized draws."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from pyro_vaes.distributions.base import BatchedDistribution
 
 
 class NormalMixture(BatchedDistribution):
-    """Mixture Σ αₘ N(μₘ, diag σₘ²) with exact density and reparameterised draws.
+    """Mixture Σ αₘ N(μₘ, diag σₘ²) with exact density and reparameterized draws.
 
-    Draws are differentiated implicitly: with F the distribution function of z_d given z_<d, a draw moves so that F
-    stays as it is, dz_d = -dF / p(z_d | z_<d), dimension after dimension.
+    Draws are differentiated implicitly, one dimension after another: with F the distribution function of z_d given
+    z_<d, which is constant along a draw, dz_d = -dF / p(z_d | z_<d).
 
     Args:
         logits: logarithms of the weights α, up to a constant.
         locs: means μ of the M components.
-        scales: their standard deviations σ.
+        scales: standard deviations σ of the components.
         validate_args: whether torch checks the arguments.
 
     Shapes:
@@ -80,7 +80,7 @@ class NormalMixture(BatchedDistribution):
         return (self.logits + self.component_log_prob(value)).logsumexp(-1)
 
     def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
-        """Draws, with implicit gradients."""
+        """Draws with implicit reparameterization gradients."""
         shape = torch.Size(sample_shape) + self.batch_shape
         with torch.no_grad():
             index = dist.Categorical(logits=self.logits).expand(shape).sample()[..., None, None]
@@ -89,12 +89,12 @@ class NormalMixture(BatchedDistribution):
             draw = loc + scale * torch.randn_like(loc)
         if not any(value.requires_grad for value in (self.logits, *self._normals)):
             return draw
-        return self._attach(draw)
+        return self._with_gradient(draw)
 
-    def _attach(self, draw: Tensor) -> Tensor:
-        """A draw with its dependence on the parameters; its value does not change."""
-        attached: list[Tensor] = []
-        log_weights = self.logits  # of the components given the dimensions so far
+    def _with_gradient(self, draw: Tensor) -> Tensor:
+        """A draw with its implicit gradient in the parameters and the same value."""
+        dimensions: list[Tensor] = []
+        log_weights = self.logits  # of the components given the preceding dimensions
         for z, loc, scale in zip(draw.unbind(-1), self.locs.unbind(-1), self.scales.unbind(-1), strict=True):
             white = (z.unsqueeze(-1) - loc) / scale
             weights = log_weights.softmax(-1)
@@ -102,5 +102,5 @@ class NormalMixture(BatchedDistribution):
             density = (weights * torch.exp(-0.5 * white.square()) / scale).sum(-1) / math.sqrt(2 * math.pi)
             z = z - (cumulative - cumulative.detach()) / density.detach().clamp_min(torch.finfo(z.dtype).tiny)
             log_weights = log_weights - 0.5 * ((z.unsqueeze(-1) - loc) / scale).square() - scale.log()
-            attached.append(z)
-        return torch.stack(attached, -1)
+            dimensions.append(z)
+        return torch.stack(dimensions, -1)

@@ -12,10 +12,10 @@ from torch.distributions import constraints
 
 
 class SharedScaleNormal(dist.TorchDistribution):
-    """Independent normal distributions whose scale is the same for the whole batch, Π N(xᵢ; locᵢ, scaleᵢ²).
+    """Independent normal distributions whose scale is shared by the batch, Π N(xᵢ; locᵢ, scaleᵢ²).
 
-    What ``Normal(loc, scale).to_event(event_dim)`` is, without logarithms and powers of a scale that was expanded to
-    the size of the batch: three passes over the data in place of eight.
+    Equivalent to ``Normal(loc, scale).to_event(event_dim)``, but without logarithms and powers of a scale expanded to
+    the size of the batch: three passes over the data instead of eight.
 
     Args:
         loc: means.
@@ -64,7 +64,7 @@ class SharedScaleNormal(dist.TorchDistribution):
         return self.scale.square().expand_as(self.loc)
 
     def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
-        """Reparameterised draws."""
+        """Reparameterized draws."""
         shape = self._extended_shape(torch.Size(sample_shape))
         return self.loc + self.scale * torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
 

@@ -1,6 +1,6 @@
-"""Likelihoods p(x | features): modules that turn a decoder's output into a distribution over x.
+"""Likelihoods p(x | features): modules that map a decoder's output to a distribution over x.
 
-One file each; the command line knows each by its name in kebab case.
+Their names on the command line are those of the classes in kebab case.
 """
 
 from pyro_vaes.likelihoods.base import Likelihood

@@ -1,4 +1,4 @@
-"""What all likelihoods share."""
+"""Base classes of likelihoods."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ from pyro_vaes.errors import InputError
 class Likelihood(nn.Module):
     """Base class of likelihoods p(x | features).
 
-    A new likelihood implements :meth:`forward`; one that a ``Laplace`` guide can use implements
-    :meth:`fisher` as well, and :meth:`score` where automatic differentiation is too slow.
+    A new likelihood implements :meth:`forward`; for use with a ``Laplace`` guide it implements :meth:`fisher` as
+    well, and :meth:`score` if automatic differentiation is too slow.
 
     Attributes:
-        event_dim: number of dimensions of one datum. ``VAE`` sets it; before that, features of four or more
-            dimensions are taken for images ``(..., C, H, W)`` and others for vectors ``(..., D)``.
-        quadratic: whether log p(x | features) is quadratic in the features with one curvature for all data, so
-            that :meth:`fisher` is a constant and :meth:`score` affine.
-        preprocessing: the arguments of ``data.load`` that give data in the support; the command line loads with
-            them unless told otherwise.
-        features_shape: shape of the features of one datum, where it is not that of the datum.
-        initialized: whether ``fit`` set what is learnt from a look at the data, or weights were loaded: a model that
-            is fitted again goes on from what it learnt.
+        event_dim: number of dimensions of one datum. ``VAE`` sets it; until then, features of four or more
+            dimensions are interpreted as images ``(..., C, H, W)`` and others as vectors ``(..., D)``.
+        quadratic: whether log p(x | features) is quadratic in the features with the same curvature for all data, so
+            that :meth:`fisher` is constant and :meth:`score` affine.
+        preprocessing: the arguments of ``data.load`` that give data in the support; the default of the command line.
+        features_shape: shape of the features of one datum, if it differs from that of the datum.
+        initialized: whether ``fit`` set what is learned from a look at the data, or weights were loaded: a model that
+            is fitted again goes on from what it learned.
 
     Shapes:
         Calling it takes features ``(..., *features_shape)``, for a distribution over x of batch shape ``(...)``.
@@ -47,12 +46,12 @@ class Likelihood(nn.Module):
 
     @classmethod
     def build(cls, event_shape: Sequence[int], **options: Any) -> Likelihood:
-        """The likelihood of data of this shape; by default no likelihood has to know it."""
+        """The likelihood for data of this shape, which most likelihoods ignore."""
         return cls(**options)
 
     @classmethod
     def required_preprocessing(cls, **options: Any) -> Mapping[str, Any]:
-        """The ``preprocessing`` of a likelihood with these options."""
+        """The ``preprocessing`` for a likelihood with these options."""
         return cls.preprocessing
 
     def forward(self, features: Tensor) -> dist.TorchDistribution:
@@ -67,7 +66,7 @@ class Likelihood(nn.Module):
         """Diagonal of the expected -∇² log p(x | features) in the features, shape of the features."""
         raise NotImplementedError(
             f"{type(self).__name__} has no fisher(features), which this guide needs: "
-            "implement it, or take a guide that does not ask for it, such as MeanField"
+            "implement it, or take a guide that does not need it, such as MeanField"
         )
 
     def score(self, features: Tensor, x: Tensor) -> Tensor:
@@ -75,51 +74,51 @@ class Likelihood(nn.Module):
         return torch.func.grad(lambda value: self(value).log_prob(x).sum())(features)
 
     def initialize(self, x: Tensor) -> None:
-        """Set what is learnt from a look at the training data; by default nothing."""
+        """Data-dependent initialization; by default none."""
 
     def check(self, x: Tensor) -> None:
-        """Refuse data outside the support.
+        """Check that data lie in the support.
 
         Raises:
-            InputError: says which values, and what to do.
+            InputError: If they do not; names the values.
         """
 
     def set_event_dim(self, event_dim: int) -> None:
-        """Learn how many dimensions a datum of the model has; one likelihood serves one kind of data.
+        """Set the number of dimensions of one datum.
 
         Raises:
-            InputError: where it serves data of another number of dimensions already.
+            InputError: If it was set to another number before, by another model.
         """
         if self.event_dim not in (None, event_dim):
             raise InputError(
-                f"this likelihood serves data of {self.event_dim} dimensions elsewhere, but this decoder gives "
-                f"{event_dim}: give each VAE a likelihood of its own"
+                f"this likelihood belongs to a model of data with {self.event_dim} dimensions, but this decoder gives "
+                f"{event_dim}: give each model a likelihood of its own"
             )
         self.event_dim = event_dim
 
     def to_event(self, base: dist.TorchDistribution) -> dist.TorchDistribution:
-        """Declare the dimensions of one datum to be the event."""
+        """Declare the dimensions of one datum as the event."""
         return base.to_event(self._dims(len(base.batch_shape)))
 
     def _dims(self, dims: int) -> int:
-        """Dimensions of one datum among all those of a batch of features."""
+        """Number of dimensions of one datum, for features with this number of dimensions."""
         return self.event_dim or (3 if dims >= 4 else 1)
 
 
 class LocationScale(Likelihood):
-    """Base class of likelihoods whose features are a location, and whose scale is shared by the data.
+    """Base class of likelihoods whose features are a location, and whose scale is shared by all data.
 
     Args:
-        scale: the scale. Without one it is set from the training data when training starts, so that the
-            standard deviation is the root mean squared deviation from the per-pixel mean.
-        shape: shape of the scale: ``()`` is one scalar, the event shape is one scale a pixel.
-        learn: whether the scale is learnt.
+        scale: the scale; by default initialized from the training data such that the standard deviation equals the
+            root mean squared deviation from the per-pixel mean.
+        shape: shape of the scale: ``()`` for a scalar, the event shape for one scale per pixel.
+        learn: whether the scale is learned.
 
     Attributes:
         unit_deviation: standard deviation of the family at scale 1.
 
     Raises:
-        InputError: for a scale that is not positive, or one that is neither given nor learnt.
+        InputError: If the scale is not positive, or neither given nor learned.
     """
 
     unit_deviation: float = 1.0
@@ -128,7 +127,7 @@ class LocationScale(Likelihood):
         super().__init__()
         if scale is None and not learn:
             name = type(self).__name__
-            raise InputError(f"a {name} whose scale is not learnt needs one: {name}(scale=0.25, learn=False)")
+            raise InputError(f"a {name} whose scale is not learned needs one: {name}(scale=0.25, learn=False)")
         if scale is not None and not 0 < scale < math.inf:
             raise InputError(f"scale is {scale}: expected a positive number, for example scale=0.25")
         self.from_data = scale is None
@@ -140,7 +139,7 @@ class LocationScale(Likelihood):
             self.register_buffer("log_scale", log_scale)
 
     def initialize(self, x: Tensor) -> None:
-        """Set the scale from the data's squared deviation from the per-pixel mean."""
+        """Initialize the scale from the data's squared deviation from the per-pixel mean."""
         if self.from_data:
             deviation = (x - x.mean(0)).square().mean(0)
             variance = deviation if self.log_scale.dim() else deviation.mean()

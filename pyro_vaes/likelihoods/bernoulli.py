@@ -36,11 +36,11 @@ class Bernoulli(Likelihood):
         return probability * (1 - probability)
 
     def score(self, features: Tensor, x: Tensor) -> Tensor:
-        """X - σ(f)."""
+        """x - σ(f)."""
         return x - features.sigmoid()
 
     def check(self, x: Tensor) -> None:
-        """Refuse values other than 0 and 1."""
+        """Check that all values are 0 or 1."""
         other = x[(x != 0) & (x != 1)]
         if other.numel():
             raise InputError(

@@ -13,10 +13,10 @@ class Gaussian(LocationScale):
     """Real data: p(x | f) = N(x; f, σ²), the features being the mean.
 
     Args:
-        scale: σ. Without one it is set from the training data when training starts, to the root mean squared
-            deviation from the per-pixel mean (Variational Laplace Autoencoders; Park, Kim, Kim; 2019).
-        shape: shape of σ: ``()`` is one scalar, the event shape is one σ a pixel.
-        learn: whether σ is learnt.
+        scale: σ; by default initialized from the training data to the root mean squared deviation from the per-pixel
+            mean (Variational Laplace Autoencoders; Park, Kim, Kim; 2019).
+        shape: shape of σ: ``()`` for a scalar, the event shape for one σ per pixel.
+        learn: whether σ is learned.
 
     Shapes:
         Calling it takes features ``(..., *event_shape)``, for a distribution over x of batch shape ``(...)``.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyro_vaes import networks
 from pyro_vaes.distributions.autoregressive_image import AutoregressiveImage
-from pyro_vaes.distributions.discretized_logistic import _Grid
+from pyro_vaes.distributions.discretized_logistic import UniformGrid
 from pyro_vaes.distributions.pixel_heads import CategoricalHead, Head, LogisticMixtureHead
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods.base import Likelihood
@@ -18,19 +18,19 @@ from pyro_vaes.validation import checked_sizes
 
 
 class PixelCNN(Likelihood):
-    """Autoregressive images: p(x | f) = Πᵢ p(xᵢ | the pixels before i in a window, f), each colour after the others.
+    """Autoregressive images: p(x | f) = Πᵢ p(xᵢ | x_{w(i)}, f), with the preceding pixels w(i) in a window.
 
-    The features are F maps of the image's height and width, which a decoder makes of z. What the window can predict
-    is left to this likelihood; what it cannot has to be told by z. ``log_prob`` is one pass of the masked network
-    over x; a draw goes pixel by pixel, from torch's generator. There is no closed-form mean: :meth:`mean` is a draw.
-    A guide that asks for ``fisher``, such as ``Laplace``, does not fit.
+    The colors of a pixel are autoregressive as well. The features are F maps of the image's height and width, from a
+    decoder at z. This likelihood models the local structure within the window; z has to encode the rest. ``log_prob``
+    takes one pass of the masked network over x; draws are generated pixel by pixel. There is no closed-form mean:
+    :meth:`mean` is a draw. Guides that need ``fisher``, such as ``Laplace``, are not supported.
 
     Args:
         event_shape: shape ``(C, H, W)`` of an image.
         features: number F of feature maps.
-        num_bins: number L of levels r / (L - 1) of the data: 2 for binary images, 256 for 8-bit ones.
-        window: ``(A, B)``, A wide and B tall above the pixel and ⌈(A - 1) / 2⌉ pixels on its left; by default all
-            pixels before it.
+        num_bins: number L of gray levels r / (L - 1) of the data: 2 for binary images, 256 for 8-bit images.
+        window: ``(A, B)``, a rectangle of width A and height B above the pixel, and ⌈(A - 1) / 2⌉ pixels on its left;
+            by default all preceding pixels.
         layers: number of masked layers.
         channels: hidden channels.
         tied: whether all masked layers after the first share their weights.
@@ -42,9 +42,9 @@ class PixelCNN(Likelihood):
         features ``(..., F, H, W)``; batch shape ``(...)``, event shape ``(C, H, W)``.
 
     Raises:
-        InputError: for sizes that are no positive whole numbers, a window larger than the image, tied layers that
-            would differ in size, or features of another shape; by :meth:`check`, for data of another shape or off
-            the levels.
+        InputError: If a size is not a positive integer, the window is larger than the image, tied layers would differ
+            in size, or features have another shape; from :meth:`check`, if data have another shape or a value is not
+            a gray level.
 
     References:
         Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016);
@@ -73,7 +73,7 @@ class PixelCNN(Likelihood):
         super().__init__()
         checked_sizes(num_bins=(num_bins,))
         if num_bins < 2:
-            raise InputError(f"num_bins is {num_bins}: expected the number of levels of the data, 2 or more")
+            raise InputError(f"num_bins is {num_bins}: expected the number of gray levels, 2 or more")
         self.network = networks.GatedPixelCNN(event_shape, features, window, layers, channels, tied)
         self.num_bins = num_bins
         self.features_shape = torch.Size((features, *event_shape[1:]))
@@ -82,16 +82,16 @@ class PixelCNN(Likelihood):
 
     @classmethod
     def build(cls, event_shape: Sequence[int], features: int = 4, **options: Any) -> PixelCNN:
-        """The likelihood of images of this shape."""
+        """The likelihood for images of this shape."""
         return cls(event_shape, features, **options)
 
     @classmethod
     def required_preprocessing(cls, num_bins: int = 2, **options: Any) -> Mapping[str, Any]:
-        """Binary data are binarised dynamically, others stay on their levels."""
+        """Dynamic binarization for binary data, no dequantization for others."""
         return {"binarize": "dynamic"} if num_bins == 2 else {"dequantize": False}
 
     def forward(self, features: Tensor) -> AutoregressiveImage:
-        """The distribution of images at these features."""
+        """The distribution of images given these features."""
         if features.shape[-3:] != self.features_shape:
             raise InputError(
                 f"the decoder gives features {tuple(features.shape[1:])}, but this {type(self).__name__} expects maps "
@@ -100,42 +100,41 @@ class PixelCNN(Likelihood):
         return AutoregressiveImage(features, self.network, self.head)
 
     def mean(self, features: Tensor) -> Tensor:
-        """A draw of x, an unbiased estimate of E[x | features], which has no closed form."""
+        """A draw of x, an unbiased estimate of E[x | features]."""
         return self(features).sample()
 
     def check(self, x: Tensor) -> None:
-        """Refuse images of another shape and values off the levels."""
+        """Check that images have the right shape and all values are gray levels r / (L - 1)."""
         if x.shape[1:] != self.network.event_shape:
             raise InputError(
                 f"x holds images {tuple(x.shape[1:])}, but this {type(self).__name__} was made for "
                 f"{tuple(self.network.event_shape)}: give it event_shape={tuple(x.shape[1:])}"
             )
-        other = x[~_Grid(self.num_bins).check(x)]
+        other = x[~UniformGrid(self.num_bins).check(x)]
         if other.numel():
             hint = 'binarize="dynamic"' if self.num_bins == 2 else "dequantize=False"
             raise InputError(
-                f"{type(self).__name__} with num_bins={self.num_bins} needs data on the levels "
-                f"r / {self.num_bins - 1}, but x holds {other[0].item():.4g}: load the data with "
-                f"{hint}, or give the number of their levels"
+                f"{type(self).__name__} with num_bins={self.num_bins} needs gray levels r / {self.num_bins - 1}, "
+                f"but x holds {other[0].item():.4g}: load the data with {hint}, or give the number of their gray levels"
             )
 
 
 class PixelCNNPP(PixelCNN):
-    """Autoregressive colour images whose pixels are mixtures of rounded logistics.
+    """Autoregressive color images whose pixels are mixtures of rounded logistics.
 
-    With K components of weights πₖ for the whole pixel, each colour's location linear in the colours before it::
+    With K components of weights πₖ for the whole pixel, each color's location linear in the preceding colors::
 
         p(x_rgb | ·) = Σₖ πₖ Π_c P(x_c; μ_kc + Σ_{d<c} a_kcd x_d, s_kc)
 
-    where P is a logistic variable rounded to the L levels, open at both ends (see ``DiscretizedLogistic``). All else
-    is as in :class:`PixelCNN`; the masked network is the same, not the published one with its down-sampling.
+    where P is a logistic variable rounded to L gray levels, with open outer bins (see ``DiscretizedLogistic``). The
+    masked network is that of :class:`PixelCNN`, not the published one with downsampling.
 
     Args:
         event_shape: shape ``(C, H, W)`` of an image.
         features: number F of feature maps.
-        num_bins: number L of levels r / (L - 1) of the data.
+        num_bins: number L of gray levels r / (L - 1) of the data.
         components: number K of components.
-        window: ``(A, B)``; by default all pixels before.
+        window: ``(A, B)``; by default all preceding pixels.
         layers: number of masked layers.
         channels: hidden channels.
         tied: whether all masked layers after the first share their weights.
@@ -145,7 +144,7 @@ class PixelCNNPP(PixelCNN):
         ``(C, H, W)``.
 
     Raises:
-        InputError: as :class:`PixelCNN`.
+        InputError: As for :class:`PixelCNN`.
 
     References:
         PixelCNN++: Improving the PixelCNN with Discretized Logistic Mixture Likelihood and Other Modifications
@@ -174,5 +173,5 @@ class PixelCNNPP(PixelCNN):
 
     @classmethod
     def required_preprocessing(cls, num_bins: int = 256, **options: Any) -> Mapping[str, Any]:
-        """As of :class:`PixelCNN`, of another number of levels by default."""
+        """As for :class:`PixelCNN`, with another default of ``num_bins``."""
         return super().required_preprocessing(num_bins)

@@ -16,7 +16,7 @@ class Poisson(Likelihood):
         Calling it takes features ``(..., *event_shape)``, for a distribution over x of batch shape ``(...)``.
 
     Raises:
-        InputError: by :meth:`check`, for data that are no counts.
+        InputError: From :meth:`check`, if data are not counts.
 
     References:
         On the challenges of learning with inference networks on sparse, high-dimensional data
@@ -40,11 +40,11 @@ class Poisson(Likelihood):
         return features.exp()
 
     def score(self, features: Tensor, x: Tensor) -> Tensor:
-        """X - λ."""
+        """x - λ."""
         return x - features.exp()
 
     def check(self, x: Tensor) -> None:
-        """Refuse values other than 0, 1, 2 …"""
+        """Check that all values are counts 0, 1, 2 …"""
         other = x[~((x >= 0) & (x == x.round()) & x.isfinite())]
         if other.numel():
             raise InputError(

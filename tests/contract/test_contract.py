@@ -324,7 +324,7 @@ def test_a_decoder_of_another_latent_size_is_refused():
 def test_a_likelihood_shared_by_data_of_other_dimensions_is_refused():
     likelihood = Bernoulli()
     VAE(MLPDecoder(2, (5,)), StandardNormal(2), likelihood)
-    with pytest.raises(InputError, match="give each VAE a likelihood of its own"):
+    with pytest.raises(InputError, match="give each model a likelihood of its own"):
         VAE(MLPDecoder(2, (1, 2, 2)), StandardNormal(2), likelihood)
 
 

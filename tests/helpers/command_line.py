@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from pyro_vaes.cli.app import main
 
@@ -21,11 +22,9 @@ def pixels(n, *shape):
 
 def run(*arguments):
     """The exit status of a command."""
-    try:
+    with pytest.raises(SystemExit) as end:
         main(list(arguments))
-    except SystemExit as end:
-        return end.code or 0
-    return 0
+    return end.value.code or 0
 
 
 def python(code, *arguments):

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import pyro_vaes as pv
-from pyro_vaes.cli.app import main
 from pyro_vaes.recipes import RECIPES, SMALL, Settings
 from pyro_vaes.runs.export import export
 from pyro_vaes.runs.folder import RunFolder
+from tests.helpers.command_line import run
 
 SHAPE = (1, 4, 4)
 X = torch.rand(5, *SHAPE, generator=torch.Generator().manual_seed(0))
@@ -25,12 +25,6 @@ def build(recipe="vae", **changes):
 
 def programs(folder):
     return [torch.export.load(folder / f"{name}.pt2").module() for name in ("encoder", "decoder")]
-
-
-def run(*arguments):
-    with pytest.raises(SystemExit) as end:
-        main(list(arguments))
-    return end.value.code or 0
 
 
 @pytest.mark.parametrize(
