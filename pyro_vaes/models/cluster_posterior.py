@@ -57,8 +57,8 @@ class ClusterParameters(NamedTuple):
     def draw(self, site: str) -> Tensor:
         """Sample the cluster, which losses sum out, and the latent ``site``; returns the latent."""
         y = pyro.sample(cluster_site(site), self.clusters(), infer={"enumerate": "parallel"})
-        outputs = self.outputs.take_along_dim(y[..., None, None], -2).squeeze(-2)
-        return pyro.sample(site, normal(outputs))
+        codes = self.outputs[(None,) * (y.dim() + 2 - self.outputs.dim())]  # all values of y lie left of the plates
+        return pyro.sample(site, normal(codes.take_along_dim(y[..., None, None], -2).squeeze(-2)))
 
 
 class ClusterPosterior(nn.Module):
