@@ -6,6 +6,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/installed
 CHECKED = $(addprefix tests/,contract priors likelihoods distributions networks guides losses models data)
+BENCHMARKS = step pythae laplace likelihood inference growth profiles
 
 .PHONY: demo install test check slow lint format doctest bench tutorials docs clean
 
@@ -40,7 +41,7 @@ doctest: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
-	$(BIN)/python -m benchmarks
+	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks $$name || exit; done
 
 tutorials: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[tutorials]'

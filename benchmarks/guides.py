@@ -1,19 +1,24 @@
-"""Every guide on four sets of images, two sets at a time with one thread each; resumes where it was interrupted.
+"""Every guide on four sets of images: test log p(x) above mean-field, nats, ± standard error over 2 seeds.
 
-``python -m benchmarks.guides DATA WORK``: DATA holds MNIST and FashionMNIST in torchvision's layout and
-``omniglot-small.npz``; WORK gets the runs. The reports go to ``benchmarks/results/guides``.
+The rows of mean-field and pPCA are log p(x) itself; the time is the shortest of the four sets. Each set has a report of
+its own: [mnist-gaussian](mnist-gaussian/report.md), [mnist-bernoulli](mnist-bernoulli/report.md),
+[fashion-mnist-gaussian](fashion-mnist-gaussian/report.md),
+[omniglot-small-bernoulli](omniglot-small-bernoulli/report.md).
+
+DATA holds MNIST and FashionMNIST in torchvision's layout and `omniglot-small.npz`; WORK gets the trainings, two at a
+time with one thread each, and an interrupted call resumes them.
 """
 
 from __future__ import annotations
 
 import csv
 import shutil
-import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.running import AT_ONCE, command, places
-from benchmarks.timing import RESULTS
+from benchmarks.helpers.results import Folders, Row
+from benchmarks.helpers.tables import table
+from benchmarks.helpers.trainings import command, two_at_a_time
 
 GUIDES = (
     "mean-field,full-covariance,low-rank,laplace(updates=1),semi-amortized(steps=8),householder,"
@@ -27,19 +32,36 @@ SETS = {
     "fashion-mnist-gaussian": f"--guides {GUIDES} --data fashion-mnist --train-size 5000 --test-size 2000 --epochs 20",
     "omniglot-small-bernoulli": f"--guides {GUIDES} --data DATA/omniglot-small.npz --likelihood bernoulli --epochs 20",
 }
+FIGURES = ("log_likelihood", "log_likelihood_stderr_seeds", "difference", "difference_stderr", "inference_ms")
 
 
-def main() -> None:
-    """Compare, copy the reports, write the summary."""
-    data, work = places(__doc__)
+def run(folders: Folders) -> list[Row]:
+    """One row per set and guide, from the reports of the comparisons, which are copied."""
+    data, work = folders.data, folders.work
     work.mkdir(parents=True, exist_ok=True)
-    start = time.perf_counter()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(lambda name: _compare(name, data, work), SETS))
+    two_at_a_time(lambda name: _compare(name, data, work), SETS)
     for name in SETS:
-        _copy(work / name, RESULTS / "guides" / name, str(data))
-    _summarise(RESULTS / "guides")
-    print(f"{(time.perf_counter() - start) / 60:.0f} minutes in this call")
+        _copy(work / name, folders.results / name, str(data))
+    return [row for name in SETS for row in rows_of(name, folders.results / name / "report.csv")]
+
+
+def page(rows: Sequence[Row]) -> list[str]:
+    found = {(row["guide"], row["data"]): row for row in rows}
+    cells = []
+    for guide in dict.fromkeys(row["guide"] for row in rows):
+        times = [row["inference_ms"] for row in rows if row["guide"] == guide]
+        fastest = f"{min(times):.2f}" if all(times) else ""
+        cells.append([guide, *(_cell(found.get((guide, name))) for name in SETS), fastest])
+    return table(["guide", *SETS, "ms per inference of 128"], cells)
+
+
+def rows_of(name: str, report: Path) -> list[Row]:
+    """The rows of a report, with the name of its set."""
+    with report.open(newline="", encoding="utf-8") as file:
+        return [
+            {"data": name, "guide": row["guide"], **{key: float(row[key]) if row[key] else None for key in FIGURES}}
+            for row in csv.DictReader(file)
+        ]
 
 
 def _compare(name: str, data: Path, work: Path) -> None:
@@ -58,33 +80,9 @@ def _copy(report: Path, to: Path, data: str) -> None:
     (to / "config.yaml").write_text(config)
 
 
-def _summarise(folder: Path) -> None:
-    """One table over all sets: log p(x) above mean-field, with its standard error, and the time of an inference."""
-    tables = {name: {row["guide"]: row for row in _rows(folder / name / "report.csv")} for name in SETS}
-    lines = ["# Every guide: test log p(x) above mean-field, nats, ± standard error over 2 seeds", ""]
-    lines += [f"| guide | {' | '.join(SETS)} | ms an inference of 128 |", "| --- " + "| ---: " * (len(SETS) + 1) + "|"]
-    for guide in next(iter(tables.values())):
-        cells = [_cell(tables[name].get(guide, {})) for name in SETS]
-        times = [tables[name][guide]["inference_ms"] for name in SETS if guide in tables[name]]
-        fastest = f"{min(map(float, times)):.2f}" if all(times) else ""
-        lines.append(f"| {guide} | {' | '.join(cells)} | {fastest} |")
-    lines += ["", "Mean-field's row, and pPCA's, are log p(x) itself; the time is the least of the sets'."]
-    lines += ["Each set's report has the rest. Run again: `python -m benchmarks.guides DATA WORK`.", ""]
-    (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
-
-
-def _cell(row: dict[str, str]) -> str:
-    if not row:
+def _cell(row: Row | None) -> str:
+    if row is None:
         return ""
-    if not row["difference"]:
-        return f"{float(row['log_likelihood']):.2f}"
-    return f"{float(row['difference']):+.2f} ± {float(row['difference_stderr']):.2f}"
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-if __name__ == "__main__":
-    main()
+    if row["difference"] is None:
+        return f"{row['log_likelihood']:.2f}"
+    return f"{row['difference']:+.2f} ± {row['difference_stderr']:.2f}"

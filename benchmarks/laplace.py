@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pyro
 import torch
 from torch import Tensor
 
 import pyro_vaes as pv
-from benchmarks.released_laplace import released_loss
-from benchmarks.timing import in_turn
+from benchmarks.baselines.released_laplace import released_loss
+from benchmarks.helpers.pairs import pair
+from benchmarks.helpers.results import Folders, Row
+from benchmarks.helpers.timing import Seconds, interleaved, ratio_rows, ratio_table
 from pyro_vaes.param_store import without_registration
 
-BATCH, LATENT, HIDDEN, UPDATES = 128, 50, (500, 500), 4
+BATCH, UPDATES = 128, 4
+
+page = ratio_table
 
 
-def run() -> Iterator[tuple[str, dict[str, list[float]]]]:
-    """Seconds a turn of both, for Gaussian and Bernoulli outputs of two sizes."""
+def run(folders: Folders) -> list[Row]:
+    return ratio_rows(_cases())
+
+
+def _cases() -> Iterator[tuple[str, Seconds]]:
+    """Seconds per turn, for Gaussian and Bernoulli outputs of two sizes."""
     for likelihood in (pv.likelihoods.Gaussian(scale=0.3), pv.likelihoods.Bernoulli()):
         for size, turns in ((784, 11), (3072, 5)):
             torch.manual_seed(0)
-            decoder = pv.networks.MLPDecoder(LATENT, (size,), HIDDEN)
-            vae = pv.VAE(decoder, pv.priors.StandardNormal(LATENT), likelihood)
-            guide = pv.guides.Laplace(vae, pv.networks.MLPEncoder((size,), HIDDEN), updates=UPDATES)
+            vae, guide = pair(partial(pv.guides.Laplace, updates=UPDATES), likelihood, shape=(size,))
             x = torch.rand(BATCH, size).round()
-            loss = pv.losses.ELBO()
-
-            def ours(vae: pv.VAE = vae, guide: pv.Guide = guide, x: Tensor = x, loss: pv.losses.ELBO = loss) -> None:
-                loss.differentiable_loss(vae, guide, x).backward()
-
-            def released(vae: pv.VAE = vae, guide: pv.Guide = guide, x: Tensor = x) -> None:
-                released_loss(vae, guide, x).backward()
-
+            calls = {"ours": partial(_ours, vae, guide, x), "released": partial(_released, vae, guide, x)}
             with without_registration(), pyro.validation_enabled(False):
-                yield f"{type(likelihood).__name__}, D = {size}", in_turn({"ours": ours, "released": released}, turns)
+                yield f"{type(likelihood).__name__}, D = {size}", interleaved(calls, turns)
+
+
+def _ours(vae: pv.VAE, guide: pv.Guide, x: Tensor) -> None:
+    pv.losses.ELBO().differentiable_loss(vae, guide, x).backward()
+
+
+def _released(vae: pv.VAE, guide: pv.Guide, x: Tensor) -> None:
+    released_loss(vae, guide, x).backward()

@@ -1,27 +1,26 @@
-"""Ladders, hierarchies and clusters on coloured and on grey MNIST, two trainings at a time with one thread each.
+"""Levels and clusters: ladders, hierarchies and mixtures on coloured and on grey MNIST.
 
-``python -m benchmarks.levels DATA WORK``: DATA holds MNIST in torchvision's layout, WORK gets the runs and is gone on
-with where it was interrupted. The tables and pictures go to ``benchmarks/results/levels``.
+Means over seeds 0, 1, 2 ± their standard deviation.
+
+DATA holds MNIST in torchvision's layout; WORK gets the trainings, two at a time with one thread each, and an
+interrupted call resumes them.
 """
 
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 import statistics
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
 import pyro_vaes as pv
-from benchmarks.running import AT_ONCE, command, places, train_all
-from benchmarks.timing import RESULTS
-from pyro_vaes import __version__
-from pyro_vaes.reports.traverse import traverse
+from benchmarks.helpers.results import Folders, Row
+from benchmarks.helpers.tables import table
+from benchmarks.helpers.trainings import command, train_all, two_at_a_time
+from pyro_vaes.reports.traverse import FIGURES, TRAVERSALS, traverse
 
 SEEDS = (0, 1, 2)
 COLOURED = "--data coloured-mnist --train-size 10000"
@@ -41,165 +40,128 @@ SYSTEMS = {
         "--cluster-epoch 2"
     ),
 }
-PICTURED = {"ladder": "traversals", "hierarchical": "traversals", "ladder-mixture": "clusters-z1 clusters-z2"}
-LADDER = ((256,), (256, 256), (256, 256, 256))  # hidden layers of each level of the ladder on grey MNIST
-PUBLISHED = (
+HIERARCHIES, MIXTURES = ("ladder", "hierarchical", "ladder-mixture"), ("ladder-mixture", "mixture", "mixture-grey")
+SCORES = {"hungarian": ".1%", "majority": ".1%", "nmi": ".3f", "ari": ".3f"}
+PICTURES = {  # and what they show
+    "ladder-traversals": "levels of the ladder",
+    "hierarchical-traversals": "levels of the stacked hierarchy",
+    "ladder-mixture-clusters-z1": "clusters of the lower level",
+    "ladder-mixture-clusters-z2": "clusters of the higher level",
+}
+LADDER_ON_MNIST = ((256,), (256, 256), (256, 256, 256))  # hidden layers of each level
+ABOUT_PUBLISHED = (
     "Published for GM-DGM (the model of `mixture-grey`) on MNIST: 96.3 ± 0.9 %, with the checkpoint picked by test "
     "accuracy; here it is picked by the validation ELBO, within minutes on a CPU."
 )
-LADDER_ON_MNIST = (
-    "A ladder of three levels of 2 on 20,000 images of grey MNIST, 20 epochs, seed 0. Its highest level is there from "
+ABOUT_LADDER = (
+    "A ladder of three levels of 2 on 20,000 images of grey MNIST, 20 epochs, seed 0. Its highest level is active from "
     "the start, and the lower ones fade in one after another (`ProgressiveELBO`); with a warm-up of the KL instead, "
     "the same ladder left identity to the lowest level."
 )
 
 
-def main() -> None:
-    """Train, look, write the tables."""
-    (data, work), out = places(__doc__), RESULTS / "levels"
+def run(folders: Folders) -> list[Row]:
+    """One row per model and seed; the pictures are those of the first seed."""
+    data, work, seed = folders.data, folders.work, SEEDS[0]
     jobs = {
         f"{name}-seed{seed}": [*words.split(), "--data-root", str(data), "--seed", str(seed)]
         for name, words in SYSTEMS.items()
         for seed in SEEDS
     }
     train_all(jobs, work)
-    out.mkdir(parents=True, exist_ok=True)
     if not (work / "ladder-mnist").exists():
         _ladder_on_mnist(data, work / "ladder-mnist")
-    unseen = [name for name in jobs if not (work / name / "levels.json").exists()]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(lambda name: command(["traverse", str(work / name)], work / f"{name}.log"), unseen))
-    found = {name: [_found(work / f"{name}-seed{seed}") for seed in SEEDS] for name in SYSTEMS}
-    (out / "levels.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (out / "README.md").write_text("\n".join(_page(found)), encoding="utf-8")
-    for name, pictures in PICTURED.items():
-        for picture in pictures.split():
-            shutil.copy(work / f"{name}-seed0" / f"{picture}.png", out / f"{name}-{picture}.png")
-    shutil.copy(work / "ladder-mnist" / "traversals.png", out / "ladder-mnist-traversals.png")
+    new = [name for name in jobs if not (work / name / FIGURES).exists()]
+    two_at_a_time(lambda name: command(["traverse", str(work / name)], work / f"{name}.log"), new)
+    for picture in PICTURES:
+        model = max((name for name in SYSTEMS if picture.startswith(name)), key=len)
+        file = f"{picture.removeprefix(f'{model}-')}.png"
+        shutil.copy(work / f"{model}-seed{seed}" / file, folders.results / f"{picture}.png")
+    shutil.copy(work / "ladder-mnist" / TRAVERSALS, folders.results / f"ladder-mnist-{TRAVERSALS}")
+    return [{"model": name, "seed": seed} | _row(work / f"{name}-seed{seed}") for name in SYSTEMS for seed in SEEDS]
+
+
+def page(rows: Sequence[Row]) -> list[str]:
+    found = {name: [row for row in rows if row["model"] == name] for name in SYSTEMS}
+    lines = ["## What each level tells", ""]
+    lines += ["Accuracy of a linear probe from a level's codes to a factor, on test data.", ""]
+    for name in HIERARCHIES:
+        lines += [f"### {name}", "", *_probes(found[name]), ""]
+    lines += ["## Clusters", ""]
+    lines += [
+        "The majority mapping is fitted on training data; the Hungarian one on the scored data, as is the custom."
+    ]
+    cells = [cell for name in MIXTURES for cell in _clusters(name, found[name])]
+    lines += ["", *table(["model", "level", "clusters", "factor", *SCORES], cells, text=4), "", ABOUT_PUBLISHED, ""]
+    cells = [_training(name, runs) for name, runs in found.items()]
+    header = ["model", "KL, nats", "epochs", "minutes per training", "validation ELBO, nats"]
+    lines += ["## Trainings", "", *table(header, cells, text=2), "", *(f"- `{words}`" for words in SYSTEMS.values())]
+    lines += ["", "## Pictures", ""]
+    for picture, shown in PICTURES.items():
+        lines += [f"![{shown}]({picture}.png)", ""]
+    return [*lines, ABOUT_LADDER, "", f"![levels of the ladder on MNIST](ladder-mnist-{TRAVERSALS})"]
 
 
 def _ladder_on_mnist(root: Path, out: Path) -> None:
-    """A ladder of three levels on 20,000 grey digits, the deeper ones with more layers, the highest faded in first."""
+    """A ladder of three levels on 20,000 grey digits, the higher ones with more layers, the highest faded in first."""
     data, sizes = pv.data.load("mnist", root, train_size=20_000), (2, 2, 2)
     torch.manual_seed(0)
-    decoder = pv.networks.LadderMLPDecoder(sizes, data.event_shape, LADDER, merge="gate")
+    decoder = pv.networks.LadderMLPDecoder(sizes, data.event_shape, LADDER_ON_MNIST, merge="gate")
     likelihood = pv.likelihoods.Gaussian(scale=0.25, learn=False)
     model = pv.models.LadderVAE(decoder, [pv.priors.StandardNormal(size) for size in sizes], likelihood)
-    guide = pv.models.LadderGuide(model, pv.networks.LadderMLPEncoder(data.event_shape, LADDER))
+    guide = pv.models.LadderGuide(model, pv.networks.LadderMLPEncoder(data.event_shape, LADDER_ON_MNIST))
     pv.fit(model, guide, data, pv.losses.ProgressiveELBO(steps=1500), epochs=20, batch_size=100, device="cpu")
     traverse(model, guide, data, out)
 
 
-def _found(run: Path) -> dict[str, Any]:
+def _row(run: Path) -> Row:
     """The figures of one training and of its levels."""
     history = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    looked = json.loads((run / "levels.json").read_text())
-    last = max(history, key=lambda row: row["valid_elbo"])
+    report = json.loads((run / FIGURES).read_text())
+    best = max(history, key=lambda row: row["valid_elbo"])
     return {
         "minutes": sum(row["seconds"] for row in history) / 60,
         "epochs": len(history),
-        "valid_elbo": last["valid_elbo"],
-        "kl": {name.removeprefix("kl_"): value for name, value in last.items() if name.startswith("kl_")},
-        "data": looked["data"],
-        "levels": looked["levels"],
-        "clusters": looked["clusters"],
+        "valid_elbo": best["valid_elbo"],
+        "kl": {name.removeprefix("kl_"): value for name, value in best.items() if name.startswith("kl_")},
+        **{name: report[name] for name in ("data", "levels", "clusters")},
     }
 
 
-def _page(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    lines = [
-        "# Levels and clusters",
-        "",
-        f"Means over seeds {', '.join(map(str, SEEDS))} ± their standard deviation.",
-        "",
-    ]
-    lines += [
-        "## What each level tells",
-        "",
-        "Accuracy of a linear probe from a level's codes to a factor, on test data.",
-        "",
-    ]
-    for name in ("ladder", "hierarchical", "ladder-mixture"):
-        lines += [f"### {name}", "", *_probes(found[name]), ""]
-    lines += [
-        "## Clusters",
-        "",
-        "The majority mapping is fitted on training data; the Hungarian one on the scored data, as is the custom.",
-        "",
-    ]
-    lines += _clusters({name: found[name] for name in ("ladder-mixture", "mixture", "mixture-grey")})
-    lines += [
-        "",
-        PUBLISHED,
-        "",
-    ]
-    lines += ["## Trainings", "", *_trainings(found), ""]
-    lines += [
-        "![levels of the ladder](ladder-traversals.png)",
-        "",
-        "![levels of the stacked hierarchy](hierarchical-traversals.png)",
-        "",
-    ]
-    lines += [
-        "![clusters of the lower level](ladder-mixture-clusters-z1.png)",
-        "",
-        "![clusters of the higher level](ladder-mixture-clusters-z2.png)",
-        "",
-    ]
-    lines += [LADDER_ON_MNIST, "", "![levels of the ladder on MNIST](ladder-mnist-traversals.png)", ""]
-    versions = f"pyro_vaes {__version__}, torch {torch.__version__}, Python {platform.python_version()}"
-    lines += [f"`python -m benchmarks.levels DATA WORK`, on the CPU, one thread each; {versions}. The trainings:", ""]
-    lines += [f"- `{words}`" for words in SYSTEMS.values()]
-    return [*lines, ""]
-
-
-def _probes(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+def _probes(runs: Sequence[Row]) -> list[str]:
     factors = list(dict.fromkeys(row["factor"] for row in runs[0]["levels"]))
     levels = list(dict.fromkeys(row["level"] for row in runs[0]["levels"]))
-    rows = [[level, *(_over(runs, "levels", "accuracy", level, factor) for factor in factors)] for level in levels]
+    cells = [
+        [level, *(_over(runs, "levels", level, factor, "accuracy", ".1%") for factor in factors)] for level in levels
+    ]
     chance = ["chance", *(f"{row['chance']:.1%}" for row in runs[0]["levels"][: len(factors)])]
-    return _table(["level", *factors], [*rows, chance])
+    return table(["level", *factors], [*cells, chance])
 
 
-def _clusters(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    scores, rows = ("hungarian", "majority", "nmi", "ari"), []
-    for name, runs in found.items():
-        for row in runs[0]["clusters"]:
-            cells = [
-                _over(runs, "clusters", score, row["level"], row["factor"], score in scores[:2]) for score in scores
-            ]
-            rows.append([name, row["level"], row["clusters"], row["factor"], *cells])
-    return _table(["model", "level", "clusters", "factor", *scores], rows)
+def _clusters(name: str, runs: Sequence[Row]) -> list[list[object]]:
+    """One row per clustered level and factor."""
+    return [
+        [name, row["level"], row["clusters"], row["factor"]]
+        + [_over(runs, "clusters", row["level"], row["factor"], score, form) for score, form in SCORES.items()]
+        for row in runs[0]["clusters"]
+    ]
 
 
-def _trainings(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    rows = []
-    for name, runs in found.items():
-        kl = ", ".join(f"{site} {statistics.mean(run['kl'][site] for run in runs):.1f}" for site in runs[0]["kl"])
-        elbo = _spread([run["valid_elbo"] for run in runs], ".1f")
-        rows.append([name, runs[0]["epochs"], _spread([run["minutes"] for run in runs], ".1f"), elbo, kl])
-    return _table(["model", "epochs", "minutes a training", "validation ELBO, nats", "KL, nats"], rows)
+def _training(name: str, runs: Sequence[Row]) -> list[object]:
+    kl = ", ".join(f"{site} {statistics.mean(run['kl'][site] for run in runs):.1f}" for site in runs[0]["kl"])
+    return [
+        name,
+        kl,
+        runs[0]["epochs"],
+        *(_spread([run[key] for run in runs], ".1f") for key in ("minutes", "valid_elbo")),
+    ]
 
 
-def _over(
-    runs: Sequence[Mapping[str, Any]], table: str, figure: str, level: str, factor: str, percent: bool = True
-) -> str:
-    """A figure of a level and a factor, over the runs."""
-    chosen = [row[figure] for run in runs for row in run[table] if (row["level"], row["factor"]) == (level, factor)]
-    return _spread(chosen, ".1%" if percent else ".3f")
+def _over(runs: Sequence[Row], kind: str, level: str, factor: str, figure: str, form: str) -> str:
+    """A figure of a level and a factor, over seeds."""
+    rows = [row for run in runs for row in run[kind] if (row["level"], row["factor"]) == (level, factor)]
+    return _spread([row[figure] for row in rows], form)
 
 
 def _spread(values: Sequence[float], form: str) -> str:
-    return (
-        f"{statistics.mean(values):{form}} ± {statistics.stdev(values):{form}}"
-        if len(values) > 1
-        else f"{values[0]:{form}}"
-    )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    return [f"| {' | '.join(map(str, line))} |" for line in (header, ["---"] * len(header), *rows)]
-
-
-if __name__ == "__main__":
-    main()
+    return f"{statistics.mean(values):{form}} ± {statistics.stdev(values):{form}}"

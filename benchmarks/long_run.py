@@ -1,47 +1,34 @@
-"""2,000 epochs on the embedded digits with all logging: memory at the start and the end, and the sizes of the files.
-
-``python -m benchmarks.long_run``; the table goes to ``benchmarks/results/long_run.md``.
-"""
+"""2,000 epochs on the embedded digits with all logging: resident memory and sizes of the files as training goes on."""
 
 from __future__ import annotations
 
-import platform
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 import pyro_vaes as pv
-from benchmarks.timing import RESULTS
+from benchmarks.helpers.results import Folders, Row
+from benchmarks.helpers.tables import table
 
 EPOCHS = (20, 200, 2_000)
 
 
-def main() -> None:
-    """Train in three parts, each going on with the one before, and look after each."""
-    torch.set_num_threads(1)
+def run(folders: Folders) -> list[Row]:
+    """One row per part of the training; each part resumes the one before."""
     data = pv.data.load("digits")
     model, guide, loss = pv.recipes.vae(data.event_shape, pv.recipes.Settings(hidden=(64,), latent_dim=8))
-    lines = [
-        "# A long run",
-        "",
-        *(__doc__ or "").splitlines()[:1],
-        "",
-        "| epochs | resident memory, MiB | files, MiB |",
-    ]
-    lines.append("| ---: | ---: | --- |")
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "run"
+        out = Path(folder) / "run"
         for epochs in EPOCHS:
-            pv.fit(model, guide, data, loss, epochs=epochs, device="cpu", out=run, resume=run.exists(), step="eager")
-            lines.append(f"| {epochs} | {_resident():.0f} | {_sizes(run)} |")
-    lines += [
-        "",
-        f"`python -m benchmarks.long_run`: torch {torch.__version__}, Python {platform.python_version()}, CPU.",
-        "",
-    ]
-    (RESULTS / "long_run.md").write_text("\n".join(lines), encoding="utf-8")
-    print("\n".join(lines))
+            pv.fit(model, guide, data, loss, epochs=epochs, device="cpu", out=out, resume=out.exists(), step="eager")
+            rows.append({"epochs": epochs, "memory_mib": _resident(), "files_mib": _sizes(out)})
+    return rows
+
+
+def page(rows: Sequence[Row]) -> list[str]:
+    cells = [[row["epochs"], f"{row['memory_mib']:.0f}", _listed(row["files_mib"])] for row in rows]
+    return table(["epochs", "resident memory, MiB", "files, MiB"], cells, text=3)
 
 
 def _resident() -> float:
@@ -50,15 +37,15 @@ def _resident() -> float:
     return pages * 4096 / 2**20
 
 
-def _sizes(run: Path) -> str:
-    """The files of the run by name, events together."""
-    sizes: dict[str, int] = {}
-    for path in sorted(run.rglob("*")):
+def _sizes(out: Path) -> dict[str, float]:
+    """MiB of the run's files by name, events together."""
+    sizes: dict[str, float] = {}
+    for path in sorted(out.rglob("*")):
         if path.is_file():
-            name = path.relative_to(run).parts[0]
-            sizes[name] = sizes.get(name, 0) + path.stat().st_size
-    return ", ".join(f"{name} {size / 2**20:.2f}" for name, size in sizes.items())
+            name = path.relative_to(out).parts[0]
+            sizes[name] = sizes.get(name, 0) + path.stat().st_size / 2**20
+    return sizes
 
 
-if __name__ == "__main__":
-    main()
+def _listed(sizes: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {size:.2f}" for name, size in sizes.items())

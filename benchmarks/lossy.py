@@ -1,30 +1,32 @@
-"""Lossy codes on real images: what an autoregressive decoder leaves to the latent, and what losses and priors change.
+"""Lossy codes: what an autoregressive decoder leaves to the latent, and what losses and priors change.
 
-``python -m benchmarks.lossy DATA WORK``: DATA holds MNIST in torchvision's layout, ``omniglot-small.npz`` and
-``cifar10-jpeg.npz``; WORK gets the runs. Two at a time with one thread each; resumes where it was interrupted. The
-report goes to ``benchmarks/results/lossy``.
+Nats on test images, binarized dynamically in training and by one fixed draw in testing. NLL: importance sampling from
+the guide, 20 samples each of the first 300 test images, in color 10 samples of 100, ± its standard error over images.
+Δ: NLL above the plain VAE's, or the plain prior's, of the same seed, ± its standard error over the same images. Linear
+probe: test accuracy of logistic regression from means of 50 draws of z to the label, one of ten digits; for
+omniglot-small the mean over 24 tasks of ten characters each. Chance is 10 %.
+
+DATA holds MNIST in torchvision's layout, `omniglot-small.npz` and `cifar10-jpeg.npz`; WORK gets the trainings, two at a
+time with one thread each, and an interrupted call resumes them.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import multiprocessing
-import platform
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 import pyro_vaes as pv
-from benchmarks.running import AT_ONCE, places, train_all
-from benchmarks.timing import RESULTS
-from pyro_vaes.data import Data
+from benchmarks.helpers.results import Folders, Row
+from benchmarks.helpers.tables import table
+from benchmarks.helpers.trainings import AT_ONCE, train_all
 from pyro_vaes.evaluate import active_units, log_likelihood
 from pyro_vaes.evaluate.representation import labels, linear_probe, thresholded
 from pyro_vaes.plots.images import image_grid
@@ -36,7 +38,7 @@ SEEDS = (0, 1)
 WINDOWS = (("3,2", 0), ("5,3", 0), ("5,3", 1), ("9,5", 0), ("15,8", 0))  # and the seed
 STEPS = "--batch-size 32 --lr 2e-3 --ema 0.99"
 LARGE = f"--likelihood pixelcnn(window=(39,19),layers=6,channels=12) {STEPS}"
-FACTORISED = "--likelihood bernoulli --batch-size 128 --lr 1e-3 --epochs 40"
+FACTORIZED = "--likelihood bernoulli --batch-size 128 --lr 1e-3 --epochs 40"
 SETS = {
     "mnist": f"{MNIST} --epochs 2 --latent-dim 20",
     "omniglot-small": f"{OMNIGLOT} --epochs 6 --latent-dim 24",
@@ -59,25 +61,32 @@ BY_WINDOW = {
     for window, seed in WINDOWS
 }
 BY_PRIOR = {
-    f"mnist-factorised-{prior}-seed{seed}": f"{recipe} {MNIST} {FACTORISED} --seed {seed}"
+    f"mnist-factorised-{prior}-seed{seed}": f"{recipe} {MNIST} {FACTORIZED} --seed {seed}"
     for prior, recipe in {"plain": "vae", "flow": "af-prior"}.items()
     for seed in SEEDS
 }
 UNCONDITIONAL = {"mnist-pixelcnn": f"pixelcnn {MNIST} --epochs 2 {LARGE}"}
-IN_COLOUR = {
+IN_COLOR = {
     "cifar10-jpeg-lossy": (
         "lossy --data DATA/cifar10-jpeg.npz --train-size 2000 --epochs 8 --latent-dim 32 --loss elbo "
         f"--likelihood pixelcnnpp(window=(7,4),layers=3,channels=16,components=5) {STEPS}"
     )
 }
-TRAININGS = {**LARGE_WINDOW, **BY_WINDOW, **BY_PRIOR, **UNCONDITIONAL, **IN_COLOUR}
+TRAININGS = {**LARGE_WINDOW, **BY_WINDOW, **BY_PRIOR, **UNCONDITIONAL, **IN_COLOR}
 
 #: Test NLL / KL on dynamic MNIST, Variational Lossy Autoencoder (Chen et al., 2017), of decoders of a window 13 x 6.
 PUBLISHED = {"mnist-pixelcnn": "87.55 / 0", "mnist-lossy-15x8": "78.94 / 11.73"}
+ABOUT_PUBLISHED = (
+    "Published, by Variational Lossy Autoencoder (Chen et al., 2017): all of MNIST, 4,096 samples, decoders that see 6 "
+    "rows above and 6 columns on each side. Not comparable with minutes on 10,000 images."
+)
+ABOUT_COLOR = (
+    "On recompressed CIFAR-10 images, which are smoother than the originals: not comparable with published bits/dim."
+)
 
 FIGURES = "lossy.json"
 IMAGES, SAMPLES = 300, 20
-IMAGES_IN_COLOUR, SAMPLES_IN_COLOUR = 100, 10
+IMAGES_IN_COLOR, SAMPLES_IN_COLOR = 100, 10
 PICTURED = 10
 COLUMNS = {
     "nll": ("NLL", ".2f"),
@@ -95,23 +104,50 @@ COLUMNS = {
     "published": ("published NLL / KL", ""),
 }
 
-Row = dict[str, Any]
 
-
-def main() -> None:
-    """Train, measure, report."""
-    data, work = places(__doc__)
+def run(folders: Folders) -> list[Row]:
+    """One row per training."""
+    data, work = folders.data, folders.work
     train_all({name: _words(name, data) for name in TRAININGS}, work)
-    with ProcessPoolExecutor(
-        AT_ONCE, multiprocessing.get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
+    with ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context("spawn")) as pool:
         list(pool.map(_measure, [work / name for name in TRAININGS]))
-    rows = {name: json.loads((work / name / FIGURES).read_text()) for name in TRAININGS}
-    out = RESULTS / "lossy"
-    out.mkdir(parents=True, exist_ok=True)
-    _draw_windows([work / name for name in BY_WINDOW], out / "windows.png")
-    _draw_colour(work / next(iter(IN_COLOUR)), out / "colour.png")
-    _report(rows, out)
+    found = {name: {"run": name, **json.loads((work / name / FIGURES).read_text())} for name in TRAININGS}
+    for name, row in found.items():
+        baseline = name.replace("-mae-", "-vae-").replace("-flow-", "-plain-")
+        if baseline != name:
+            row |= _worse(row, found[baseline])
+    _draw_windows([work / name for name in BY_WINDOW], folders.results / "windows.png")
+    _draw_color(work / next(iter(IN_COLOR)), folders.results / "color.png")
+    return [{key: value for key, value in row.items() if key != "nll_per_datum"} for row in found.values()]
+
+
+def page(rows: Sequence[Row]) -> list[str]:
+    found = {row["run"]: {**row, "published": PUBLISHED.get(row["run"])} for row in rows}
+    compared = "nll nll_stderr worse worse_stderr elbo kl active_units"
+    of_mnist = (*UNCONDITIONAL, "mnist-vae-seed0", *BY_WINDOW, "mnist-mae-seed0")
+    sections = {
+        "A large window: the plain VAE and the MAE loss": _table(
+            found, LARGE_WINDOW, f"{compared} probe epochs minutes"
+        ),
+        "The window decides what goes into the code": [
+            *_table(found, BY_WINDOW, "nll nll_stderr elbo reconstruction kl active_units probe epochs minutes"),
+            "",
+            "![originals, and what each model draws at their codes](windows.png)",
+        ],
+        "The prior, with a factorized decoder": _table(found, BY_PRIOR, f"{compared} epochs minutes"),
+        "All systems on MNIST, seed 0": [
+            *_table(found, of_mnist, "nll nll_stderr kl probe minutes published"),
+            "",
+            ABOUT_PUBLISHED,
+        ],
+        "Color": [
+            *_table(found, IN_COLOR, "bits_per_dim nll nll_stderr kl epochs minutes"),
+            *("", ABOUT_COLOR, "", "![originals, what the model draws at their codes, samples](color.png)"),
+        ],
+        "Data": [f"- {data}" for data in dict.fromkeys(row["data"] for row in rows)],
+        "Trainings": ["`pyro_vaes train` with", "", *(f"- {name}: `{words}`" for name, words in TRAININGS.items())],
+    }
+    return [line for title, lines in sections.items() for line in (f"## {title}", "", *lines, "")][:-1]
 
 
 def _words(name: str, data: Path) -> list[str]:
@@ -124,8 +160,8 @@ def _measure(run: Path) -> None:
         return
     torch.manual_seed(0)
     data, (model, guide, _), history, _ = load_run(run, "cpu")
-    colour = data.event_shape[0] == 3
-    images, samples = (IMAGES_IN_COLOUR, SAMPLES_IN_COLOUR) if colour else (IMAGES, SAMPLES)
+    color = data.event_shape[0] == 3
+    images, samples = (IMAGES_IN_COLOR, SAMPLES_IN_COLOR) if color else (IMAGES, SAMPLES)
     x = data.test.x[:images]
     estimate = log_likelihood(model, guide, x, samples)
     kl, elbo = _kl(model, guide, x), estimate.elbo.mean().item()
@@ -137,7 +173,7 @@ def _measure(run: Path) -> None:
         "reconstruction": elbo + kl,
         "active_units": active_units(guide, x),
         "probe": _probe(guide, data),
-        "bits_per_dim": -estimate.mean / (x[0].numel() * math.log(2)) if colour else None,
+        "bits_per_dim": -estimate.mean / (x[0].numel() * math.log(2)) if color else None,
         "epochs": len(history),
         "minutes": sum(row["seconds"] for row in history) / 60,
         "estimator": estimate.describe(),
@@ -156,12 +192,12 @@ def _kl(model: pv.VAE, guide: pv.Guide, x: Tensor, num_samples: int = 100) -> fl
 
 
 @torch.no_grad()
-def _probe(guide: pv.Guide, data: Data) -> float:
+def _probe(guide: pv.Guide, data: pv.data.Data) -> float:
     """Test accuracy of a linear probe from means of 50 draws, the mean over tasks of ten classes each.
 
     Means of draws are the protocol of MAE (Ma, Zhou, Hovy, 2019). Unlike E[z | x] they have noise, which drowns the
-    traces of x in a posterior that has as good as collapsed. Ten characters at a time, since the 17 images of each
-    that there are to train on do not tell 242 of them apart by any linear probe.
+    traces of x in a posterior that has all but collapsed. Ten characters at a time, since no linear probe tells 242 of
+    them apart from 17 training images each.
     """
     codes = [guide.posterior(thresholded(split)).sample((50,)).mean(0).numpy() for split in (data.train, data.test)]
     y_train, y_test = labels(data.train, "train", 0), labels(data.test, "test", 0)
@@ -187,79 +223,13 @@ def _draw_windows(runs: Sequence[Path], to: Path) -> None:
 
 
 @torch.no_grad()
-def _draw_colour(run: Path, to: Path) -> None:
+def _draw_color(run: Path, to: Path) -> None:
     """Test images, what the model draws at their codes, and samples."""
     torch.manual_seed(0)
     data, (model, guide, _), *_ = load_run(run, "cpu")
     x = data.test.x[:PICTURED]
     rows = [x, model.decode(guide.posterior(x).mean), model.sample(PICTURED)]
     image_grid(rows, ["originals", "reconstructions", "samples"]).savefig(to, dpi=100)
-
-
-def _report(rows: Mapping[str, Row], out: Path) -> None:
-    """Write ``README.md``, and ``runs.csv`` with every figure of every run."""
-    for name, published in PUBLISHED.items():
-        rows[name]["published"] = published
-    for name, row in rows.items():
-        baseline = name.replace("-mae-", "-vae-").replace("-flow-", "-plain-")
-        if baseline != name:
-            row |= _worse(row, rows[baseline])
-    sections = {
-        "A large window: the plain VAE and the MAE loss": _table(
-            {name: rows[name] for name in LARGE_WINDOW},
-            "nll nll_stderr worse worse_stderr elbo kl active_units probe epochs minutes",
-        ),
-        "The window decides what goes into the code": [
-            *_table(
-                {name: rows[name] for name in BY_WINDOW},
-                "nll nll_stderr elbo reconstruction kl active_units probe epochs minutes",
-            ),
-            "",
-            "![originals, and what each model draws at their codes](windows.png)",
-        ],
-        "The prior, with a factorised decoder": _table(
-            {name: rows[name] for name in BY_PRIOR},
-            "nll nll_stderr worse worse_stderr elbo kl active_units epochs minutes",
-        ),
-        "All systems on MNIST, seed 0": [
-            *_table(
-                {name: rows[name] for name in (*UNCONDITIONAL, "mnist-vae-seed0", *BY_WINDOW, "mnist-mae-seed0")},
-                "nll nll_stderr kl probe minutes published",
-            ),
-            "",
-            "Published, by Variational Lossy Autoencoder (Chen et al., 2017): all of MNIST, 4,096 samples, "
-            "decoders that see 6 rows above and 6 columns on each side. Not to be compared with minutes on 10,000 "
-            "images.",
-        ],
-        "Colour": [
-            *_table({name: rows[name] for name in IN_COLOUR}, "bits_per_dim nll nll_stderr kl epochs minutes"),
-            "",
-            "On recompressed CIFAR-10 images, which are smoother than the originals: not comparable with published "
-            "bits/dim.",
-            "",
-            "![originals, what the model draws at their codes, samples](colour.png)",
-        ],
-    }
-    lines = ["# Lossy codes", "", *_preface()]
-    for title, section in sections.items():
-        lines += [f"## {title}", "", *section, ""]
-    (out / "README.md").write_text("\n".join([*lines, *_colophon(rows)]), encoding="utf-8")
-    with (out / "runs.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["run", *COLUMNS, "estimator", "data"], extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows({"run": name, **row} for name, row in rows.items())
-
-
-def _preface() -> list[str]:
-    return [
-        "Nats on test images, binarised dynamically in training and by one fixed draw in testing. NLL: importance "
-        f"sampling from the guide, {SAMPLES} samples each of the first {IMAGES} test images, in colour "
-        f"{SAMPLES_IN_COLOUR} samples of {IMAGES_IN_COLOUR}, ± its standard error "
-        "over images. Δ: NLL above the plain VAE's, or the plain prior's, of the same seed, ± its standard error over "
-        "the same images. Linear probe: test accuracy of logistic regression from means of 50 draws of z to the label, "
-        "one of ten digits; of omniglot-small the mean over 24 tasks of ten characters each. Chance is 10 %.",
-        "",
-    ]
 
 
 def _worse(row: Row, baseline: Row) -> Row:
@@ -270,23 +240,11 @@ def _worse(row: Row, baseline: Row) -> Row:
     return {"worse": difference.mean().item(), "worse_stderr": stderr.item()}
 
 
-def _table(rows: Mapping[str, Row], columns: str) -> list[str]:
+def _table(found: Mapping[str, Row], runs: Iterable[str], columns: str) -> list[str]:
     names = columns.split()
-    lines = [f"| run | {' | '.join(COLUMNS[name][0] for name in names)} |"]
-    lines.append("| --- " + "| ---: " * len(names) + "|")
-    for run, row in rows.items():
-        cells = [format(row[name], COLUMNS[name][1]) if row.get(name) is not None else "" for name in names]
-        lines.append(f"| {run} | {' | '.join(cells)} |")
-    return lines
+    cells = [[run, *(_cell(found[run].get(name), COLUMNS[name][1]) for name in names)] for run in runs]
+    return table(["run", *(COLUMNS[name][0] for name in names)], cells)
 
 
-def _colophon(rows: Mapping[str, Row]) -> list[str]:
-    versions = f"pyro_vaes {pv.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
-    lines = [f"`python -m benchmarks.lossy DATA WORK`, on the CPU, one thread each; {versions}. The data:", ""]
-    lines += [f"- {data}" for data in dict.fromkeys(row["data"] for row in rows.values())]
-    lines += ["", "The trainings, `pyro_vaes train` with:", ""]
-    return [*lines, *(f"- {name}: `{words}`" for name, words in TRAININGS.items()), ""]
-
-
-if __name__ == "__main__":
-    main()
+def _cell(value: object, form: str) -> str:
+    return "" if value is None else format(value, form)

@@ -1,11 +1,14 @@
-"""Training by two processes against one, each with one thread: 784-500-500-50, mean-field, whole batches of 256."""
+"""Training in two processes against one, each with one thread: 784-500-500-50, mean-field, whole batches of 256.
+
+Images per second of gloo processes, of which each trains 40 steps and validates once per turn.
+"""
 
 from __future__ import annotations
 
 import os
-import platform
 import socket
 import statistics
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -13,34 +16,39 @@ import torch
 from torch import multiprocessing
 
 import pyro_vaes as pv
-from benchmarks.timing import RESULTS, in_turn
-from pyro_vaes.training.distributed import joined
+from benchmarks.helpers.pairs import IMAGE, pair
+from benchmarks.helpers.results import Folders, Row
+from benchmarks.helpers.tables import table
+from benchmarks.helpers.timing import interleaved, ratio
+from pyro_vaes.training.distributed import process_group
 
-BATCH, LATENT, HIDDEN, SHAPE, STEPS, TURNS, PROCESSES = 256, 50, (500, 500), (1, 28, 28), 40, 7, 2
+BATCH, STEPS, TURNS, PROCESSES = 256, 40, 7, 2
 
 
-def trained(rank: int, size: int, port: int, told: Connection) -> None:
-    """Train whenever asked to, as one of several processes, and answer when it is done."""
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.set_num_threads(1)
-    rng = np.random.default_rng(0)
-    x = (255 * rng.random((BATCH * STEPS, *SHAPE))).astype(np.uint8)
-    data = pv.data.Data.from_arrays(x_train=x, x_valid=x[:BATCH], x_test=x[:BATCH], binarize="dynamic")
-    vae = pv.VAE(
-        pv.networks.MLPDecoder(LATENT, SHAPE, HIDDEN), pv.priors.StandardNormal(LATENT), pv.likelihoods.Bernoulli()
-    )
-    guide = pv.guides.MeanField(vae, pv.networks.MLPEncoder(SHAPE, HIDDEN))
-    with joined():
-        while told.recv():
-            pv.fit(vae, guide, data, epochs=1, batch_size=BATCH, step="eager", device="cpu", progress=False)
-            told.send(True)
+def run(folders: Folders) -> list[Row]:
+    groups = {"one": Trainers(1), "several": Trainers(PROCESSES)}
+    seconds = interleaved(groups, TURNS)
+    for trainers in groups.values():
+        trainers(more=False)
+    one, several = (STEPS * BATCH / statistics.median(seconds[name]) for name in ("one", "several"))
+    found = {"one_per_second": one, "several_per_second": several, "ratio": ratio(seconds["one"], seconds["several"])}
+    return [{"processes": PROCESSES, **found}]
+
+
+def page(rows: Sequence[Row]) -> list[str]:
+    cells = []
+    for row in rows:
+        low, high = row["ratio"]["quartiles"]
+        spread = f"{row['ratio']['median']:.2f} ({low:.2f} to {high:.2f}, {row['ratio']['turns']} turns)"
+        cells.append([row["processes"], f"{row['several_per_second']:.0f}", f"{row['one_per_second']:.0f}", spread])
+    return table(["processes", "images per second", "of one process", "ratio (quartiles)"], cells)
 
 
 class Trainers:
-    """Processes that wait for the call to train together.
+    """Processes that train an epoch together each time they are called.
 
     Args:
-        size: how many they are.
+        size: their number.
     """
 
     def __init__(self, size: int) -> None:
@@ -49,38 +57,28 @@ class Trainers:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         ends = [context.Pipe() for _ in range(size)]
-        self.told = [near for near, _ in ends]
+        self.pipes = [near for near, _ in ends]
         for rank, (_, far) in enumerate(ends):
-            context.Process(target=trained, args=(rank, size, port, far), daemon=True).start()
+            context.Process(target=_train, args=(rank, size, port, far), daemon=True).start()
 
     def __call__(self, more: bool = True) -> None:
-        """Train an epoch together; without more to come, end."""
-        for near in self.told:
-            near.send(more)
+        """Train an epoch; without more to come, end the processes."""
+        for pipe in self.pipes:
+            pipe.send(more)
         if more:
-            for near in self.told:
-                near.recv()
+            for pipe in self.pipes:
+                pipe.recv()
 
 
-def main() -> None:
-    """Print and save the figures."""
-    rivals = {"one": Trainers(1), "two": Trainers(PROCESSES)}
-    seconds = in_turn(rivals, TURNS)
-    for trainers in rivals.values():
-        trainers(more=False)
-    turns = [one / two for one, two in zip(seconds["one"], seconds["two"], strict=True)]
-    low, middle, high = statistics.quantiles(turns, n=4)
-    one, two = (STEPS * BATCH / statistics.median(times) for times in seconds.values())
-    text = (
-        f"# {(__doc__ or '').strip()}\n\n"
-        f"Two gloo processes train {middle:.2f} times as many images a second as one ({two:.0f} against {one:.0f}; "
-        f"quartiles {low:.2f} to {high:.2f} over {TURNS} turns, of {STEPS} steps and a validation each).\n\n"
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
-        f"torch {torch.__version__}; run again: `python -m benchmarks.parallel`\n"
-    )
-    (RESULTS / "parallel.md").write_text(text, encoding="utf-8")
-    print(text)
-
-
-if __name__ == "__main__":
-    main()
+def _train(rank: int, size: int, port: int, pipe: Connection) -> None:
+    """Train an epoch upon each message, and answer when it is done."""
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    x = (255 * rng.random((BATCH * STEPS, *IMAGE))).astype(np.uint8)
+    data = pv.data.Data.from_arrays(x_train=x, x_valid=x[:BATCH], x_test=x[:BATCH], binarize="dynamic")
+    vae, guide = pair()
+    with process_group():
+        while pipe.recv():
+            pv.fit(vae, guide, data, epochs=1, batch_size=BATCH, step="eager", device="cpu", progress=False)
+            pipe.send(True)

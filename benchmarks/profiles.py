@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
-import torch
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity, profile, record_function
 
-from benchmarks import by_hand
+from benchmarks.baselines import by_hand
+from benchmarks.helpers.results import Folders, Row
+from benchmarks.helpers.tables import table
 from benchmarks.step import eager_training
 from pyro_vaes.vae import Guide
 
 WARM_UP, STEPS, SHOWN = 5, 10, 6
+PYTHON = "Python and Pyro's handlers"
 
 
-def run() -> Iterator[tuple[type[Guide], dict[str, float]]]:
-    """Shares of the step's own time by operation, the largest first; the rest is Python's."""
-    for kind in by_hand.LOSSES:
-        step = eager_training(kind)
-        for _ in range(WARM_UP):
+def run(folders: Folders) -> list[Row]:
+    return [{"guide": guide.__name__, "shares": _shares(guide)} for guide in by_hand.LOSSES]
+
+
+def page(rows: Sequence[Row]) -> list[str]:
+    cells = [[row["guide"], ", ".join(f"{key} {share:.0%}" for key, share in row["shares"].items())] for row in rows]
+    return table(["guide", "shares of the time"], cells, text=2)
+
+
+def _shares(guide: type[Guide]) -> dict[str, float]:
+    """Shares of the step's own time by operation, the largest first; what is in no operation is Python's."""
+    step = eager_training(guide)
+    for _ in range(WARM_UP):
+        step()
+    with profile(activities=[ProfilerActivity.CPU]) as found, record_function(PYTHON):
+        for _ in range(STEPS):
             step()
-        with profile(activities=[ProfilerActivity.CPU]) as found, torch.profiler.record_function("step"):
-            for _ in range(STEPS):
-                step()
-        rows = {row.key: row.self_cpu_time_total for row in found.key_averages()}
-        whole = sum(rows.values())
-        rows["Python and Pyro's handlers"] = rows.pop("step")
-        largest = sorted(rows, key=rows.__getitem__, reverse=True)[:SHOWN]
-        yield kind, {name: rows[name] / whole for name in largest}
+    times = {row.key: row.self_cpu_time_total for row in found.key_averages()}
+    largest = sorted(times, key=times.__getitem__, reverse=True)[:SHOWN]
+    return {name: times[name] / sum(times.values()) for name in largest}

@@ -14,82 +14,81 @@ from pyro.infer import SVI, Trace_ELBO
 from torch import Tensor
 
 import pyro_vaes as pv
-from benchmarks import by_hand
-from benchmarks.timing import in_turn
+from benchmarks.baselines import by_hand
+from benchmarks.helpers.pairs import HIDDEN, IMAGE, LATENT, pair
+from benchmarks.helpers.results import Folders, Row
+from benchmarks.helpers.timing import Seconds, interleaved, ratio_rows, ratio_table
 from pyro_vaes.losses import default_loss
 from pyro_vaes.param_store import without_registration
 from pyro_vaes.training.compiled_step import CompiledStep
-from pyro_vaes.training.cuda_graph_step import GraphStep
 from pyro_vaes.training.step import CannotCompile, EagerStep
 from pyro_vaes.vae import Guide
 
-BATCH, LATENT, HIDDEN, SHAPE = 128, 50, (500, 500), (1, 28, 28)
-TURNS = {pv.guides.Laplace: 11}  # its rival takes a second; 100 for all others
+BATCH = 128
+TURNS = {pv.guides.Laplace: 11}  # whose baseline takes a second per step; 100 for all others
 OPTIONS: dict[type[Guide], dict[str, Any]] = {pv.guides.SemiAmortized: {"steps": 8}}
+KINDS: dict[str, type[EagerStep]] = {"compiled": CompiledStep, "eager": EagerStep}
 
-ON_CPU: dict[str, type[EagerStep]] = {"compiled": CompiledStep, "eager": EagerStep}
-ON_GPU: dict[str, type[EagerStep]] = {"graph": GraphStep, **ON_CPU}
+Step = Callable[[], object]
+Prepare = Callable[[pv.VAE, Guide, Tensor], Step]  # from a pair and a batch to a step on it
 
-Start = Callable[[pv.VAE, Guide, Tensor], Callable[[], object]]  # from a pair and a batch to what takes a step
+page = ratio_table
 
 
-def run(kinds: Mapping[str, type[EagerStep]] = ON_CPU) -> Iterator[tuple[str, dict[str, list[float]]]]:
-    """Seconds a step of each, in turn: a case a guide, with its default loss; on torch's default device."""
+def run(folders: Folders) -> list[Row]:
+    return ratio_rows(cases(KINDS))
+
+
+def cases(kinds: Mapping[str, type[EagerStep]]) -> Iterator[tuple[str, Seconds]]:
+    """Seconds per step, one case per guide with its default loss, on torch's default device."""
     x = _batch()
     with pyro.get_param_store().scope(), pyro.validation_enabled(False):
-        for kind in by_hand.LOSSES:
-            starts: dict[str, Start] = {name: partial(_ours, kinds[name]) for name in kinds}
-            starts["plain PyTorch"] = by_hand.training
-            if kind is pv.guides.MeanField:
-                starts["stock SVI"] = _stock
-            rivals: dict[str, Callable[[], object]] = {}
-            for name, start in starts.items():
+        for guide in by_hand.LOSSES:
+            ways: dict[str, Prepare] = {name: partial(_ours, kind) for name, kind in kinds.items()}
+            ways["plain PyTorch"] = by_hand.training
+            if guide is pv.guides.MeanField:
+                ways["stock SVI"] = _stock
+            steps: dict[str, Step] = {}
+            for name, prepare in ways.items():
                 try:
-                    rivals[name] = _training(start, kind, x)
+                    steps[name] = _training(prepare, guide, x)
                 except CannotCompile as error:
-                    print(f"{_case(kind)}: no {name} step, {error}")
-            if kind is pv.guides.MeanField:
-                rivals["matrix products alone"] = _products()
-            yield _case(kind), in_turn(rivals, TURNS.get(kind, 100), warmup=5)
+                    print(f"{_case(guide)}: no {name} step, {error}")
+            if guide is pv.guides.MeanField:
+                steps["matrix products alone"] = _products()
+            yield _case(guide), interleaved(steps, TURNS.get(guide, 100), warmup=5)
 
 
-def eager_training(kind: type[Guide]) -> Callable[[], object]:
-    """The library's eager step under a guide, ready to be repeated."""
-    return _training(partial(_ours, EagerStep), kind, _batch())
+def eager_training(guide: type[Guide]) -> Step:
+    """The library's eager step under a guide, on torch's default device."""
+    return _training(partial(_ours, EagerStep), guide, _batch())
 
 
 def _batch() -> Tensor:
-    return torch.rand(BATCH, *SHAPE, generator=torch.Generator().manual_seed(0), device="cpu").round().to(_device())
+    device = torch.empty(0).device
+    return torch.rand(BATCH, *IMAGE, generator=torch.Generator().manual_seed(0), device="cpu").round().to(device)
 
 
-def _device() -> torch.device:
-    """Torch's default."""
-    return torch.empty(0).device
+def _case(guide: type[Guide]) -> str:
+    return f"{guide.__name__}({', '.join(f'{key}={value}' for key, value in OPTIONS.get(guide, {}).items())})"
 
 
-def _case(kind: type[Guide]) -> str:
-    """The guide as it was built."""
-    return f"{kind.__name__}({', '.join(f'{key}={value}' for key, value in OPTIONS.get(kind, {}).items())})"
-
-
-def _training(start: Start, kind: type[Guide], x: Tensor) -> Callable[[], object]:
-    """A rival's step on a pair of its own, equal at the start for all, once it has trained every weight."""
+def _training(prepare: Prepare, kind: type[Guide], x: Tensor) -> Step:
+    """A step on a pair of its own, with the same initial weights each time, after one that has changed every weight."""
     torch.manual_seed(0)
-    likelihood = pv.likelihoods.Gaussian(scale=0.3) if kind is pv.guides.Laplace else pv.likelihoods.Bernoulli()
-    decoder = pv.networks.MLPDecoder(LATENT, SHAPE, HIDDEN)
-    vae = pv.VAE(decoder, pv.priors.StandardNormal(LATENT), likelihood)
-    guide = kind(vae, pv.networks.MLPEncoder(SHAPE, HIDDEN), **OPTIONS.get(kind, {}))
+    likelihood = pv.likelihoods.Gaussian(scale=0.3) if kind is pv.guides.Laplace else None
+    vae, guide = pair(partial(kind, **OPTIONS.get(kind, {})), likelihood)
     weights = [*vae.parameters(), *guide.parameters()]
     before = [weight.detach().clone() for weight in weights]
-    step = start(vae, guide, x)
+    step = prepare(vae, guide, x)
     step()
     if any(torch.equal(weight, old) for weight, old in zip(weights, before, strict=True)):
-        raise RuntimeError(f"a rival does not train all weights of {kind.__name__}")
+        raise RuntimeError(f"a step does not train all weights of {kind.__name__}")
     return step
 
 
-def _ours(kind: type[EagerStep], vae: pv.VAE, guide: Guide, x: Tensor) -> Callable[[], object]:
-    """A step as ``fit`` takes it, without_registration; stock SVI trains what is announced."""
+def _ours(kind: type[EagerStep], vae: pv.VAE, guide: Guide, x: Tensor) -> Step:
+    """A step as ``fit`` takes it, without registration in Pyro's parameter store."""
     step = kind(vae, guide, default_loss(guide), lr=1e-3)
     with without_registration():
         step.capture(x)
@@ -101,25 +100,25 @@ def _ours(kind: type[EagerStep], vae: pv.VAE, guide: Guide, x: Tensor) -> Callab
     return call
 
 
-def _stock(vae: pv.VAE, guide: Guide, x: Tensor) -> Callable[[], object]:
+def _stock(vae: pv.VAE, guide: Guide, x: Tensor) -> Step:
     svi = SVI(vae, guide, pyro.optim.Adam({"lr": 1e-3}), Trace_ELBO())
     return lambda: svi.step(x)
 
 
-def _products() -> Callable[[], object]:
-    """The matrix products of the mean-field step alone, into memory at hand: no step can be faster."""
-    size = math.prod(SHAPE)
-    pairs: list[tuple[Tensor, Tensor]] = []
+def _products() -> Step:
+    """The matrix products of the mean-field step alone, into allocated memory: a lower bound on its time."""
+    size = math.prod(IMAGE)
+    products: list[tuple[Tensor, Tensor]] = []
     for fan_in, fan_out in (*pairwise((size, *HIDDEN, 2 * LATENT)), *pairwise((LATENT, *HIDDEN, size))):
         inputs, weight, gradient = (
             torch.randn(*each) for each in ((BATCH, fan_in), (fan_out, fan_in), (BATCH, fan_out))
         )
-        pairs += [(inputs, weight.T), (gradient.T, inputs), (gradient, weight)]
-    del pairs[2]  # the data's own gradient, which nothing asks for
-    outputs = [one @ other for one, other in pairs]
+        products += [(inputs, weight.T), (gradient.T, inputs), (gradient, weight)]
+    del products[2]  # the gradient of the data, which is not needed
+    outputs = [one @ other for one, other in products]
 
     def step() -> None:
-        for (one, other), output in zip(pairs, outputs, strict=True):
+        for (one, other), output in zip(products, outputs, strict=True):
             torch.mm(one, other, out=output)
 
     return step

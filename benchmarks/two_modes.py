@@ -1,25 +1,45 @@
-"""A posterior with two modes, p(x | z) = N(z², 0.3²): gap to log p(x) of mean-field and mixtures, by quadrature."""
+"""A posterior with two modes, p(x | z) = N(z², 0.3²): gap to log p(x) of mean-field and mixtures, by quadrature.
+
+Mean over 16 observations after 1,500 steps of training.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import statistics
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 import pyro_vaes as pv
-from benchmarks.timing import RESULTS
+from benchmarks.helpers.pairs import Build
+from benchmarks.helpers.results import Folders, Row
+from benchmarks.helpers.tables import table
 from pyro_vaes.guides import BoostedMixture, MeanField, Mixture, RecursiveMixture
 
-Build = Callable[[pv.VAE, nn.Module], pv.Guide]
+SEEDS = (0, 1, 2)
 GUIDES: dict[str, Build] = {
     "MeanField": MeanField,
-    "Mixture(2)": lambda *pair: Mixture(*pair, components=2),
-    "RecursiveMixture(2, bound=30)": lambda *pair: RecursiveMixture(*pair, components=2, bound=30.0),
-    "RecursiveMixture(2), default bound": lambda *pair: RecursiveMixture(*pair, components=2),
-    "BoostedMixture(2)": lambda *pair: BoostedMixture(*pair, components=2),
+    "Mixture(2)": partial(Mixture, components=2),
+    "RecursiveMixture(2, bound=30)": partial(RecursiveMixture, components=2, bound=30.0),
+    "RecursiveMixture(2), default bound": partial(RecursiveMixture, components=2),
+    "BoostedMixture(2)": partial(BoostedMixture, components=2),
 }
+
+
+def run(folders: Folders) -> list[Row]:
+    return [{"guide": name, "gaps": [trained(build, seed)[0] for seed in SEEDS]} for name, build in GUIDES.items()]
+
+
+def page(rows: Sequence[Row]) -> list[str]:
+    baseline = statistics.mean(rows[0]["gaps"])
+    cells = [
+        [row["guide"], ", ".join(f"{gap:.3f}" for gap in row["gaps"]), f"{statistics.mean(row['gaps']) / baseline:.0%}"]
+        for row in rows
+    ]
+    return table(["guide", f"gap, nats (seeds {', '.join(map(str, SEEDS))})", "of mean-field's"], cells)
 
 
 class Square(nn.Module):
@@ -31,7 +51,7 @@ class Square(nn.Module):
 
 
 def trained(build: Build, seed: int = 0, steps: int = 1500) -> tuple[float, pv.Guide, Tensor]:
-    """Mean gap log p(x) - ELBO of a trained guide, the guide, and the data; all start from the same weights."""
+    """Mean gap log p(x) - ELBO of a trained guide, the guide, and the data; equal seeds give equal initial weights."""
     torch.manual_seed(seed)
     vae = pv.VAE(Square(), pv.priors.StandardNormal(1), pv.likelihoods.Gaussian(scale=0.3, learn=False))
     encoder = nn.Sequential(nn.Linear(1, 32), nn.Tanh())
@@ -56,20 +76,3 @@ def gap(vae: pv.VAE, guide: pv.Guide, x: Tensor, side: float = 5.0, points: int 
     log_q = guide.posterior(x).log_prob(z.expand(-1, len(x), -1))
     elbo = (log_q.exp() * (log_p - log_q)).sum(0) * width
     return (log_p.logsumexp(0) + math.log(width) - elbo).mean().item()
-
-
-def main() -> None:
-    """Print and save the table."""
-    rows = [(name, [trained(build, seed)[0] for seed in range(3)]) for name, build in GUIDES.items()]
-    lines = [f"# {(__doc__ or '').strip()}", "", "| guide | gap, nats (seeds 0, 1, 2) | of mean-field's |"]
-    lines.append("| --- | ---: | ---: |")
-    baseline = sum(rows[0][1])
-    for name, gaps in rows:
-        lines.append(f"| {name} | {', '.join(f'{each:.3f}' for each in gaps)} | {sum(gaps) / baseline:.0%} |")
-    table = "\n".join([*lines, "", f"torch {torch.__version__}; run again: `python -m benchmarks.two_modes`", ""])
-    (RESULTS / "two_modes.md").write_text(table, encoding="utf-8")
-    print(table)
-
-
-if __name__ == "__main__":
-    main()

@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from pyro_vaes.reports.tables import markdown_table
+
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
 RESULTS = DOCS.parent / "benchmarks" / "results"
@@ -43,28 +45,31 @@ def beside(source: str, figure: str, rows: Sequence[dict[str, Any]]) -> str:
         [row["data"], row["method"], row["published"], measured(*row["measured"]) if "measured" in row else "not run"]
         for row in rows
     ]
-    return f"{_table(['data', 'method', 'published', 'measured here'], cells)}\n\nBoth: {figure}. Published: {source}."
+    table = markdown_table(["data", "method", "published", "measured here"], cells)
+    return f"{table}\n\nBoth: {figure}. Published: {source}."
 
 
 def measured(file: str, name: str, figure: str, error: str | None = None) -> str:
     """A figure of a result file with its error, and a link to the page that says how it was measured."""
     path = RESULTS / file
-    value, spread = _over_seeds(path, name, figure) if path.suffix == ".json" else _row(path, name, figure, error)
+    rows = _rows(path, name)
+    value, spread = (
+        _over_seeds(rows, figure) if error is None else (f"{float(rows[0][each]):.2f}" for each in (figure, error))
+    )
     page = next(page for page in ("report.md", "README.md") if (path.parent / page).exists())
     return f"{value} ± {spread}, [{name}](../../{path.parent.relative_to(DOCS.parent)}/{page})"
 
 
-def _row(path: Path, name: str, figure: str, error: str | None) -> tuple[str, str]:
-    """A figure and its error from the row of a CSV whose first column is the name."""
-    with path.open(newline="", encoding="utf-8") as file:
-        row = next(row for row in csv.DictReader(file) if next(iter(row.values())) == name)
-    return f"{float(row[figure]):.2f}", f"{float(row[error]):.2f}" if error else ""
+def _rows(path: Path, name: str) -> list[dict[str, Any]]:
+    """The rows of a result file that have the name in the first column."""
+    text = path.read_text(encoding="utf-8")
+    rows = json.loads(text)["rows"] if path.suffix == ".json" else list(csv.DictReader(text.splitlines()))
+    return [row for row in rows if next(iter(row.values())) == name]
 
 
-def _over_seeds(path: Path, name: str, figure: str) -> tuple[str, str]:
+def _over_seeds(rows: Sequence[dict[str, Any]], figure: str) -> tuple[str, str]:
     """Mean and standard deviation over seeds of a score of a model's only clusters."""
-    runs = json.loads(path.read_text(encoding="utf-8"))[name]
-    values = [100 * run["clusters"][0][figure] for run in runs]
+    values = [100 * row["clusters"][0][figure] for row in rows]
     return f"{statistics.mean(values):.1f}", f"{statistics.stdev(values):.1f} %"
 
 
@@ -89,10 +94,6 @@ def readme() -> str:
     text = README.read_text(encoding="utf-8")
     before, after = text.split(START)[0], text.split(END)[1]
     return f"{before}{START}\n\n{guides(complete=True)}\n\n{END}{after}"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *rows))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Guides q(z | x), one file each; the command line knows each by its name in kebab case."""
+"""Guides q(z | x). Their names on the command line are those of the classes in kebab case."""
 
 from pyro_vaes.guides.boosted_mixture import BoostedMixture
 from pyro_vaes.guides.full_covariance import FullCovariance

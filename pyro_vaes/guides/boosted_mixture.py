@@ -11,14 +11,14 @@ from pyro_vaes.vae import VAE
 
 
 class BoostedMixture(RecursiveMixture):
-    """Boosted mixture whose new component is kept wide by its entropy, the baseline BVI.
+    """Boosted mixture with an entropy regularizer on each new component, the baseline BVI.
 
-    As :class:`RecursiveMixture`, but component m ascends E_qₘ[log p(x, z) - log Qₘ₋₁(z | x)] + λ H(qₘ).
+    As :class:`RecursiveMixture`, but component m maximizes E_qₘ[log p(x, z) - log Qₘ₋₁(z | x)] + λ H(qₘ).
 
     Args:
         vae: the model.
-        encoder: any module ``x -> (..., out_features)``, or a trained :class:`MeanField` guide to start every
-            component from.
+        encoder: any module ``x -> (..., out_features)``, or a trained :class:`MeanField` guide from which every
+            component is initialized.
         components: number M of components.
         entropy: λ, weight of the entropy H.
 
@@ -26,10 +26,10 @@ class BoostedMixture(RecursiveMixture):
         ``posterior(x)`` has batch shape ``(..., B)`` and event shape ``(Z,)``.
 
     Raises:
-        InputError: for fewer than one component or a weight that is not positive.
+        InputError: If there is no component, or the weight is not positive.
 
     References:
-        Boosting Variational Inference (Guo et al., 2016), amortised as the baseline BVI of Recursive Inference for
+        Boosting Variational Inference (Guo et al., 2016), amortized as the baseline BVI of Recursive Inference for
         Variational Autoencoders (Kim, Pavlovic, NeurIPS 2020).
 
     Example:
@@ -37,14 +37,16 @@ class BoostedMixture(RecursiveMixture):
         torch.Size([4, 2])
     """
 
-    gate_rate = 1.0  # nothing bounds a component that runs away: its weight must vanish at once
+    gate_rate = 1.0  # the objective of a component is unbounded: if it diverges, its weight must vanish at once
 
     def __init__(self, vae: VAE, encoder: nn.Module | MeanField, components: int = 4, entropy: float = 1.0) -> None:
         super().__init__(vae, encoder, components)
         if not entropy > 0:
-            raise InputError(f"entropy is {entropy!r}: expected a positive weight; without one a component collapses")
+            raise InputError(
+                f"entropy is {entropy!r}: expected a positive weight, since components collapse without it"
+            )
         self.entropy = entropy
 
     def component_objective(self, log_joint: Tensor, log_own: Tensor, log_before: Tensor) -> Tensor:
-        """What a new component ascends, from a draw of it; see :meth:`RecursiveMixture.component_objective`."""
+        """Objective of a new component at one of its draws; see :meth:`RecursiveMixture.component_objective`."""
         return log_joint - log_before - self.entropy * log_own

@@ -11,10 +11,11 @@ from pyro_vaes.vae import VAE, Guide
 
 
 class FullCovariance(Guide):
-    """Amortised normal posterior with a full covariance, q(z | x) = N(μ(x), L(x) L(x)ᵀ).
+    """Amortized normal posterior with a full covariance, q(z | x) = N(μ(x), L(x) L(x)ᵀ).
 
-    The head gives μ, scales σ and the strictly lower triangular T of L = diag(σ) (I + T): the shape of the posterior is
-    learnt relative to its scales, which shrink by orders of magnitude during training. T starts at 0, as mean-field.
+    The head outputs μ, scales σ and a strictly lower triangular T, with L = diag(σ) (I + T): the correlations are
+    parameterized relative to the scales, which shrink by orders of magnitude during training. T is initially 0, the
+    mean-field posterior.
 
     Args:
         vae: the model.

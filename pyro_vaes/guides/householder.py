@@ -18,10 +18,10 @@ class Householder(Guide):
 
         z = H_K … H₁ z₀,      z₀ ~ N(μ(x), diag σ(x)²)
 
-    so q(z | x) is the normal whose covariance has σ² for eigenvalues and orthogonal eigenvectors that x turns; Z
-    reflections reach every orthogonal matrix. The flow keeps volume: log q(z | x) = log N(H₁ … H_K z; μ, σ²). A
-    reflection costs two products of vectors; no Z x Z matrix takes part in drawing or scoring. The head gives all vₖ
-    from the encoder's features; the paper chains linear layers, vₖ₊₁ from vₖ, which such a head contains.
+    so q(z | x) is a normal distribution whose covariance has eigenvalues σ² and eigenvectors that depend on x; Z
+    reflections suffice for any orthogonal matrix. The flow preserves volume: log q(z | x) = log N(H₁ … H_K z; μ, σ²).
+    A reflection costs two vector products; draws and densities need no Z x Z matrix. The head computes all vₖ from the
+    encoder's features, which includes the paper's chain of linear layers from vₖ to vₖ₊₁.
 
     Args:
         vae: the model.
@@ -32,7 +32,7 @@ class Householder(Guide):
         ``posterior(x)`` has batch shape ``(..., B)`` and event shape ``(Z,)``.
 
     Raises:
-        InputError: where the number of flows is no positive whole number.
+        InputError: If the number of flows is not a positive integer.
 
     References:
         Improving Variational Auto-Encoders using Householder Flow (Tomczak, Welling, 2016).

@@ -16,33 +16,33 @@ from pyro_vaes.validation import checked_sizes
 
 
 class InverseAutoregressiveFlow(Guide):
-    """Inverse autoregressive flow: a mean-field draw z₀ sent through ``flows`` gated autoregressive steps.
+    """Inverse autoregressive flow: a mean-field draw z₀ mapped by ``flows`` gated autoregressive transforms.
 
-    Step k has a masked network, which gives mᵢ and sᵢ from the coordinates before i and from the context, the
+    Transform k has a masked network, which computes mᵢ and sᵢ from the coordinates before i and from a context, the
     encoder's features h(x)::
 
         zₖ = gₖ zₖ₋₁ + (1 - gₖ) mₖ,      gₖ = sigmoid(sₖ + 2),      (mₖ, sₖ) = net_k(zₖ₋₁, h(x))
         log q(z_K | x) = log N(z₀; μ(x), σ(x)²) - Σₖ Σᵢ log gₖᵢ
 
-    The gates start near 0.9, so that every step starts near the identity. Every second step goes through the
-    coordinates in reverse. A draw and its density take one pass through each network; the density of any other z
-    takes Z passes, one a coordinate. h(x) enters each network once a datum, whatever the number of draws. With a
-    latent of one dimension a step is affine.
+    The gates are initially near 0.9, so that every transform is close to the identity. Every second transform reverses
+    the order of the coordinates. A draw and its density take one pass of each network; the density of any other z
+    takes Z passes, one per coordinate. The context layer is evaluated once per datum, for any number of draws. For a
+    latent of one dimension the transforms are affine.
 
     Args:
         vae: the model.
         encoder: any module ``x -> (..., out_features)``.
-        flows: number of steps.
+        flows: number of transforms.
         hidden: sizes of the hidden layers of each masked network.
 
     Attributes:
-        flows: the masked networks, in the order of the steps.
+        flows: the masked networks, in the order of the transforms.
 
     Shapes:
         ``posterior(x)`` has batch shape ``(..., B)`` and event shape ``(Z,)``.
 
     Raises:
-        InputError: where a size is no positive whole number.
+        InputError: If a size is not a positive integer.
 
     References:
         Improved Variational Inference with Inverse Autoregressive Flow (Kingma, Salimans, Jozefowicz, Chen,
@@ -63,14 +63,14 @@ class InverseAutoregressiveFlow(Guide):
         self.flows: Iterable[MADE] = nn.ModuleList(networks)  # type: ignore[assignment]
 
     def local_parameters(self, x: Tensor) -> tuple[Tensor, ...]:
-        """μ and raw σ of the start, and the context of each step."""
+        """μ and raw σ of the base, and the context of each transform."""
         features = self.encoder(x)
         return self.head(features), *(network.context(features) for network in self.flows)
 
     def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> dist.TorchDistribution:
-        """N(μ, diag σ²) after the steps."""
-        start, *contexts = parameters
-        mean, raw_scale = start.chunk(2, -1)
+        """N(μ, diag σ²) transformed."""
+        base, *contexts = parameters
+        mean, raw_scale = base.chunk(2, -1)
         pairs = zip(self.flows, contexts, strict=True)
-        steps = [AutoregressiveTransform(network, gated, context) for network, context in pairs]
-        return dist.TransformedDistribution(dist.Normal(mean, positive(raw_scale)).to_event(1), steps)
+        transforms = [AutoregressiveTransform(network, gated, context) for network, context in pairs]
+        return dist.TransformedDistribution(dist.Normal(mean, positive(raw_scale)).to_event(1), transforms)

@@ -19,7 +19,7 @@ from pyro_vaes.validation import check_whole
 
 
 class Laplace(Guide):
-    """Laplace approximation at a mode that damped Newton steps find from the encoder's mean.
+    """Laplace approximation at a mode found by damped Newton steps from the encoder's mean.
 
     With J the decoder's Jacobian and H the likelihood's Fisher information at μₜ::
 
@@ -27,24 +27,23 @@ class Laplace(Guide):
         μₜ₊₁ = μₜ + step_size / (t + 1) · Λₜ⁻¹ ∇ log p(x, μₜ),      t = 0 … updates - 1
         q(z | x) = N(μ_T, Λ_T⁻¹)
 
-    One Cholesky factor of Λ serves the solve, the draw and log q. Where log p(x | features) is
-    quadratic (Gaussian) and the decoder's last layer is linear and widens, neither the D x Z Jacobian nor the
-    features are formed: all steps share Wᵀ H W. Gradients run through
-    every solve into decoder, likelihood and encoder.
+    A single Cholesky factor of Λ is used for the solve, the draws and log q. If log p(x | features) is quadratic
+    (Gaussian) and the decoder's last layer W is linear and widens, neither the D x Z Jacobian nor the features are
+    formed: all steps share Wᵀ H W. Gradients flow through every solve into decoder, likelihood and encoder.
 
     Args:
         vae: the model: any differentiable decoder, a likelihood with ``fisher``, a prior with ``precision``.
-        encoder: any module ``x -> (..., out_features)``; it gives μ₀.
+        encoder: any module ``x -> (..., out_features)``; it outputs μ₀.
         updates: number T of Newton steps; 0 keeps the encoder's mean.
-        step_size: length of the first step; one step of size 1 is a full Newton step.
-        detach: whether gradients stop at μ_T (cheaper, an approximation: the encoder then learns nothing, and
-            the decoder nothing through the search).
+        step_size: size of the first step; 1 is a full Newton step.
+        detach: whether gradients stop at μ_T, a cheaper approximation in which the encoder is not trained and the
+            decoder receives no gradient through the Newton steps.
 
     Shapes:
         ``posterior(x)`` has batch shape ``(..., B)`` and event shape ``(Z,)``.
 
     Raises:
-        InputError: where the likelihood has no Fisher information or an option is out of range.
+        InputError: If the likelihood has no Fisher information, or an option is out of range.
 
     References:
         Variational Laplace Autoencoders (Park, Kim, Kim, ICML 2019).
@@ -72,7 +71,7 @@ class Laplace(Guide):
         try:
             vae.likelihood.fisher(torch.zeros(1, *vae.features_shape))
         except NotImplementedError as error:
-            raise InputError(f"Laplace does not fit this model: {error}") from error
+            raise InputError(f"Laplace does not support this model: {error}") from error
         self.updates = updates
         self.step_size = step_size
         self.detach = detach
@@ -95,10 +94,10 @@ class Laplace(Guide):
         return torch.no_grad() if self.detach else contextlib.nullcontext()
 
     def _newton_step(self, x: Tensor, mean: Tensor, shared: _Quadratic | None) -> Tensor:
-        """Λ⁻¹ ∇ log p(x, μ), with its exact gradient.
+        """Λ⁻¹ ∇ log p(x, μ), with its exact gradient by implicit differentiation.
 
-        The solve itself is not recorded. With ν its value, d(Λ⁻¹ g) = Λ⁻¹ (dg - dΛ ν), so the gradient is that
-        of the residual g - Λ ν, which costs one product with J and one with Jᵀ in place of Z of them.
+        With ν the value of the solve, d(Λ⁻¹ g) = Λ⁻¹ (dg - dΛ ν), so its gradient is that of Λ⁻¹ applied to the
+        residual g - Λ ν, which takes one product with J and one with Jᵀ instead of Z products.
         """
         at = linearize(self.vae.decoder, mean)
         with torch.no_grad():
@@ -110,7 +109,7 @@ class Laplace(Guide):
         return step + _solve(factor, self._residual(x, mean, step, at, shared))
 
     def _residual(self, x: Tensor, mean: Tensor, step: Tensor, at: Linearization, shared: _Quadratic | None) -> Tensor:
-        """G - Λ ν for the gradient g of log p(x, μ) and a step ν, shape ``(..., B, Z)``."""
+        """g - Λ ν for the gradient g of log p(x, μ) and a step ν, shape ``(..., B, Z)``."""
         prior, likelihood = self.vae.prior, self.vae.likelihood
         pushed = at.push(step)
         if shared is not None:
@@ -131,11 +130,11 @@ class Laplace(Guide):
             jacobian = jacobian if at.output is None else F.linear(jacobian, at.output.weight)
             fisher = self._flat(self.vae.likelihood.fisher(self._features(at)))
             curvature = (jacobian * fisher.unsqueeze(-2)) @ jacobian.mT
-        # cholesky_ex, since cholesky makes the host wait for the device
+        # cholesky_ex, since cholesky synchronizes the host with the device
         return torch.linalg.cholesky_ex(curvature + self.vae.prior.precision(mean)).L
 
     def _shared(self, x: Tensor) -> _Quadratic | None:
-        """What all steps share where log p(x | features) is quadratic and the last layer W widens."""
+        """Quantities shared by all steps, if log p(x | features) is quadratic and the last layer W widens."""
         head, likelihood = linear_head(self.vae.decoder), self.vae.likelihood
         if head is None or not likelihood.quadratic or head.out_features < head.in_features:
             return None
@@ -165,7 +164,7 @@ def _solve(factor: Tensor, value: Tensor) -> Tensor:
 
 
 class _QuadraticForm(torch.autograd.Function):
-    """J G Jᵀ for a symmetric G shared by the batch; its backward reuses J G, which saves one large product."""
+    """J G Jᵀ for a symmetric G shared by the batch; the backward pass reuses J G, which saves one large product."""
 
     @staticmethod
     def forward(ctx: Any, jacobian: Tensor, gram: Tensor) -> Tensor:

@@ -12,20 +12,20 @@ from pyro_vaes.validation import checked_sizes
 
 
 class LowRank(Guide):
-    """Amortised normal posterior whose covariance is diagonal plus low rank, N(μ(x), diag σ(x)² + F(x) F(x)ᵀ).
+    """Amortized normal posterior whose covariance is diagonal plus low rank, N(μ(x), diag σ(x)² + F(x) F(x)ᵀ).
 
-    Between ``MeanField`` (rank 0) and ``FullCovariance``: Z (2 + rank) outputs a datum, and a density in O(Z rank²).
+    Between ``MeanField`` (rank 0) and ``FullCovariance``: Z (2 + rank) outputs per datum, and a density in O(Z rank²).
 
     Args:
         vae: the model.
         encoder: any module ``x -> (..., out_features)``.
-        rank: number of columns of F, each a direction in which the latents vary together.
+        rank: number of columns of F, each a direction of correlated variation of the latents.
 
     Shapes:
         ``posterior(x)`` has batch shape ``(..., B)`` and event shape ``(Z,)``.
 
     Raises:
-        InputError: where the rank is no positive whole number.
+        InputError: If the rank is not a positive integer.
 
     References:
         Gaussian Variational Approximation with a Factor Covariance Structure (Ong, Nott, Smith, 2018).

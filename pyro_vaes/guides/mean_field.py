@@ -10,7 +10,7 @@ from pyro_vaes.vae import VAE, Guide
 
 
 class MeanField(Guide):
-    """Amortised independent normal posterior, q(z | x) = N(μ(x), diag σ(x)²).
+    """Amortized independent normal posterior, q(z | x) = N(μ(x), diag σ(x)²).
 
     Args:
         vae: the model.

@@ -1,4 +1,4 @@
-"""The mixture guide, trained end to end."""
+"""The mixture guide, and the recursion of its weights."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from pyro_vaes.networks.positive import positive
 from pyro_vaes.vae import VAE, Guide
 from pyro_vaes.validation import check_whole
 
-PERTURBATION = 0.1  # of a parameter's spread: components that start equal would stay equal
+PERTURBATION = 0.1  # in standard deviations of a parameter; identical components would remain identical
 
 
 class Mixture(Guide):
-    """Amortised mixture of mean-field posteriors, q(z | x) = Σ αₘ(x) N(μₘ(x), diag σₘ(x)²).
+    """Amortized mixture of mean-field posteriors, q(z | x) = Σ αₘ(x) N(μₘ(x), diag σₘ(x)²).
 
-    Each component has an encoder of its own, a perturbed copy of the one given. The weights come from the recursion
-    Qₘ = (1 - εₘ(x)) Qₘ₋₁ + εₘ(x) qₘ, so that αₘ = εₘ Π_{j>m} (1 - εⱼ); they are equal at the start. This class is
-    the baseline ME: all parameters ascend the mixture's own bound.
+    Each component has an encoder of its own, a perturbed copy of ``encoder``. The weights follow the recursion
+    Qₘ = (1 - εₘ(x)) Qₘ₋₁ + εₘ(x) qₘ, so that αₘ = εₘ Π_{j>m} (1 - εⱼ); initially they are equal. This class is the
+    baseline ME, trained end to end: all parameters maximize the mixture's ELBO.
 
     Args:
         vae: the model.
-        encoder: any module ``x -> (..., out_features)``, or a trained :class:`MeanField` guide to start every
-            component from.
+        encoder: any module ``x -> (..., out_features)``, or a trained :class:`MeanField` guide from which every
+            component is initialized.
         components: number M of components.
 
     Shapes:
         ``posterior(x)`` has batch shape ``(..., B)`` and event shape ``(Z,)``.
 
     Raises:
-        InputError: for fewer than one component, or more than fit the memory.
+        InputError: If there is no component, or the components do not fit into memory.
 
     References:
         Recursive Inference for Variational Autoencoders (Kim, Pavlovic, NeurIPS 2020), baseline ME.
@@ -48,7 +48,7 @@ class Mixture(Guide):
     """
 
     loss = "MixtureELBO"
-    gate_rate = 0.03  # of a gate's output: were it 1, the component ahead would take all weight, and with it the model
+    gate_rate = 0.03  # scale of a gate's output, which slows its training: else the best component takes all weight
 
     def __init__(self, vae: VAE, encoder: nn.Module | MeanField, components: int = 4) -> None:
         check_whole("components", components)
@@ -66,7 +66,7 @@ class Mixture(Guide):
     def local_parameters(self, x: Tensor) -> tuple[Tensor, ...]:
         """Means and raw scales ``(..., B, M, Z)``, and logits of εₘ, ``(..., B, M - 1)``.
 
-        The gates see their component's features without sending gradients into its encoder.
+        A gate takes its component's features, detached from the encoder.
         """
         features = [encoder(x) for encoder in (self.encoder, *self.encoders)]
         heads = (self.head, *self.heads)
@@ -83,33 +83,33 @@ class Mixture(Guide):
 
 
 class _Gate(nn.Linear):
-    """Logit of ε of component m, at the start that of 1 / (m + 1), so that all weights are equal."""
+    """Logit of ε of component m, initially that of 1 / (m + 1), so that all weights are equal."""
 
     def __init__(self, in_features: int, index: int, rate: float) -> None:
         super().__init__(in_features, 1)
-        self.start, self.rate = -math.log(index), rate
+        self.initial, self.rate = -math.log(index), rate
         nn.init.zeros_(self.weight)
         nn.init.zeros_(self.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.start + self.rate * super().forward(features)
+        return self.initial + self.rate * super().forward(features)
 
 
 def recursive_log_weights(gates: Tensor) -> Tensor:
-    """Log αₘ = log εₘ + Σ_{j>m} log (1 - εⱼ), from the logits of ε: ``(..., M - 1)`` to ``(..., M)``.
+    """log αₘ = log εₘ + Σ_{j>m} log (1 - εⱼ), from the logits of ε: ``(..., M - 1)`` to ``(..., M)``.
 
     Example:
         >>> recursive_log_weights(torch.zeros(2)).exp()
         tensor([0.2500, 0.2500, 0.5000])
     """
-    ones = torch.zeros_like(gates[..., :1]) if gates.shape[-1] else gates.new_zeros((*gates.shape[:-1], 1))
-    grow = torch.cat([ones, nn.functional.logsigmoid(gates)], -1)
-    keep = nn.functional.logsigmoid(-gates).flip(-1).cumsum(-1).flip(-1)
-    return grow + torch.cat([keep, ones], -1)
+    zeros = torch.zeros_like(gates[..., :1]) if gates.shape[-1] else gates.new_zeros((*gates.shape[:-1], 1))
+    log_own = torch.cat([zeros, nn.functional.logsigmoid(gates)], -1)
+    log_rest = nn.functional.logsigmoid(-gates).flip(-1).cumsum(-1).flip(-1)
+    return log_own + torch.cat([log_rest, zeros], -1)
 
 
 def _check_memory(components: int, one: nn.Module) -> None:
-    """Refuse more components than fit: each has weights, gradients and Adam's two averages."""
+    """Check that the components fit into memory, each with weights, gradients and Adam's two moments."""
     parameter = next(one.parameters())
     needed = 4 * (components - 1) * sum(p.numel() * p.element_size() for p in one.parameters())
     if parameter.is_cuda:

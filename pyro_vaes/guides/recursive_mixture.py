@@ -11,27 +11,27 @@ from pyro_vaes.vae import VAE
 
 
 class RecursiveMixture(Mixture):
-    """Mixture of amortised posteriors, boosted: each component raises the bound and diverges from those before it.
+    """Recursive mixture of amortized posteriors, in which each component also diverges from the preceding mixture.
 
-    With Qₘ the mixture of the first components (see :class:`Mixture`), component 0 ascends ELBO(q₀), component m
-    ascends ELBO(qₘ) + min(C, KL(qₘ ‖ Qₘ₋₁)) per datum with Qₘ₋₁ held, its weight εₘ ascends ELBO(Qₘ) with the
-    components held, and the model ascends ELBO(Q_M). ``RecursiveMixtureELBO`` gives each exactly its gradient, in one
+    With Qₘ the mixture of components 0 to m (see :class:`Mixture`), component 0 maximizes ELBO(q₀), component m
+    maximizes ELBO(qₘ) + min(C, KL(qₘ ‖ Qₘ₋₁)) per datum with Qₘ₋₁ fixed, its weight εₘ maximizes ELBO(Qₘ) with the
+    components fixed, and the model maximizes ELBO(Q_M). ``RecursiveMixtureELBO`` computes all these gradients in one
     pass. Without the bound C the optimal component would be a point mass.
 
     Args:
         vae: the model.
-        encoder: any module ``x -> (..., out_features)``, or a trained :class:`MeanField` guide to start every
-            component from.
+        encoder: any module ``x -> (..., out_features)``, or a trained :class:`MeanField` guide from which every
+            component is initialized.
         components: number M of components; 1 is the mean-field guide.
-        bound: C, in nats: how far from the mixture before it a component is drawn. The default was chosen on the
-            validation splits of MNIST, see benchmarks/README.md. Posteriors of modes far apart need a C above
-            the KL of the barrier between them; a far larger C lets components leave the posterior.
+        bound: C, in nats, up to which a component's divergence from the preceding mixture is rewarded. The default
+            was chosen on the validation splits of MNIST, see benchmarks/README.md. Posteriors with distant modes need
+            a C above the KL of the barrier between them; with a much larger C components leave the posterior.
 
     Shapes:
         ``posterior(x)`` has batch shape ``(..., B)`` and event shape ``(Z,)``.
 
     Raises:
-        InputError: for fewer than one component or a bound that is not positive.
+        InputError: If there is no component, or the bound is not positive.
 
     References:
         Recursive Inference for Variational Autoencoders (Kim, Pavlovic, NeurIPS 2020). The fixed number of
@@ -52,7 +52,7 @@ class RecursiveMixture(Mixture):
         self.bound = bound
 
     def component_objective(self, log_joint: Tensor, log_own: Tensor, log_before: Tensor) -> Tensor:
-        """What a new component ascends: ELBO(qₘ) + min(C, KL(qₘ ‖ Qₘ₋₁)), from a draw of it.
+        """Objective of a new component, ELBO(qₘ) + min(C, KL(qₘ ‖ Qₘ₋₁)), at one of its draws.
 
         Args:
             log_joint: log p(x, z).

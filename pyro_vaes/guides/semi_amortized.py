@@ -1,4 +1,4 @@
-"""The semi-amortised guide."""
+"""The semi-amortized guide."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from pyro_vaes.validation import check_whole
 
 
 class SemiAmortized(Guide):
-    """Mean-field posterior that gradient steps on each datum's ELBO refine from the encoder's start.
+    """Mean-field posterior from the encoder, refined by gradient steps on each datum's ELBO.
 
-    With λ = (μ, raw scale) of one datum, ε a fresh draw, g the gradient clipped to the norm ``clip``::
+    With λ = (μ, unconstrained σ) of one datum, ε a new draw, and g the gradient clipped to the norm ``clip``::
 
         v ← momentum v + g( log p(x | μ + σ ε) - KL(q_λ ‖ p(z)) ),      λ ← λ + lr v,      ``steps`` times
 
-    The steps ascend, and a datum's step does not depend on its batch; code released with a later comparison
-    descends, and divides by the batch size. The noise is fresh at each step: were one ε held, μ could
-    follow z - σ ε for any σ, and the steps would leave the posterior to raise the score of that one draw. So two calls
-    give two posteriors, each a valid q, whose bound and importance weights are unbiased as any other's. Without
-    ``stop_gradients`` gradients run through every step, into encoder and model (second derivatives); with it the steps
-    count as constants, and the encoder learns from the gradient at the refined λ.
+    The steps ascend, and the step of a datum does not depend on its batch; code released with a later comparison
+    descends, and divides by the batch size. The noise is redrawn at each step: with a fixed ε the steps could increase
+    the score of that single draw at the expense of the posterior. Hence two calls give two posteriors, each a valid q
+    with an unbiased bound and importance weights. Without ``stop_gradients``, gradients flow through every step into
+    encoder and model (second derivatives); with it the steps are treated as constants, and the encoder is trained by
+    the gradient at the refined λ.
 
     Args:
         vae: the model.
         encoder: any module ``x -> (..., out_features)``.
         steps: number of steps; 0 is ``MeanField``.
-        lr: length of a step. The original's is 1.0, for discrete text. Steps that are long for the curvature of the
-            ELBO do not settle: under a Gaussian likelihood on images 1.0 ruins the posterior.
-        momentum: share of the last step that goes on, in [0, 1).
-        clip: largest norm of one datum's gradient.
-        stop_gradients: whether gradients stop at the steps (cheaper, an approximation).
+        lr: step size. The paper's is 1.0, for discrete text. A step size that is large for the curvature of the ELBO
+            does not converge: 1.0 ruins the posterior under a Gaussian likelihood on images.
+        momentum: momentum, in [0, 1).
+        clip: maximum norm of one datum's gradient.
+        stop_gradients: whether gradients stop at the steps, a cheaper approximation.
 
     Shapes:
         ``posterior(x)`` has batch shape ``(..., B)`` and event shape ``(Z,)``.
 
     Raises:
-        InputError: where an option is out of range.
+        InputError: If an option is out of range.
 
     References:
         Semi-Amortized Variational Autoencoders (Kim, Wiseman, Miller, Sontag, Rush, ICML 2018).
@@ -68,7 +68,7 @@ class SemiAmortized(Guide):
             if not value > 0:
                 raise InputError(f"{name} is {value!r}: expected a positive number")
         if not 0 <= momentum < 1:
-            raise InputError(f"momentum is {momentum!r}: expected a number from 0 up to, not including, 1")
+            raise InputError(f"momentum is {momentum!r}: expected a number in [0, 1)")
         self.steps, self.lr, self.momentum, self.clip = steps, lr, momentum, clip
         self.stop_gradients = stop_gradients
 
@@ -84,7 +84,7 @@ class SemiAmortized(Guide):
         return _mean_field(refined)
 
     def _gradient(self, x: Tensor, parameters: Tensor) -> Tensor:
-        """Gradient of each datum's ELBO in its parameters, at a draw; also where gradients are off."""
+        """Gradient of each datum's ELBO in its parameters, at one draw; also if gradients are disabled."""
         record = torch.is_grad_enabled() and not self.stop_gradients
         with torch.enable_grad():
             if not (record and parameters.requires_grad):

@@ -1,6 +1,6 @@
-"""Priors p(z): modules that, called, give a distribution with event shape ``(Z,)``.
+"""Priors p(z): modules that, when called, return a distribution with event shape ``(Z,)``.
 
-One file each; the command line knows each by its name in kebab case.
+Their names on the command line are those of the classes in kebab case.
 """
 
 from pyro_vaes.priors.autoregressive_flow import AutoregressiveFlow

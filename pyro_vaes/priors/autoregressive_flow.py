@@ -9,26 +9,25 @@ from pyro_vaes.priors.flow import Flow, TransformKind
 
 
 class AutoregressiveFlow(Flow):
-    """Autoregressive flow prior: z = f(ε) with ε ~ N(0, I), undone by ``flows`` masked networks, ε = T_K … T₁(z).
+    """Autoregressive flow prior: z = f(ε) with ε ~ N(0, I) and f⁻¹ = T_K ∘ … ∘ T₁ from masked networks.
 
-    Each step gives εᵢ from zᵢ and the coordinates before it, and every second step goes through the coordinates in
-    reverse::
+    Each transform computes εᵢ from zᵢ and the preceding coordinates; every second one reverses their order::
 
-        mean    εᵢ = zᵢ + mᵢ                      keeps volume
+        mean    εᵢ = zᵢ + mᵢ                      preserves volume
         affine  εᵢ = exp(sᵢ) zᵢ + mᵢ
         gated   εᵢ = gᵢ zᵢ + (1 - gᵢ) mᵢ,         gᵢ = sigmoid(sᵢ + 2)
 
         log p(z) = log N(T(z); 0, I) + log |∂T/∂z|
 
-    The density takes one pass through each network; a draw is exact and takes Z, one a coordinate. Under a plain
-    posterior on z this is, for the ELBO, an inverse autoregressive flow posterior on ε under a plain prior, with a
-    deeper decoder ε -> z -> x: a ``gated`` flow is the one of the guide ``InverseAutoregressiveFlow``.
+    The density takes one pass of each network; a draw takes Z passes, one per coordinate. For the ELBO, this prior
+    with a mean-field posterior on z is equivalent to a standard normal prior with an inverse autoregressive flow
+    posterior on ε and a deeper decoder ε -> z -> x; ``gated`` corresponds to the guide ``InverseAutoregressiveFlow``.
 
     Args:
         latent_dim: size Z of the latent, 2 or more.
-        flows: number K of steps.
+        flows: number K of transforms.
         hidden: sizes of the hidden layers of each network.
-        transform: kind of the steps, ``"mean"``, ``"affine"`` or ``"gated"``.
+        transform: kind of the transforms, ``"mean"``, ``"affine"`` or ``"gated"``.
 
     Attributes:
         flows: the masked networks, in the order from z to ε.
@@ -37,11 +36,12 @@ class AutoregressiveFlow(Flow):
         Calling it gives a distribution with batch shape ``()`` and event shape ``(Z,)``.
 
     Raises:
-        InputError: for a latent of one dimension, a size that is no positive whole number, or an unknown transform.
+        InputError: If the latent has one dimension, a size is not a positive integer, or the transform is unknown.
 
     References:
-        Variational Lossy Autoencoder (Chen et al., 2017), steps of the mean only;
-        MAE: Mutual Posterior-Divergence Regularization for Variational AutoEncoders (Ma, Zhou, Hovy, 2019), affine.
+        Variational Lossy Autoencoder (Chen et al., 2017), for ``mean``;
+        MAE: Mutual Posterior-Divergence Regularization for Variational AutoEncoders (Ma, Zhou, Hovy, 2019), for
+        ``affine``.
 
     Example:
         >>> prior = AutoregressiveFlow(3, flows=2, hidden=(16,))

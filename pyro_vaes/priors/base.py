@@ -1,4 +1,4 @@
-"""What all priors share."""
+"""Base class of priors."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from torch import Tensor, nn
 
 from pyro_vaes.validation import checked_sizes
 
-SMALLEST_PRECISION = 1e-3  # along directions in which log p(z) has no curvature
+MIN_PRECISION = 1e-3  # in directions in which log p(z) has no curvature
 
 
 class Prior(nn.Module):
-    """Base class of priors p(z). A new one implements :meth:`forward` and nothing else.
+    """Base class of priors p(z). A new prior implements :meth:`forward` only.
 
-    Only guides that follow the curvature of log p(x, z), such as ``Laplace``, ask for :meth:`score` and
-    :meth:`precision`, which a prior may know in closed form.
+    Only guides that use the curvature of log p(x, z), such as ``Laplace``, need :meth:`score` and :meth:`precision`,
+    which a prior may override in closed form.
 
     Args:
         latent_dim: size Z of the latent.
 
     Attributes:
-        initialized: whether ``fit`` set what is learnt from a look at the data, or weights were loaded: a model that
-            is fitted again goes on from what it learnt.
+        initialized: whether ``fit`` set what is learned from a look at the data, or weights were loaded: a model that
+            is fitted again goes on from what it learned.
 
     Shapes:
         Calling it gives a distribution with batch shape ``()`` and event shape ``(Z,)``.
 
     Raises:
-        InputError: where the size is no positive whole number.
+        InputError: If the size is not a positive integer.
     """
 
     initialized: Tensor
@@ -46,15 +46,15 @@ class Prior(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must implement forward()")
 
     def score(self, z: Tensor) -> Tensor:
-        """∇ log p(z), shape of z; by automatic differentiation unless a prior knows better."""
+        """∇ log p(z), shape of z; by default computed by automatic differentiation."""
         return torch.func.grad(lambda value: self().log_prob(value).sum())(z)
 
     def precision(self, z: Tensor) -> Tensor:
-        """A positive definite stand-in for H = -∇² log p(z), broadcastable to ``(..., Z, Z)``.
+        """A positive definite approximation of H = -∇² log p(z), broadcastable to ``(..., Z, Z)``.
 
-        By default ``|H|``, the Hessian with its eigenvalues replaced by their absolute values and none below
-        ``SMALLEST_PRECISION``; it is H itself wherever log p is concave, as under a normal prior. Gradients run
-        through H but not through the signs of its eigenvalues, where that of an eigendecomposition is singular.
+        By default ``|H|``, the Hessian with its eigenvalues replaced by their absolute values, at least
+        ``MIN_PRECISION``; it equals H wherever log p is concave, as under a normal prior. Gradients flow through H but
+        not through the signs of its eigenvalues, since the gradient of an eigendecomposition can be singular.
         """
         identity = torch.eye(self.latent_dim, dtype=z.dtype, device=z.device)
 
@@ -67,11 +67,11 @@ class Prior(nn.Module):
         with torch.no_grad():
             values, vectors = torch.linalg.eigh(hessian)
             sign = (vectors * values.sign().unsqueeze(-2)) @ vectors.mT
-            lift = (vectors * (SMALLEST_PRECISION - values.abs()).clamp_min(0).unsqueeze(-2)) @ vectors.mT
+            lift = (vectors * (MIN_PRECISION - values.abs()).clamp_min(0).unsqueeze(-2)) @ vectors.mT
         return 0.5 * (sign @ hessian + hessian @ sign) + lift
 
     def bind_posterior(self, posterior: Callable[[Tensor], dist.TorchDistribution], like: Tensor) -> None:
-        """Take q(z | x) of the guide on this prior's model; by default it is not used.
+        """Receive q(z | x) from the guide of this prior's model; by default it is not used.
 
         Args:
             posterior: the function ``x (..., *event_shape) -> q(z | x)``.
@@ -79,4 +79,4 @@ class Prior(nn.Module):
         """
 
     def initialize(self, x: Tensor) -> None:
-        """Set what is learnt from a look at the training data; by default nothing."""
+        """Data-dependent initialization; by default none."""

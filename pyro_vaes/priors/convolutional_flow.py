@@ -12,20 +12,19 @@ from pyro_vaes.validation import checked_sizes
 
 
 class ConvolutionalFlow(Flow):
-    """Autoregressive flow prior of latents that are feature maps, with masked convolutions for networks.
+    """Autoregressive flow prior for latents that are feature maps, with masked convolutions as networks.
 
-    The steps are those of :class:`AutoregressiveFlow`. The coordinates go pixel by pixel, row by row, and channel by
-    channel within a pixel; every second step goes through all three in reverse. A network sees as many rows and
-    columns as it has layers, and its weights are the same at every pixel. Everywhere else the latents are vectors: z
-    is the maps ``(C, H, W)``, flattened. The density takes one pass through each network; a draw is exact and takes
-    C H W, one a coordinate.
+    The transforms are those of :class:`AutoregressiveFlow`. The coordinates are in raster order, and in the order of
+    the channels within a pixel; every second transform reverses both. A network's receptive field extends over as many
+    rows and columns as it has layers, and its weights are shared by all pixels. The latent z is the flattened maps
+    ``(C, H, W)``. The density takes one pass of each network; a draw takes C H W passes, one per coordinate.
 
     Args:
         latent_dim: size Z of the latent, C H W.
         event_shape: shape ``(C, H, W)`` of the maps.
-        flows: number of steps.
+        flows: number of transforms.
         channels: channels of the hidden layers of each network.
-        transform: kind of the steps, ``"mean"``, ``"affine"`` or ``"gated"``.
+        transform: kind of the transforms, ``"mean"``, ``"affine"`` or ``"gated"``.
 
     Attributes:
         flows: the masked networks, in the order from z to ε.
@@ -34,8 +33,8 @@ class ConvolutionalFlow(Flow):
         Calling it gives a distribution with batch shape ``()`` and event shape ``(Z,)``, Z = C H W.
 
     Raises:
-        InputError: for maps of a single coordinate or of another size than the latent, a size that is no positive
-            whole number, or an unknown transform.
+        InputError: If the maps have a single coordinate or another size than the latent, a size is not a positive
+            integer, or the transform is unknown.
 
     References:
         Variational Lossy Autoencoder (Chen et al., 2017);

@@ -1,4 +1,4 @@
-"""What autoregressive flow priors share."""
+"""Base class of autoregressive flow priors."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ RULES: dict[str, tuple[Rule, int]] = {"mean": (shifted, 1), "affine": (affine, 2
 
 
 class Flow(Prior):
-    """Base class of flow priors, which differ in their masked networks; :class:`AutoregressiveFlow` has the maths.
+    """Base class of flow priors, which differ in their masked networks; see :class:`AutoregressiveFlow` for the maths.
 
     Args:
         latent_dim: size Z of the latent, 2 or more.
-        flows: number K of steps.
-        transform: kind of the steps, ``"mean"``, ``"affine"`` or ``"gated"``.
-        network: makes a masked network of a number of outputs for each coordinate, reversed or not.
+        flows: number K of transforms.
+        transform: kind of the transforms, ``"mean"``, ``"affine"`` or ``"gated"``.
+        network: function of the number of outputs per coordinate and of ``reverse`` that returns a masked network.
 
     Attributes:
         flows: the masked networks, in the order from z to ε.
 
     Raises:
-        InputError: for a latent of one dimension, a size that is no positive whole number, or an unknown transform.
+        InputError: If the latent has one dimension, a size is not a positive integer, or the transform is unknown.
     """
 
     def __init__(
@@ -42,8 +42,8 @@ class Flow(Prior):
         checked_sizes(flows=(flows,))
         if latent_dim == 1:
             raise InputError(
-                "latent_dim is 1: a single coordinate has none before it, so that an autoregressive flow could only "
-                "shift and scale it; take latent_dim=2 or more, or the GaussianMixture prior"
+                "latent_dim is 1: an autoregressive flow can only shift and scale a single coordinate; "
+                "take latent_dim=2 or more, or the GaussianMixture prior"
             )
         if transform not in RULES:
             raise unknown("transform", transform, get_args(TransformKind))
@@ -59,5 +59,5 @@ class Flow(Prior):
         return dist.TransformedDistribution(base, [each.inv for each in reversed(self.transforms())])
 
     def transforms(self) -> list[AutoregressiveTransform]:
-        """T₁ … T_K, the bijections that take z to ε."""
+        """T₁ … T_K, the bijections whose composition maps z to ε."""
         return [AutoregressiveTransform(network, self.rule) for network in self.flows]

@@ -14,10 +14,10 @@ from pyro_vaes.validation import checked_sizes
 
 
 class GaussianMixture(Prior):
-    """Mixture prior with learnt weights, means and diagonal scales, p(z) = Σₖ πₖ N(z; mₖ, diag sₖ²).
+    """Mixture prior with learned weights, means and diagonal scales, p(z) = Σₖ πₖ N(z; mₖ, diag sₖ²).
 
-    At first all weights are equal, sₖ² = 1/2 and mₖ ~ N(0, I/2), from torch's generator: components differ, and
-    mean and variance of the mixture are, on average over the draw, those of N(0, I).
+    Initially all weights are equal, sₖ² = 1/2 and mₖ ~ N(0, I/2), so that components differ and the mixture has, on
+    average over the draws of mₖ, the mean and variance of N(0, I).
 
     Args:
         latent_dim: size Z of the latent.
@@ -27,11 +27,11 @@ class GaussianMixture(Prior):
         ``logits (K,)``, ``locs (K, Z)``, ``log_scales (K, Z)``.
 
     Raises:
-        InputError: where a size is no positive whole number.
+        InputError: If a size is not a positive integer.
 
     References:
         Deep Unsupervised Clustering with Gaussian Mixture Variational Autoencoders (Dilokthanakul et al., 2016);
-        VAE with a VampPrior (Tomczak, Welling, 2018), whose baseline MoG this is.
+        VAE with a VampPrior (Tomczak, Welling, 2018), baseline MoG.
 
     Example:
         >>> prior = GaussianMixture(2, components=3)
@@ -48,14 +48,14 @@ class GaussianMixture(Prior):
         self.log_scales = nn.Parameter(torch.full((components, latent_dim), 0.5 * math.log(0.5)))
 
     def initialize(self, x: Tensor) -> None:
-        """Refuse fewer data than components.
+        """Check that there are at least as many training examples as components.
 
         Raises:
-            InputError: names the most that fit.
+            InputError: If there are fewer.
         """
         if len(self.logits) > len(x):
             raise InputError(
-                f"there are {len(self.logits)} components, but only {len(x)} training data: give at most "
+                f"there are {len(self.logits)} components, but only {len(x)} training examples: give at most "
                 f"components={len(x)}, or more data"
             )
 
@@ -71,13 +71,13 @@ class GaussianMixture(Prior):
     def precision(self, z: Tensor) -> Tensor:
         """Σₖ rₖ(z) diag sₖ⁻², shape ``(..., Z, Z)``.
 
-        -∇² log p is this minus the covariance over k ~ r(z) of the components' scores. Leaving that out, which is
-        this project's choice, keeps it positive definite, and exact wherever one component is responsible.
+        -∇² log p equals this minus the covariance of the components' scores under k ~ r(z). Omitting that covariance,
+        this project's choice, keeps the precision positive definite; it is exact where one component is responsible.
         """
         return torch.diag_embed(self.responsibilities(z) @ (-2 * self.log_scales).exp())
 
     def responsibilities(self, z: Tensor) -> Tensor:
-        """P(k | z), shape ``(..., K)``."""
+        """p(k | z), shape ``(..., K)``."""
         return (self.logits.log_softmax(0) + self._components().log_prob(z.unsqueeze(-2))).softmax(-1)
 
     def _components(self) -> dist.TorchDistribution:

@@ -12,16 +12,16 @@ from pyro_vaes.errors import InputError
 from pyro_vaes.priors.base import Prior
 from pyro_vaes.validation import checked_sizes
 
-MARGIN = 0.05  # pseudo-inputs start this far inside [0, 1], where the sigmoid still has a slope
+MARGIN = 0.05  # distance of the initial pseudo-inputs from 0 and 1, where the sigmoid saturates
 
 
 class VampPrior(Prior):
-    """Variational mixture of posteriors, p(z) = 1/K Σₖ q(z | uₖ), with learnt pseudo-inputs uₖ in [0, 1].
+    """Variational mixture of posteriors, p(z) = 1/K Σₖ q(z | uₖ), with learned pseudo-inputs uₖ in [0, 1].
 
-    The guide that is built on the model becomes q, and its parameters stay its own: here are only the logits of
-    the pseudo-inputs, uₖ = σ(logits), which come into being with the guide. ``fit`` sets them to training data.
-    Every guide whose posterior depends on x alone fits, such as ``MeanField`` and ``FullCovariance``; ``Laplace``
-    does not, whose posterior asks for p(z) in turn.
+    The model's guide provides q and owns its parameters; the prior only has the logits of the pseudo-inputs,
+    uₖ = σ(logits), which are created with the guide and initialized by ``fit`` from training data. Every guide whose
+    posterior depends on x alone is supported, such as ``MeanField`` and ``FullCovariance``; ``Laplace`` is not, since
+    its posterior depends on p(z).
 
     Args:
         latent_dim: size Z of the latent.
@@ -29,18 +29,18 @@ class VampPrior(Prior):
         components: number K of pseudo-inputs.
 
     Attributes:
-        posterior: the function x -> q(z | x) of the guide, None before there is one.
+        posterior: the guide's function x -> q(z | x); None until a guide is built.
 
     Shapes:
         ``pseudo_inputs (K, *event_shape)``.
 
     Raises:
-        InputError: for sizes that are no positive whole numbers; when used before there is a guide, with one that
-            does not fit, or with a second one.
+        InputError: If a size is not a positive integer, or the prior is used without a guide, with an unsupported
+            guide, or with a second guide.
 
     References:
-        VAE with a VampPrior (Tomczak, Welling, 2018). There the pseudo-inputs are kept in [0, 1] by clipping, which
-        has no gradient at the ends, where binary data lie; the sigmoid is this project's choice.
+        VAE with a VampPrior (Tomczak, Welling, 2018). The paper clips pseudo-inputs to [0, 1], which has no gradient
+        at the ends, where binary data lie; the sigmoid is this project's choice.
 
     Example:
         >>> import pyro_vaes as pv
@@ -61,25 +61,25 @@ class VampPrior(Prior):
         self.components = components
         self.posterior = None
         self.register_parameter("pseudo_logits", None)
-        self._asked = False
+        self._in_forward = False
 
     def forward(self) -> dist.TorchDistribution:
         """1/K Σₖ q(z | uₖ)."""
         if self.posterior is None:
             raise InputError(
-                "VampPrior is a mixture of a guide's posteriors, but this model has no guide yet: "
+                "VampPrior is a mixture of the guide's posteriors, but this model has no guide yet: "
                 "build one first, such as MeanField(vae, encoder)"
             )
-        if self._asked:
+        if self._in_forward:
             raise InputError(
-                "VampPrior is made of the guide's posterior, but this one asks for the prior in turn: "
-                "take a guide whose posterior depends on x alone, such as MeanField or FullCovariance"
+                "VampPrior is a mixture of the guide's posteriors, but the posterior of this guide depends on the "
+                "prior: take a guide whose posterior depends on x alone, such as MeanField or FullCovariance"
             )
-        self._asked = True
+        self._in_forward = True
         try:
             posteriors = self.posterior(self.pseudo_inputs)
         finally:
-            self._asked = False
+            self._in_forward = False
         return dist.MixtureSameFamily(
             dist.Categorical(logits=self.pseudo_logits.new_zeros(self.components)), posteriors
         )
@@ -90,14 +90,14 @@ class VampPrior(Prior):
         return self.pseudo_logits.sigmoid()
 
     def bind_posterior(self, posterior: Callable[[Tensor], dist.TorchDistribution], like: Tensor) -> None:
-        """Take the guide's posterior for q, and create the pseudo-inputs in the shape of a datum.
+        """Use the guide's posterior as q, and create the pseudo-inputs with the shape of a datum.
 
         Raises:
-            InputError: If another guide's is bound already, since this one would change p(z).
+            InputError: If a posterior is bound already, since another one would change p(z).
         """
         if self.posterior is not None:
             raise InputError(
-                "this VampPrior is made of another guide's posterior already: "
+                "this VampPrior is a mixture of another guide's posteriors already: "
                 "build the second guide on a VAE with a prior of its own"
             )
         self.posterior = posterior
@@ -105,10 +105,12 @@ class VampPrior(Prior):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Set the pseudo-inputs to training data drawn without replacement, as far as there are enough.
+        """Initialize the pseudo-inputs with training examples drawn without replacement.
+
+        If there are fewer examples than pseudo-inputs, the others keep their random values.
 
         Raises:
-            InputError: where the data are not in [0, 1].
+            InputError: If the data are not in [0, 1].
         """
         other = x[~((x >= 0) & (x <= 1))]
         if other.numel():

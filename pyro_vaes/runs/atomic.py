@@ -11,14 +11,14 @@ from pyro_vaes.errors import InputError
 
 
 def unlinked(path: Path) -> Path:
-    """The path, where a link to elsewhere no longer is: what is written there stays in its folder."""
+    """The path, after removing a link that is there: what is written to it stays in its folder."""
     if path.is_symlink():
         path.unlink()
     return path
 
 
 def _keep(path: Path, name: Path) -> None:
-    """Give a file a second name, so that at no moment it has none."""
+    """Give a file a second name, such that at no moment it has none."""
     name.unlink(missing_ok=True)
     try:
         os.link(path, name)
@@ -30,7 +30,7 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all.
 
     Raises:
-        InputError: where it cannot be written; what was there before stays.
+        InputError: If it cannot be written; what was there before stays.
     """
     with replacing(path) as part:
         part.write_bytes(content)
@@ -38,10 +38,10 @@ def write_whole(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A new file beside ``path`` that takes its place once written and on disk.
+    """Context manager that gives a new file beside ``path``, which takes its place once written and on disk.
 
     Raises:
-        InputError: where it cannot be written; what was there before stays.
+        InputError: If it cannot be written; what was there before stays.
     """
     part = unlinked(path.with_name(f".{path.name}.part"))  # always the same, so that kills leave no more than one
     try:

@@ -12,25 +12,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyro_vaes.errors import InputError
+from pyro_vaes.errors import InputError, shown
 
 KEYS = {"model", "guide", "last", "history", "best_epoch"}  # of a checkpoint
-
-
 ROW = {"epoch", "train_elbo", "valid_elbo", "step_ms", "seconds"}  # of its history, beside the terms of the loss
 
 
 def load_weights(module: nn.Module, state: Mapping[str, Any], part: str, last: bool = False) -> None:
-    """Load one part of a checkpoint, with a message that names both sides where they differ.
+    """Load one part of a checkpoint, or raise an error that names both sides.
 
     Args:
         module: what to load into.
         state: the checkpoint.
         part: ``"model"`` or ``"guide"``.
-        last: whether to take the weights of the last epoch in place of the best.
+        last: whether to take the weights of the last epoch instead of the best.
 
     Raises:
-        InputError: where names or shapes differ, or the best weights are asked for before the first epoch's end.
+        InputError: If names or shapes differ, or the best weights are asked for before the first epoch's end.
     """
     if not (last or state["history"]):
         raise InputError("the run has not finished its first epoch: go on with it (--resume) before using its weights")
@@ -42,10 +40,10 @@ def load_weights(module: nn.Module, state: Mapping[str, Any], part: str, last: b
 
 @contextlib.contextmanager
 def restoring(folder: Path | None) -> Iterator[None]:
-    """Within it parts of a folder's checkpoint are put in place; one that does not fit there is bad input.
+    """Context manager that turns any error of a checkpoint's part that does not fit into an ``InputError``.
 
     Raises:
-        InputError: says how it did not fit.
+        InputError: If a part does not fit.
     """
     try:
         yield
@@ -66,7 +64,7 @@ def check_weights(module: nn.Module, weights: Mapping[str, Tensor], whose: str, 
         advice: what to give in place of the module.
 
     Raises:
-        InputError: where names, shapes or kinds of numbers differ, or weights are not finite.
+        InputError: If names, shapes or kinds of numbers differ, or weights are not finite.
 
     Example:
         >>> check_weights(nn.Linear(2, 1), {}, "the file's model is a Linear", "its own model")
@@ -77,30 +75,34 @@ def check_weights(module: nn.Module, weights: Mapping[str, Tensor], whose: str, 
     """
     own = module.state_dict()
     reasons = [f"it lacks {name}" for name in own if name not in weights]
-    reasons += [f"it has {name} too" for name in weights if name not in own]
+    reasons += [f"it has {shown(name)} too" for name in weights if name not in own]
     reasons += [
-        f"its {name} has the shape {tuple(weights[name].shape)}, here it is {tuple(value.shape)}"
+        f"its {name} has the shape {shown(tuple(weights[name].shape))}, here it is {tuple(value.shape)}"
         for name, value in own.items()
         if name in weights and weights[name].shape != value.shape
     ]
     reasons += [
         f"its {name} is {weights[name].dtype}, here it is {value.dtype}"
         for name, value in own.items()
-        if name in weights and weights[name].is_floating_point() != value.is_floating_point()
+        if name in weights and _kind(weights[name]) != _kind(value)
     ]
     if reasons:
         raise InputError(f"{whose} that does not fit this {type(module).__name__}: {reasons[0]}. Give {advice}")
-    spoilt = [name for name, _ in module.named_parameters() if not weights[name].isfinite().all()]
-    if spoilt:
-        raise InputError(f"{whose} with values in {spoilt[0]} that are not finite: give another, or train it again")
+    for name, own_value in module.named_parameters():
+        if not weights[name].to(own_value.dtype).isfinite().all():
+            raise InputError(f"{whose} with values in {name} that are not finite: give another, or train it again")
+
+
+def _kind(value: Tensor) -> tuple[bool, bool]:
+    return value.is_floating_point(), value.is_complex()
 
 
 def read_whole(path: Path) -> Any:
-    """What ``torch.save`` wrote to a file whose checksums are right; nothing in it is executed.
+    """The content of a file of ``torch.save`` whose checksums are right; nothing in it is executed.
 
     Raises:
-        InputError: where it is damaged, or no such file.
-        FileNotFoundError: where there is none.
+        InputError: If it is damaged, or no such file.
+        FileNotFoundError: If there is none.
     """
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for
@@ -127,7 +129,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _is_checkpoint(state: Any) -> bool:
-    """Whether it has the parts of a checkpoint, each of the kind that it should be."""
+    """Whether a state has the parts of a checkpoint, each of the right type."""
     return (
         isinstance(state, dict)
         and state.keys() >= KEYS

@@ -18,14 +18,8 @@ from pyro_vaes.runs.safe_yaml import read_settings
 from pyro_vaes.validation import as_path
 
 CONFIG, METRICS, CHECKPOINT = "config.yaml", "metrics.jsonl", "checkpoint.pt"
-
-
-EVENTS = "events"  # folder of TensorBoard's event files
-
-
 BEFORE = "checkpoint.1.pt"  # the checkpoint before
-
-
+EVENTS = "events"  # folder of TensorBoard's event files
 DERIVED = (
     "decoder.pt2",
     "diagnosis.html",
@@ -42,6 +36,15 @@ class RunFolder:
 
     Args:
         path: the folder; created, with its parents, when there is something to write.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     folder = RunFolder(place + "/run")
+        ...     folder.claim(overwrite=False, resume=False)
+        ...     folder.write_config({"recipe": "vae"})
+        ...     folder.read_config(), folder.resumable
+        ({'recipe': 'vae'}, False)
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -57,7 +60,7 @@ class RunFolder:
         """Refuse to write over another run; with ``overwrite``, remove the files of the one that is there.
 
         Raises:
-            InputError: where the folder is taken, or holds nothing to resume.
+            InputError: If the folder is taken, or holds nothing to resume.
         """
         if overwrite and resume:
             raise InputError("overwrite and resume contradict each other: give one of the two")
@@ -86,19 +89,19 @@ class RunFolder:
         """Read ``config.yaml``.
 
         Raises:
-            InputError: where it is missing or no YAML mapping.
+            InputError: If it is missing or no YAML mapping.
         """
         return read_settings(self.path / CONFIG, "give the folder of a run")
 
     def write_metrics(self, history: list[dict[str, float]]) -> None:
-        """Write ``metrics.jsonl``, one line an epoch."""
+        """Write ``metrics.jsonl``, one line per epoch."""
         write_whole(self.path / METRICS, "".join(json.dumps(row) + "\n" for row in history).encode())
 
     def write_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write ``checkpoint.pt``, whole or not at all; the one that was there becomes ``checkpoint.1.pt``.
 
         Raises:
-            InputError: where it cannot be written, as on a full disk; what was there before stays.
+            InputError: If it cannot be written, as on a full disk; what was there before stays.
         """
         path = self.path / CHECKPOINT
         with replacing(path) as part:
@@ -109,10 +112,10 @@ class RunFolder:
         self._damaged = False
 
     def read_checkpoint(self) -> dict[str, Any]:
-        """Read ``checkpoint.pt``, or, where it is damaged, the one before, and say so on standard error.
+        """Read ``checkpoint.pt``, or, if it is damaged, the one before, with a line on standard error.
 
         Raises:
-            InputError: where there is none, or none that is whole.
+            InputError: If there is none, or none that is whole.
         """
         faults: list[str] = []
         for path in (self.path / CHECKPOINT, self.path / BEFORE):

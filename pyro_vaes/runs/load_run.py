@@ -16,13 +16,13 @@ from pyro_vaes.validation import choose_device
 
 
 class LoadedRun(NamedTuple):
-    """What a run folder holds.
+    """The content of a run folder.
 
     Attributes:
-        data: what the system was trained on.
+        data: the data that the system was trained on.
         system: model, guide and loss, with the weights of the best validation ELBO, in evaluation mode.
         history: ``Run.history`` of the training.
-        note: what a reader of its figures has to know, such as that training was interrupted.
+        note: a remark for readers of its figures, such as that training was interrupted.
     """
 
     data: Data
@@ -34,15 +34,15 @@ class LoadedRun(NamedTuple):
 def load_run(run: str | os.PathLike[str], device: str = "auto") -> LoadedRun:
     """The data and the trained system of a run folder that ``pyro-vaes train`` or ``compare`` wrote.
 
-    The folder may be someone else's: nothing in it is executed, and nothing is written, but that data which are
-    known by name are downloaded to the cache. Where its ``config.yaml`` names a data root, they have to be there.
+    The folder may be someone else's: nothing in it is executed, and nothing is written, except that data which
+    are known by name are downloaded to the cache. If its ``config.yaml`` names a data root, they have to be there.
 
     Args:
         run: the run folder.
         device: as in ``fit``.
 
     Raises:
-        InputError: for a folder without a run, or with one of other weights.
+        InputError: If the folder holds no run, or one of other weights.
     """
     folder = RunFolder(run)
     config = folder.read_config()
@@ -65,7 +65,7 @@ def load_run(run: str | os.PathLike[str], device: str = "auto") -> LoadedRun:
 
 
 def _note(state: dict[str, Any], epochs: int) -> str:
-    """What became of a training that did not reach its last epoch."""
+    """The remark on a training that did not reach its last epoch."""
     done = len(state["history"])
     if done >= epochs:
         return ""

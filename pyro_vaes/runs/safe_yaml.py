@@ -9,18 +9,18 @@ import yaml
 
 from pyro_vaes.errors import InputError, shown
 
-MOST_BYTES = 2**16  # of settings, which take a hundredth of it
+MOST_BYTES = 2**16  # of settings, which take one percent of it
 
 
 def read_settings(path: Path, advice: str) -> dict[str, Any]:
-    """A YAML file's mapping of settings; tags that name objects and aliases, which multiply, are refused.
+    """A YAML file's mapping of settings, read by :func:`parse_mapping`.
 
     Args:
         path: the file.
-        advice: ends an error.
+        advice: the end of an error, which says what to do.
 
     Raises:
-        InputError: where it is missing, or something else.
+        InputError: If it is missing, or something else.
     """
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for
@@ -30,13 +30,29 @@ def read_settings(path: Path, advice: str) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}): {advice}") from error
     try:
+        return parse_mapping(text)
+    except ValueError as error:
+        raise InputError(f"{path} is no YAML mapping of settings ({error}): {advice}") from error
+
+
+def parse_mapping(text: bytes | str) -> dict[str, Any]:
+    """The mapping in a YAML text; tags that name objects and aliases, which multiply, are refused.
+
+    Raises:
+        ValueError: If the text is something else, or longer than ``MOST_BYTES``.
+
+    Example:
+        >>> parse_mapping("recipe: vae")
+        {'recipe': 'vae'}
+    """
+    try:
         if len(text) > MOST_BYTES:
             raise ValueError("it is too long")
-        content = yaml.load(text.decode(), _Loader)
+        content = yaml.load(text if isinstance(text, str) else text.decode(), _Loader)
         if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
             raise ValueError(f"it begins as {shown(content)}")
     except Exception as error:  # constructors of tags raise whatever they like
-        raise InputError(f"{path} is no YAML mapping of settings ({_first_line(error)}): {advice}") from error
+        raise ValueError((str(error).splitlines() or [type(error).__name__])[0]) from error
     return content
 
 
@@ -56,7 +72,3 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,6 +1,6 @@
-"""The contract as checks that run on a part of your own: name its class, get a dozen tests.
+"""Contract checks for your own priors, likelihoods, guides and losses.
 
-In a test file of yours, or in a notebook::
+In a test file or a notebook::
 
     from pyro_vaes.testing import check_prior
 

@@ -1,4 +1,4 @@
-"""Checks of guides; those of a pair as a whole serve priors, likelihoods and losses too."""
+"""Checks of guides, and checks of a model and guide as a pair, which apply to all parts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pyro_vaes.traces import paired_traces
 
 
 def shapes(make: MakePair) -> None:
-    """Leading dimensions of x and of samples pass through posterior, decoder and densities."""
+    """Posterior, decoder and densities preserve the leading dimensions of x and of samples."""
     vae, guide, x, _ = make()
     shape = x.shape[1:]
     many = torch.stack([x, x.flip(0)])
@@ -53,7 +53,7 @@ def shapes(make: MakePair) -> None:
 
 
 def sites_and_plate(make: MakePair) -> None:
-    """Latent "z" and observation "x" lie in the plate "data", with one log-density a datum and particle."""
+    """Latent "z" and observation "x" lie in the plate "data", with one log-density per datum and particle."""
     vae, guide, x, _ = make()
     for particles, sizes in [(1, (BATCH,)), (3, (3, BATCH))]:
         model_trace, guide_trace = paired_traces(vae, guide, x, num_particles=particles)
@@ -70,11 +70,11 @@ def sites_and_plate(make: MakePair) -> None:
 
 
 def gradients_are_finite(make: MakePair) -> None:
-    """The loss sends every parameter a gradient that is finite and not zero."""
-    tried = make()
-    vae, guide, x, loss = tried
+    """Every parameter receives a finite, nonzero gradient from the loss."""
+    tested = make()
+    vae, guide, x, loss = tested
     loss.differentiable_loss(vae, guide, x).backward()
-    for name, parameter in tried.parameters().items():
+    for name, parameter in tested.parameters().items():
         assert parameter.grad is not None, f"{name} receives no gradient"
         assert parameter.grad.isfinite().all(), f"the gradient of {name} is not finite"
         assert parameter.grad.any(), f"the gradient of {name} is zero"
@@ -82,7 +82,7 @@ def gradients_are_finite(make: MakePair) -> None:
 
 @torch.no_grad()
 def posterior_draws_have_its_density(make: MakePair) -> None:
-    """The posterior's sampler draws from its density, and the density is normalised."""
+    """The posterior's draws follow its density, and the density is normalized."""
     _, guide, x, _ = make()
     q = guide.posterior(x)
     draws = q.sample((5000,))
@@ -91,7 +91,7 @@ def posterior_draws_have_its_density(make: MakePair) -> None:
 
 
 def a_datum_does_not_depend_on_its_batch(make: MakePair) -> None:
-    """q(z | x) of one datum is the same alone and in a batch."""
+    """q(z | x) of a datum does not depend on the rest of its batch."""
     _, guide, x, _ = make()
     with no_inner_noise():
         whole, alone = guide.posterior(x), guide.posterior(x[1:2])
@@ -99,48 +99,48 @@ def a_datum_does_not_depend_on_its_batch(make: MakePair) -> None:
     torch.testing.assert_close(whole.log_prob(z)[1:2], alone.log_prob(z), rtol=1e-4, atol=1e-4)
 
 
-def train(tried: Pair, loss: object, steps: int = 6) -> list[float]:
-    """Losses of some steps of stock SVI."""
-    svi = SVI(tried.model, tried.guide, PyroOptim(torch.optim.Adam, {"lr": 1e-2}), loss)
-    return [svi.step(tried.x) for _ in range(steps)]
+def train(tested: Pair, loss: object, steps: int = 6) -> list[float]:
+    """Losses of a few steps of stock SVI."""
+    svi = SVI(tested.model, tested.guide, PyroOptim(torch.optim.Adam, {"lr": 1e-2}), loss)
+    return [svi.step(tested.x) for _ in range(steps)]
 
 
-def assert_trains(tried: Pair, loss: object) -> None:
-    """Stock SVI moves every parameter, with finite losses."""
-    before = tried.snapshot()
-    losses = train(tried, loss)
+def assert_trains(tested: Pair, loss: object) -> None:
+    """Assert that stock SVI updates every parameter, with finite losses."""
+    before = tested.snapshot()
+    losses = train(tested, loss)
     assert torch.tensor(losses).isfinite().all(), f"the losses are {losses}"
-    still = before.keys() - tried.moved(before)
-    assert not still, f"never moved under {type(loss).__name__}: {', '.join(sorted(still))}"
+    unchanged = before.keys() - tested.moved(before)
+    assert not unchanged, f"not updated under {type(loss).__name__}: {', '.join(sorted(unchanged))}"
 
 
 def trains_in_stock_svi(make: MakePair) -> None:
-    """Two pairs, one after the other in one process, both move entirely under Pyro's loss and under the pair's own."""
+    """SVI updates all parameters of two pairs in one process, with Pyro's loss and with the pair's own."""
     for _ in range(2):
         assert_trains(make(), Trace_ELBO())
-        tried = make()
-        assert_trains(tried, tried.loss)
+        tested = make()
+        assert_trains(tested, tested.loss)
 
 
 def training_lowers_the_loss(make: MakePair) -> None:
-    """Sixty steps on one batch lower the ELBO's loss."""
+    """Sixty steps on one batch lower the negative ELBO."""
     losses = train(make(), ELBO(), steps=60)
     assert sum(losses[-10:]) < sum(losses[:10]), f"the loss went from {losses[0]:.4g} to {losses[-1]:.4g}"
 
 
 def copies_are_independent(make: MakePair) -> None:
-    """A deep copy trains by itself, and takes its model with it."""
+    """A deep copy includes its model and trains independently of the original."""
     first = make()
     pairs = [first, Pair(*copy.deepcopy(first))]
     assert pairs[1].guide.vae is pairs[1].model
     for one, other in (pairs, pairs[::-1]):
         rest = other.snapshot()
         assert_trains(one, Trace_ELBO())
-        assert not other.moved(rest), "training one copy moved the other"
+        assert not other.moved(rest), "training one copy changed the other"
 
 
 def state_dict_round_trip(make: MakePair) -> None:
-    """Saved weights, loaded into a new pair, give the same densities."""
+    """Saved weights loaded into a new pair give the same densities."""
     (vae, guide, x, _), (other_vae, other_guide, *_) = make(), make()
     file = io.BytesIO()
     torch.save([vae.state_dict(), guide.state_dict()], file)
@@ -148,18 +148,18 @@ def state_dict_round_trip(make: MakePair) -> None:
     for module, state in zip((other_vae, other_guide), torch.load(file, weights_only=True), strict=True):
         module.load_state_dict(state)
     z = torch.randn(BATCH, LATENT_DIM)
-    assert torch.equal(vae.log_joint(x, z), other_vae.log_joint(x, z)), "a value of the model is not saved"
+    assert torch.equal(vae.log_joint(x, z), other_vae.log_joint(x, z)), "the state dict of the model is incomplete"
     with no_inner_noise():
         q, other = guide.posterior(x), other_guide.posterior(x)
-    assert torch.equal(q.log_prob(z), other.log_prob(z)), "a value of the guide is not saved"
+    assert torch.equal(q.log_prob(z), other.log_prob(z)), "the state dict of the guide is incomplete"
 
 
 def guide_leaves_the_model_alone(make: MakePair) -> None:
-    """The guide holds its model without registering the model's parameters a second time."""
+    """The guide references its model without registering the model's parameters."""
     vae, guide, *_ = make()
     assert guide.vae is vae
     shared = {*map(id, guide.parameters())} & {*map(id, vae.parameters())}
-    assert not shared, "the guide registers parameters of the model: hand the model to Guide.__init__ only"
+    assert not shared, "the guide registers parameters of the model: pass the model to Guide.__init__ only"
     assert not {*guide.modules()} & {*vae.modules()}, "the guide registers a module of the model"
 
 
@@ -173,7 +173,7 @@ def float64_and_a_batch_of_one(make: MakePair) -> None:
     assert vae.sample(1).dtype == vae.log_joint(x, *guide(x).values()).dtype == torch.float64
 
 
-# what a pair must do whatever part of it is new
+# Checks of a pair, whichever of its parts is under test.
 PAIR_CHECKS: tuple[Check, ...] = (
     shapes,
     sites_and_plate,
@@ -184,7 +184,7 @@ PAIR_CHECKS: tuple[Check, ...] = (
     state_dict_round_trip,
     float64_and_a_batch_of_one,
 )
-#: What ``check_guide`` runs.
+#: The checks of ``check_guide``.
 GUIDE_CHECKS: tuple[Check, ...] = (
     *PAIR_CHECKS,
     posterior_draws_have_its_density,
@@ -194,13 +194,13 @@ GUIDE_CHECKS: tuple[Check, ...] = (
 
 
 def check_guide(guide: MakeGuide) -> None:
-    """Check a guide of your own, on images and vectors, under two priors and two likelihoods.
+    """Check a guide on images and vectors, with two priors and two likelihoods.
 
     Args:
-        guide: its class, or a function that makes one of model and encoder.
+        guide: the guide's class, or a function of model and encoder that returns a guide.
 
     Raises:
-        AssertionError: says which checks fail, and how.
+        AssertionError: If a check fails; lists the failures.
 
     Example:
         >>> from pyro_vaes.guides import LowRank

@@ -15,7 +15,7 @@ DRAWS = 20_000
 
 
 def likelihood_shapes(make: MakePair) -> None:
-    """The event is one datum, whatever the leading dimensions; mean, and where there is one fisher, fit it."""
+    """The event is one datum for any leading dimensions; mean, draws and score have the shape of the features."""
     likelihood, features = _case(make)
     wide = features.expand(3, 2, *features.shape[1:])
     p, shape = likelihood(wide), tuple(features.shape[1:])
@@ -30,7 +30,7 @@ def likelihood_shapes(make: MakePair) -> None:
 
 @torch.no_grad()
 def likelihood_draws_have_its_density(make: MakePair) -> None:
-    """The sampler draws from the density; the density of a real-valued x is normalised."""
+    """The draws follow the density; the density of a real-valued x is normalized."""
     likelihood, features = _case(make)
     p = likelihood(features)
     other = likelihood(0.8 * features)
@@ -59,7 +59,7 @@ def likelihood_score_is_the_gradient(make: MakePair) -> None:
 
 
 def likelihood_fisher_is_the_expected_curvature(make: MakePair) -> None:
-    """``fisher``, where there is one, is E[-d² log p(x | features)], equally E[score²], within 5 standard errors."""
+    """``fisher``, if implemented, is E[-d² log p(x | features)] = E[score²], within 5 standard errors."""
     likelihood, features = _case(make)
     if not has_fisher(likelihood):
         return
@@ -74,7 +74,7 @@ def likelihood_fisher_is_the_expected_curvature(make: MakePair) -> None:
 
 
 def has_fisher(likelihood: Likelihood) -> bool:
-    """Whether a likelihood serves guides that follow the curvature."""
+    """Whether a likelihood implements ``fisher``."""
     return type(likelihood).fisher is not Likelihood.fisher
 
 
@@ -84,7 +84,7 @@ def _case(make: MakePair) -> tuple[Likelihood, Tensor]:
     return model.likelihood, torch.randn(2, *x.shape[1:])
 
 
-#: What ``check_likelihood`` runs, beside the checks of a pair.
+#: The checks of ``check_likelihood``, besides those of a pair.
 LIKELIHOOD_CHECKS: tuple[Check, ...] = (
     likelihood_shapes,
     likelihood_draws_have_its_density,
@@ -95,15 +95,15 @@ LIKELIHOOD_CHECKS: tuple[Check, ...] = (
 
 
 def check_likelihood(likelihood: MakeLikelihood) -> None:
-    """Check a likelihood of your own, by itself and under ``MeanField`` and, where it has ``fisher``, ``Laplace``.
+    """Check a likelihood by itself and with the guides ``MeanField`` and, if it implements ``fisher``, ``Laplace``.
 
-    Its features must have the shape of a datum, and its pixels must be independent given them.
+    Its features must have the shape of a datum, and its pixels must be independent given the features.
 
     Args:
-        likelihood: its class, or a function of nothing that makes one.
+        likelihood: the likelihood's class, or a function without arguments that returns a likelihood.
 
     Raises:
-        AssertionError: says which checks fail, and how.
+        AssertionError: If a check fails; lists the failures.
 
     Example:
         >>> from pyro_vaes.likelihoods import Poisson

@@ -10,18 +10,20 @@ from pyro_vaes.testing.pairs import BATCH, Check, MakeGuide, MakeLoss, MakePair,
 
 
 def objective_and_terms_are_per_datum(make: MakePair) -> None:
-    """The objective and each named part have shape (B,), ``reconstruction`` and ``kl`` among them."""
+    """The objective and its terms have shape (B,); ``reconstruction`` and ``kl`` are among the terms."""
     vae, guide, x, loss = make()
     objective, terms = loss.objective(vae, guide, x)
     for name, value in {"objective": objective, **terms}.items():
-        assert value.shape == (BATCH,), f"{name} has shape {tuple(value.shape)}, expected one value a datum, ({BATCH},)"
+        assert value.shape == (BATCH,), (
+            f"{name} has shape {tuple(value.shape)}, expected one value per datum, ({BATCH},)"
+        )
         assert value.isfinite().all(), f"{name} is not finite"
     missing = {"reconstruction", "kl"} - terms.keys()
     assert not missing, f"the terms lack {', '.join(sorted(missing))}, from which fit and evaluate take the ELBO"
 
 
 def loss_is_minus_the_summed_objective(make: MakePair) -> None:
-    """``loss`` and ``differentiable_loss`` are minus the objective, summed over the batch."""
+    """``loss`` and ``differentiable_loss`` are the negative objective, summed over the batch."""
     vae, guide, x, loss = make()
     values = []
     for compute in (lambda: -loss.objective(vae, guide, x)[0].sum(), lambda: loss.differentiable_loss(vae, guide, x)):
@@ -30,7 +32,7 @@ def loss_is_minus_the_summed_objective(make: MakePair) -> None:
     torch.testing.assert_close(*values)
 
 
-#: What ``check_loss`` runs.
+#: The checks of ``check_loss``.
 LOSS_CHECKS: tuple[Check, ...] = (
     objective_and_terms_are_per_datum,
     loss_is_minus_the_summed_objective,
@@ -40,14 +42,14 @@ LOSS_CHECKS: tuple[Check, ...] = (
 
 
 def check_loss(loss: MakeLoss, guide: MakeGuide = MeanField) -> None:
-    """Check a loss of your own.
+    """Check a loss.
 
     Args:
-        loss: its class, or a function of nothing that makes one.
-        guide: a guide's class that the loss fits.
+        loss: the loss's class, or a function without arguments that returns a loss.
+        guide: class of a guide that the loss supports.
 
     Raises:
-        AssertionError: says which checks fail, and how.
+        AssertionError: If a check fails; lists the failures.
 
     Example:
         >>> from pyro_vaes.losses import IWAE

@@ -1,4 +1,4 @@
-"""A small model, guide and batch made of given parts, and how checks run on it."""
+"""A small model, guide and batch built from given parts, and the runner of checks on them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MakePrior = Callable[[int], Prior]
 
 
 class Pair(NamedTuple):
-    """A model, its guide, a batch that the model accepts, and the loss that trains them."""
+    """A model, its guide, a batch from the model, and the training loss."""
 
     model: VAE
     guide: Guide
@@ -48,14 +48,14 @@ class Pair(NamedTuple):
     loss: Loss
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """All that is to be trained, by name; a guide whose search is detached leaves its encoder as it is."""
+        """All trainable parameters by name, without those of a guide with ``detach``, which are not trained."""
         detached = getattr(self.guide, "detach", False)
         own = () if detached else self.guide.named_parameters(prefix="guide")
         named = (*self.model.named_parameters(prefix="model"), *own)
         return {name: parameter for name, parameter in named if parameter.requires_grad}
 
     def snapshot(self) -> dict[str, Tensor]:
-        """The values of the parameters now."""
+        """Current values of the parameters."""
         return {name: parameter.detach().clone() for name, parameter in self.parameters().items()}
 
     def moved(self, before: dict[str, Tensor]) -> set[str]:
@@ -64,7 +64,7 @@ class Pair(NamedTuple):
 
 
 MakePair = Callable[[], Pair]
-#: A check: a function of what makes the pair, whose docstring says what must hold.
+#: A check: a function of a pair's constructor, whose docstring states the property.
 Check = Callable[[MakePair], None]
 
 
@@ -76,15 +76,15 @@ def pair(
     network: str = "mlp",
     loss: MakeLoss | None = None,
 ) -> Pair:
-    """A small pair made of given parts, on a batch that its model drew.
+    """A small pair built from given parts, with a batch drawn from its model.
 
     Args:
         guide: a guide's class, or a function of model and encoder.
-        likelihood: a likelihood's class, or a function of nothing.
+        likelihood: a likelihood's class, or a function without arguments.
         prior: a prior's class, or a function of the latent size.
         shape: shape of one datum.
         network: ``"mlp"`` or ``"conv"``.
-        loss: a loss's class, or a function of nothing; the guide's own unless given.
+        loss: a loss's class, or a function without arguments; by default the guide's own loss.
 
     Example:
         >>> from pyro_vaes.guides import LowRank
@@ -98,10 +98,10 @@ def pair(
 
 
 def run_checks(name: str, checks: Sequence[Check], makes: Sequence[MakePair]) -> None:
-    """Run every check on every pair, with fixed seeds; no global state changes.
+    """Run every check on every pair with a fixed seed, without changes of global state.
 
     Raises:
-        AssertionError: says which checks fail, and how.
+        AssertionError: If a check fails; lists the failures.
     """
     failures = {}
     for check in checks:
@@ -109,12 +109,12 @@ def run_checks(name: str, checks: Sequence[Check], makes: Sequence[MakePair]) ->
             try:
                 with _isolated():
                     check(make)
-            except Exception as error:  # of the user's part, whatever it is
+            except Exception as error:  # the user's code may raise any exception
                 failures[check.__name__] = f"{type(error).__name__}: {error}"
                 break
     if failures:
-        told = "\n".join(f"- {check}: {message}" for check, message in failures.items())
-        raise AssertionError(f"{name} breaks its contract in {len(failures)} of {len(checks)} checks:\n{told}")
+        report = "\n".join(f"- {check}: {message}" for check, message in failures.items())
+        raise AssertionError(f"{name} breaks its contract in {len(failures)} of {len(checks)} checks:\n{report}")
 
 
 @contextlib.contextmanager
@@ -126,15 +126,15 @@ def _isolated() -> Iterator[None]:
 
 
 def no_inner_noise() -> contextlib.AbstractContextManager[object]:
-    """Within it the draws that a guide makes on its way to a posterior are 0, so that two calls give the same one."""
+    """Context manager that sets a guide's internal noise to 0, which makes its posterior deterministic."""
     return mock.patch.object(torch, "randn_like", torch.zeros_like)
 
 
 def agree(p: pyro.distributions.TorchDistribution, other: pyro.distributions.TorchDistribution, draws: int) -> None:
-    """Sampler and density of p agree: E_p[r / p] = 1, within 5 standard errors, for a normalised r inside p."""
+    """Assert that draws and density of p agree: E_p[r / p] = 1 within 5 standard errors, for a density r within p."""
     z = p.sample((draws,))
     ratio = (other.log_prob(z) - p.log_prob(z)).exp()
     error = (ratio.mean(0) - 1).abs() / (ratio.std(0) / draws**0.5)
     assert (error < 5).all(), (
-        f"sampler and log_prob disagree: E[r / p] is {ratio.mean(0).max():.4g} for a normalised density r, expected 1"
+        f"draws and log_prob disagree: E[r / p] is {ratio.mean(0).max():.4g} for a normalized density r, expected 1"
     )

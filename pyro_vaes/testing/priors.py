@@ -12,7 +12,7 @@ from pyro_vaes.testing.pairs import Check, MakePair, MakePrior, agree, pair, run
 
 
 def prior_shapes(make: MakePair) -> None:
-    """Batch shape () and event shape (Z,), also of draws and their densities."""
+    """The prior has batch shape () and event shape (Z,), and its draws and densities fit them."""
     prior = make().model.prior
     p, size = prior(), prior.latent_dim
     assert (tuple(p.batch_shape), tuple(p.event_shape)) == ((), (size,)), (
@@ -25,7 +25,7 @@ def prior_shapes(make: MakePair) -> None:
 
 @torch.no_grad()
 def prior_draws_have_its_density(make: MakePair) -> None:
-    """The sampler draws from the density, and the density is normalised."""
+    """The draws follow the density, and the density is normalized."""
     p = make().model.prior()
     draws = p.sample((5000,))
     inside = MultivariateNormal(draws.mean(0), 0.5 * draws.T.cov())
@@ -33,7 +33,7 @@ def prior_draws_have_its_density(make: MakePair) -> None:
 
 
 def prior_score_and_precision(make: MakePair) -> None:
-    """The score is the gradient of log p, the precision is positive definite: what ``Laplace`` needs."""
+    """The score is the gradient of log p, and the precision is positive definite, as ``Laplace`` requires."""
     prior = make().model.prior
     z = torch.randn(2, 5, prior.latent_dim)
     torch.testing.assert_close(prior.score(z), Prior.score(prior, z))
@@ -41,18 +41,18 @@ def prior_score_and_precision(make: MakePair) -> None:
     assert smallest > 0, f"precision(z) has an eigenvalue {smallest:.3g}: it must be positive definite"
 
 
-#: What ``check_prior`` runs, beside the checks of a pair.
+#: The checks of ``check_prior``, besides those of a pair.
 PRIOR_CHECKS: tuple[Check, ...] = (prior_shapes, prior_draws_have_its_density, prior_score_and_precision)
 
 
 def check_prior(prior: MakePrior) -> None:
-    """Check a prior of your own, by itself and under the guides ``MeanField`` and ``Laplace``.
+    """Check a prior by itself and with the guides ``MeanField`` and ``Laplace``.
 
     Args:
-        prior: its class, or a function that makes one of a latent size.
+        prior: the prior's class, or a function of the latent size that returns a prior.
 
     Raises:
-        AssertionError: says which checks fail, and how.
+        AssertionError: If a check fails; lists the failures.
 
     Example:
         >>> from pyro_vaes.priors import GaussianMixture

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from benchmarks.by_hand import LOSSES, training
 
 import pyro_vaes as pv
+from benchmarks.baselines.by_hand import LOSSES, training
 from pyro_vaes.param_store import without_registration
 
 OPTIONS = {
@@ -75,5 +75,5 @@ def test_a_step_moves_every_weight(kind):
     assert not [name for name, weight in named.items() if torch.equal(weight, before[name])]
 
 
-def test_every_guide_has_a_rival():
+def test_every_guide_has_a_baseline():
     assert set(LOSSES) == {getattr(pv.guides, name) for name in pv.guides.__all__}

@@ -143,8 +143,8 @@ def test_all_parts_of_a_mixture_are_set_free():
     outputs = gaps._outputs(guide, x)
     assert [tuple(output.shape) for output in outputs] == [(4, 4)] * 3 + [(4, 1)] * 2
     with gaps._replaced(guide, [output + 1 for output in outputs]):
-        locs, _, gates = guide.parts(x)
-    expected, _, expected_gates = guide.parts(x)
+        locs, _, gates = guide.local_parameters(x)
+    expected, _, expected_gates = guide.local_parameters(x)
     torch.testing.assert_close(locs, expected + 1)
     torch.testing.assert_close(gates, expected_gates + 1)
 

@@ -251,5 +251,5 @@ def test_laplace_names_what_a_likelihood_lacks(linear):
         """It implements nothing that Laplace asks for."""
 
     vae = VAE(linear.vae.decoder, linear.vae.prior, Blind())
-    with pytest.raises(ValueError, match=r"Laplace does not fit this model: Blind has no fisher"):
+    with pytest.raises(ValueError, match=r"Laplace does not support this model: Blind has no fisher"):
         Laplace(vae, linear.encoder)

@@ -96,7 +96,7 @@ def test_components_start_from_a_trained_guide():
     vae, _ = pair(pv.guides.Mixture)
     trained = pv.guides.MeanField(vae, pv.networks.MLPEncoder((5,), (6,))).double()
     x = torch.randn(4, 5).double()
-    locs, _, _ = pv.guides.RecursiveMixture(vae, trained, components=3).parts(x)
+    locs, _, _ = pv.guides.RecursiveMixture(vae, trained, components=3).local_parameters(x)
     torch.testing.assert_close(locs[:, 0], trained.posterior(x).mean)
     assert not torch.allclose(locs[:, 1], locs[:, 0]), "the tie is not broken"
 
@@ -118,12 +118,12 @@ def test_stratified_bound_is_the_mixture_s_own(guide):
 def sequential_gradients(vae, guide, x, seed):
     """Every group's gradient, its objective computed by itself in the plain way, one after the other."""
     torch.manual_seed(seed)
-    noise = torch.randn_like(guide.parts(x)[0])
+    noise = torch.randn_like(guide.local_parameters(x)[0])
     components = guide.components
     gradients = {}
 
     def q(index, held):
-        locs, scales, _ = guide.parts(x)
+        locs, scales, _ = guide.local_parameters(x)
         base = torch.distributions.Independent(torch.distributions.Normal(locs[:, index], scales[:, index]), 1)
         if held:
             base = torch.distributions.Independent(
@@ -140,7 +140,7 @@ def sequential_gradients(vae, guide, x, seed):
         return total
 
     def epsilons(attached=None):
-        gates = guide.parts(x)[2].sigmoid()
+        gates = guide.local_parameters(x)[2].sigmoid()
         return [gates[:, m] if m == attached else gates[:, m].detach() for m in range(components - 1)]
 
     def log_joint(index, held):

@@ -18,6 +18,11 @@ def pixels(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
+def images(n, *shape):
+    """Random images, others for each number of them."""
+    return pixels(n, *shape, seed=n)
+
+
 def numbered(n):
     """Images whose first two pixels spell their number."""
     x = np.zeros((n, 2, 2), dtype=np.uint8)

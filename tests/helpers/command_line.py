@@ -2,22 +2,17 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 from pyro_vaes.cli.app import main
+from tests.helpers.training import timeless
 
-TIMES = {"step_ms", "seconds"}
-RUN_FILES = ["checkpoint.pt", "config.yaml", "metrics.jsonl"]
 SIZES = ["--hidden", "8", "--latent-dim", "2", "--device", "cpu"]
 SMALL = [*SIZES, "--epochs", "1"]
-
-
-def pixels(n, *shape):
-    return np.random.default_rng(n).integers(0, 256, (n, *shape), dtype=np.uint8)
 
 
 def run(*arguments):
@@ -28,11 +23,24 @@ def run(*arguments):
 
 
 def python(code, *arguments):
+    """The finished process that ran the code."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
 def metrics(folder):
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+    """The rows of a run's history but for the times."""
+    return timeless(json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines())
+
+
+def refused(command, capsys, words):
+    """Check that a command ends with status 2 and a message that these words match."""
+    capsys.readouterr()
+    status = run(*command)
+    output = capsys.readouterr()
+    assert status == 2
+    assert output.err.startswith("pyro-vaes: ")
+    assert len(output.err.splitlines()) <= 4
+    assert "Traceback" not in output.err
+    assert re.search(words, output.err.replace("\n", " ")), output.err

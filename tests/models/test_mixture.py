@@ -1,83 +1,27 @@
-"""Clusters: sums over y against Pyro's enumeration, the plain VAE, closed forms."""
+"""Mixtures: sums over y against Pyro's enumeration, the plain VAE, closed forms."""
 
-import copy
 import math
 
-import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from pyro.infer import Trace_ELBO, TraceEnum_ELBO
+from pyro.infer import TraceEnum_ELBO
 from torch import nn
 
 import pyro_vaes as pv
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import log_weights
 from pyro_vaes.guides import MeanField
-from pyro_vaes.likelihoods import Bernoulli, Gaussian
+from pyro_vaes.likelihoods import Gaussian
 from pyro_vaes.losses import ELBO
-from pyro_vaes.losses.progressive import ProgressiveELBO
-from pyro_vaes.models import (
-    LadderGuide,
-    LadderMixtureGuide,
-    LadderMixtureVAE,
-    LadderVAE,
-    MixtureGuide,
-    MixtureVAE,
-    initialize_from_codes,
-)
+from pyro_vaes.models import LadderMixtureVAE, MixtureGuide, MixtureVAE, initialize_from_codes
 from pyro_vaes.networks import MLPDecoder, MLPEncoder
-from pyro_vaes.networks.ladder import LadderConvDecoder, LadderConvEncoder, LadderMLPDecoder, LadderMLPEncoder
+from pyro_vaes.networks.ladder import LadderMLPDecoder
 from pyro_vaes.priors import GaussianMixture, StandardNormal
-from pyro_vaes.testing.guides import assert_trains, gradients_are_finite
-from pyro_vaes.testing.pairs import Pair
-from pyro_vaes.traces import paired_traces, sample_sites
 from tests.helpers.linear_gaussian import LinearGaussian
+from tests.helpers.mixtures import BATCH, PAIRS, SHAPE, K, double, ladder_mixture, mixture, seeded
 
-SHAPE, BATCH, K = (1, 6, 5), 4, 3
-
-
-def mixture(components=K, likelihood=Bernoulli):
-    model = MixtureVAE(MLPDecoder(2, SHAPE, (8,)), GaussianMixture(2, components), likelihood())
-    return Pair(model, MixtureGuide(model, MLPEncoder(SHAPE, (8,))), model.sample(BATCH), ELBO())
-
-
-def ladder_mixture(sites=(), network="mlp", merge="gate"):
-    priors = [GaussianMixture(2, K), StandardNormal(1), GaussianMixture(3, 2)]
-    if network == "mlp":
-        hidden = ((8,), (7,), (6,))
-        decoder, encoder = LadderMLPDecoder((2, 1, 3), SHAPE, hidden, merge), LadderMLPEncoder(SHAPE, hidden)
-    else:
-        decoder, encoder = (
-            LadderConvDecoder((2, 1, 3), SHAPE, (4, 3, 2), 8, merge, nn.ELU),
-            LadderConvEncoder(SHAPE, (4, 3, 2), 8, nn.ELU),
-        )
-    model = LadderMixtureVAE(decoder, priors, Bernoulli(), sites)
-    return Pair(model, LadderMixtureGuide(model, encoder), model.sample(BATCH), ELBO())
-
-
-PAIRS = {
-    "mixture": mixture,
-    "one-component": lambda: mixture(1),
-    "ladder": ladder_mixture,
-    "ladder-top": lambda: ladder_mixture([3]),
-    "ladder-both": lambda: ladder_mixture([1, 3]),
-    "ladder-conv": lambda: ladder_mixture([3], "conv", "concatenate"),
-}
-every_pair = pytest.mark.parametrize("make", PAIRS.values(), ids=PAIRS)
 with_sites = pytest.mark.parametrize("make", [PAIRS[name] for name in PAIRS if name != "ladder"])
-
-
-def double(pair):
-    return pair.model.double(), pair.guide.double(), pair.x.double()
-
-
-def seeded(function, *args, seed=4):
-    torch.manual_seed(seed)
-    return function(*args)
-
-
-# --- exact --------------------------------------------------------------------------------------------------
 
 
 @with_sites
@@ -135,25 +79,6 @@ def test_one_component_is_the_vae(particles):
     torch.testing.assert_close(guide.posterior(x).log_prob(z), plain.posterior(x).log_prob(z))
 
 
-def test_summed_out_and_as_a_site_are_one_elbo():
-    """With q(y | x, z) = p(y | z) the enumerated ELBO is that of the mixture's density, draw by draw."""
-    model, guide, x = double(ladder_mixture())
-    explicit = LadderMixtureVAE(model.decoder, list(model.priors), model.likelihood, sites=[1, 3])
-
-    def enumerated(x):
-        with pyro.plate("data", len(x)):
-            z = [pyro.sample(f"z{level}", q) for level, q in enumerate(guide.posteriors(x), 1)]
-            for level in (1, 3):
-                probabilities = model.priors[level - 1].responsibilities(z[level - 1])
-                pyro.sample(f"y{level}", dist.Categorical(probabilities), infer={"enumerate": "parallel"})
-
-    guide.analytic_kl = enumerated.analytic_kl = False
-    expected = seeded(ELBO().objective, model, guide, x)[0]
-    torch.testing.assert_close(seeded(ELBO().objective, explicit, enumerated, x)[0], expected)
-    stock = seeded(TraceEnum_ELBO(max_plate_nesting=1).loss, explicit, enumerated, x)
-    assert -stock == pytest.approx(expected.sum().item(), rel=1e-8)
-
-
 def linear_mixture():
     """Clusters under a linear decoder: x is a mixture of normals itself."""
     linear = LinearGaussian(latent_dim=2, event_shape=(5,), scale=1.0)
@@ -200,41 +125,6 @@ def test_log_joint_sums_y_out():
     torch.testing.assert_close(model.log_joint(x, z), expected)
 
 
-def test_a_ladder_mixture_without_sites_is_the_ladder():
-    model, guide, x, _ = ladder_mixture()
-    ladder = LadderVAE(model.decoder, list(model.priors), model.likelihood)
-    plain = LadderGuide(ladder, guide.encoder)
-    plain.heads = guide.heads
-    torch.testing.assert_close(seeded(ELBO().terms, model, guide, x), seeded(ELBO().terms, ladder, plain, x))
-
-
-# --- enumeration --------------------------------------------------------------------------------------------
-
-
-def test_traces_enumerate_on_demand_alone():
-    model, guide, x, _ = mixture()
-    drawn, _ = paired_traces(model, guide, x)
-    every, guide_trace = paired_traces(model, guide, x, num_particles=2, enumerate_discrete=True)
-    assert sample_sites(drawn)["y"]["value"].shape == (BATCH,)
-    assert sample_sites(drawn)["x"]["log_prob"].shape == (BATCH,)
-    assert sample_sites(every)["y"]["value"].shape == (K, 1, 1)
-    assert sample_sites(every)["x"]["log_prob"].shape == (K, 2, BATCH)
-    total = sample_sites(guide_trace)["y"]["log_prob"].exp().sum(0)
-    torch.testing.assert_close(total.expand(2, -1), torch.ones(2, BATCH))
-
-
-def test_a_discrete_latent_that_is_not_enumerated_is_refused():
-    model, guide, x, _ = mixture()
-
-    def drawn(x):
-        with pyro.plate("data", len(x)):
-            y = pyro.sample("y", guide.family.clusters(guide.encoder(x)))
-            pyro.sample("z", guide.family.codes(guide.encoder(x), y))
-
-    with pytest.raises(InputError, match="site 'y' samples Categorical, which has no reparameterized sampler"):
-        ELBO().terms(model, drawn, x)
-
-
 @pytest.mark.parametrize("make", [mixture, PAIRS["ladder-top"]])
 def test_sticking_the_landing_has_the_same_mean(make):
     (model, guide, x), draws = double(make()), 80
@@ -252,65 +142,6 @@ def test_sticking_the_landing_has_the_same_mean(make):
     assert ((means[0] - means[1]).abs() <= 6 * (errors[0] + errors[1]).sqrt() + 1e-8).all()
 
 
-# --- the contract -------------------------------------------------------------------------------------------
-
-
-@every_pair
-def test_shapes(make):
-    model, guide, x, _ = make()
-    assert model.sample(7).shape == (7, *SHAPE)
-    for particles in (1, 3):
-        terms = ELBO(particles).terms(model, guide, x)
-        assert all(term.shape == (BATCH,) and term.isfinite().all() for term in terms.values())
-        parts = sum(term for name, term in terms.items() if name.startswith("kl_")) if len(terms) > 2 else terms["kl"]
-        torch.testing.assert_close(parts, terms["kl"])
-    assert log_weights(model, guide, x, num_samples=6).shape == (6, BATCH)
-    for probabilities in guide.clusters(x).values():
-        torch.testing.assert_close(probabilities.sum(-1), torch.ones(BATCH))
-    many = torch.stack([x, x.flip(0)])
-    assert all(q.batch_shape == (2, BATCH) for q in guide.posteriors(many))
-
-
-@every_pair
-def test_trains_in_stock_svi(make):
-    for loss in (TraceEnum_ELBO(max_plate_nesting=1), ELBO()):
-        tried = make()
-        if tried.guide.__class__ is LadderMixtureGuide and not tried.model.sites:
-            loss = Trace_ELBO() if isinstance(loss, TraceEnum_ELBO) else loss
-        if isinstance(tried.model, MixtureVAE) and len(tried.model.prior.logits) == 1:
-            continue  # the only cluster's probability is 1 whatever its logits
-        assert_trains(tried, loss)
-
-
-@pytest.mark.parametrize("make", [make for name, make in PAIRS.items() if name != "one-component"])
-def test_gradients_and_copies(make):
-    gradients_are_finite(make)
-    first = make()
-    other = Pair(*copy.deepcopy(first))
-    assert other.guide.vae is other.model
-    before = other.snapshot()
-    assert_trains(first, ELBO())
-    assert not other.moved(before)
-
-
-@every_pair
-def test_state_dict_float64_and_a_batch_of_one(make):
-    (model, guide, x, _), (other, other_guide, *_) = make(), make()
-    other.load_state_dict(model.state_dict())
-    other_guide.load_state_dict(guide.state_dict())
-    found = [seeded(ELBO().terms, *pair, x) for pair in ((model, guide), (other, other_guide))]
-    torch.testing.assert_close(*found, rtol=0, atol=0)
-    one = ELBO(num_particles=2).terms(model.double(), guide.double(), x[:1].double())
-    assert all((term.shape, term.dtype) == ((1,), torch.float64) for term in one.values())
-
-
-def test_levels_fade_in_with_their_clusters():
-    model, guide, x, _ = ladder_mixture([1])
-    loss = ProgressiveELBO(steps=10)
-    objective, terms = loss.objective(model, guide, x)
-    torch.testing.assert_close(objective, terms["reconstruction"] - terms["kl_z3"])
-
-
 def test_fit_and_clusters_of_digits():
     data = pv.data.load("digits")
     decoder = MLPDecoder(4, data.event_shape, (64,))
@@ -319,60 +150,6 @@ def test_fit_and_clusters_of_digits():
     run = pv.fit(model, guide, data, epochs=3, progress=False)
     assert run.history[-1]["valid_elbo"] > run.history[0]["valid_elbo"]
     assert {"kl_y", "kl_z"} <= run.history[0].keys()
-
-
-# --- initialisation -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("sites", [(), (1,)])
-def test_priors_take_the_clusters_of_the_codes(sites):
-    model = LadderMixtureVAE(
-        LadderMLPDecoder((1, 2), (2,), ((4,), (4,))), [GaussianMixture(1, 2), StandardNormal(2)], Gaussian(1.0), sites
-    )
-    guide = LadderMixtureGuide(model, LadderMLPEncoder((2,), ((4,), (4,))))
-
-    def posteriors(x):
-        return [dist.Normal(x[:, :1], 0.1).to_event(1), dist.Normal(x, 1.0).to_event(1)]
-
-    guide.posteriors = posteriors
-    x = torch.cat([torch.full((300, 2), -5.0), torch.full((100, 2), 5.0)])
-    initialize_from_codes(model, guide, x)
-    prior = model.priors[0]
-    order = prior.locs[:, 0].argsort()
-    torch.testing.assert_close(prior.locs[order, 0], torch.tensor([-5.0, 5.0]), rtol=0, atol=0.05)
-    torch.testing.assert_close(prior.logits.softmax(0)[order], torch.tensor([0.75, 0.25]), rtol=0, atol=1e-4)
-    torch.testing.assert_close(prior.log_scales.exp(), torch.full((2, 1), 0.1), rtol=0, atol=0.03)
-    if not sites:
-        clusters = prior.responsibilities(posteriors(x)[0].mean)
-        assert (clusters.argmax(-1) == order[(x[:, 0] > 0).long()]).all()
-
-
-def test_explicit_clusters_follow_those_of_the_codes():
-    """Two groups of data: q(y | x) tells them apart as their codes do, and q(z | x, y) is alike for every y."""
-    torch.manual_seed(0)
-    model, guide, *_ = mixture(components=2)
-    group = torch.arange(60) % 2
-    x = group.view(-1, 1, 1, 1) + 0.05 * torch.rand(60, *SHAPE)
-    guide.posteriors = lambda x: [dist.Normal(x.flatten(1)[:, :2], 0.05).to_event(1)]
-    initialize_from_codes(model, guide, x)
-    order = model.prior.locs[:, 0].argsort()
-    assert (guide.clusters(x)["y"].argmax(-1) == order[group]).all()
-    codes = guide.posterior(x).locs
-    torch.testing.assert_close(codes[:, 0], codes[:, 1])
-
-
-def test_clusters_of_a_summed_out_level_are_the_mean_responsibilities():
-    model, guide, x, _ = ladder_mixture()
-    with torch.no_grad():
-        guide.heads[0].bias[2:] = -20.0  # q(z | x) all but a point
-        guide.heads[0].weight[2:] = 0.0
-    found = guide.clusters(x, num_samples=3)
-    assert {name: value.shape for name, value in found.items()} == {"y1": (BATCH, K), "y3": (BATCH, 2)}
-    expected = model.priors[0].responsibilities(guide.posteriors(x)[0].mean)
-    torch.testing.assert_close(found["y1"], expected, rtol=0, atol=1e-2)
-
-
-# --- bad input ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from pyro_vaes.likelihoods import Bernoulli, Gaussian
 from pyro_vaes.losses import ELBO
 from pyro_vaes.networks import MLPDecoder, MLPEncoder
 from pyro_vaes.priors import GaussianMixture, Prior, StandardNormal, VampPrior
-from pyro_vaes.priors.base import SMALLEST_PRECISION
+from pyro_vaes.priors.base import MIN_PRECISION
 from pyro_vaes.recipes import Settings, build_seeded, laplace, vae
 
 SHAPE = (1, 4, 4)
@@ -99,7 +99,7 @@ def test_default_precision_where_log_p_is_piecewise_linear():
             return dist.Laplace(torch.zeros(2), 1.0).to_event(1)
 
     precision = DoubleExponential(2).precision(torch.randn(5, 3, 2))
-    torch.testing.assert_close(precision, (SMALLEST_PRECISION * torch.eye(2)).expand(5, 3, 2, 2))
+    torch.testing.assert_close(precision, (MIN_PRECISION * torch.eye(2)).expand(5, 3, 2, 2))
 
 
 def test_default_precision_is_exact_under_normal_priors():
@@ -111,7 +111,7 @@ def test_default_precision_is_exact_under_normal_priors():
 
 def test_default_precision_is_the_absolute_hessian():
     precision = Saddle(3.0, -2.0, 0.0).precision(torch.randn(7, 3).double())
-    expected = torch.diag(torch.tensor([3.0, 2.0, SMALLEST_PRECISION]).double())
+    expected = torch.diag(torch.tensor([3.0, 2.0, MIN_PRECISION]).double())
     torch.testing.assert_close(precision, expected.expand(7, 3, 3))
 
 
@@ -262,7 +262,7 @@ def test_vamp_prior_refuses_to_be_used_without_a_guide():
 @pytest.mark.parametrize("updates", [0, 2])
 def test_vamp_prior_refuses_a_guide_that_asks_for_the_prior(updates):
     model, guide = pair(VampPrior(2), lambda *both: Laplace(*both, updates=updates))
-    words = r"this one asks for the prior in turn: .* such as MeanField or FullCovariance"
+    words = r"the posterior of this guide depends on the prior: .* such as MeanField or FullCovariance"
     for use in (model.prior, lambda: guide(torch.zeros(3, *SHAPE))):
         with pytest.raises(InputError, match=words):
             use()
@@ -270,7 +270,7 @@ def test_vamp_prior_refuses_a_guide_that_asks_for_the_prior(updates):
 
 def test_vamp_prior_refuses_a_second_guide():
     model, guide = vamp()
-    with pytest.raises(InputError, match=r"another guide's posterior already: build the second guide on a VAE"):
+    with pytest.raises(InputError, match=r"another guide's posteriors already: build the second guide on a VAE"):
         FullCovariance(model, guide.encoder)
 
 
@@ -298,7 +298,7 @@ def test_recipes_take_a_prior_by_name(name):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "name", "words"), [(vae, "vamp", "vamp-prior"), (laplace, "vamp-prior", "this one asks")]
+    ("recipe", "name", "words"), [(vae, "vamp", "vamp-prior"), (laplace, "vamp-prior", "depends on the prior")]
 )
 def test_recipes_refuse_priors(recipe, name, words):
     with pytest.raises(InputError, match=words):

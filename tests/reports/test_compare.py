@@ -4,7 +4,6 @@ import csv
 import importlib
 import statistics
 
-import numpy as np
 import pytest
 import torch
 import yaml
@@ -16,6 +15,7 @@ from pyro_vaes.recipes import Settings, build_seeded, vae
 from pyro_vaes.reports.compare import compare
 from pyro_vaes.training.fit import fit
 from pyro_vaes.training.step import EagerStep
+from tests.helpers.arrays import images
 
 SMALL = Settings(latent_dim=2, hidden=(8,), epochs=2, batch_size=32)
 GUIDES = ["mean-field", "laplace(updates=1)"]
@@ -23,11 +23,7 @@ QUIET = {"num_samples": 30, "images": 0, "device": "cpu", "progress": False}
 PER_TRIAL = 4  # gradient steps: 2 epochs of 2
 
 
-def pixels(n, *shape):
-    return np.random.default_rng(n).integers(0, 256, (n, *shape), dtype=np.uint8)
-
-
-DATA = Data.from_arrays(x_train=pixels(60, 4, 4), x_test=pixels(12, 4, 4), name="tiny")
+DATA = Data.from_arrays(x_train=images(60, 4, 4), x_test=images(12, 4, 4), name="tiny")
 
 
 def table(path):
@@ -106,17 +102,17 @@ def test_every_guide_starts_from_the_same_decoder():
 @pytest.mark.parametrize(
     ("data", "settings", "pictures", "baseline"),
     [
-        ({"x_train": pixels(40, 5)}, {"latent_dim": 3}, {"learning-curves"}, True),
-        ({"x_train": pixels(40, 5)}, {}, {"learning-curves", "posteriors"}, True),
-        ({"x_train": pixels(40, 5)}, {"latent_dim": 6}, {"learning-curves"}, False),
+        ({"x_train": images(40, 5)}, {"latent_dim": 3}, {"learning-curves"}, True),
+        ({"x_train": images(40, 5)}, {}, {"learning-curves", "posteriors"}, True),
+        ({"x_train": images(40, 5)}, {"latent_dim": 6}, {"learning-curves"}, False),
         (
-            {"x_train": pixels(12, 4, 4), "x_test": pixels(9, 4, 4)},
+            {"x_train": images(12, 4, 4), "x_test": images(9, 4, 4)},
             {"latent_dim": 11},
             {"learning-curves", "samples", "reconstructions"},
             False,
         ),
         (
-            {"x_train": pixels(40, 3, 4, 5), "binarize": "threshold", "channels": "first"},
+            {"x_train": images(40, 3, 4, 5), "binarize": "threshold", "channels": "first"},
             {"latent_dim": 3, "likelihood": "bernoulli"},
             {"learning-curves", "samples", "reconstructions"},
             False,

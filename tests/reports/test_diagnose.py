@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 
-import numpy as np
 import pytest
 import torch
 
@@ -18,17 +17,14 @@ from pyro_vaes.reports.compare import compare
 from pyro_vaes.reports.diagnose import FIGURES, PAGE, diagnose
 from pyro_vaes.reports.diagnosis import NamedPair
 from pyro_vaes.reports.diagnosis_page import COLUMNS, IMAGE, MORE, REFERENCE
+from tests.helpers.arrays import images
 
 SMALL = Settings(latent_dim=2, hidden=(8,), epochs=2, batch_size=32)
 FAST = {"images": 5, "num_samples": 60, "num_steps": 5, "progress": False}
 GUIDES = ["mean-field", "recursive-mixture(components=2)", "inverse-autoregressive-flow(hidden=(8,))"]
 
 
-def pixels(n, *shape):
-    return np.random.default_rng(n).integers(0, 256, (n, *shape), dtype=np.uint8)
-
-
-DATA = Data.from_arrays(x_train=pixels(60, 4, 4), x_test=pixels(12, 4, 4), name="tiny <data>")
+DATA = Data.from_arrays(x_train=images(60, 4, 4), x_test=images(12, 4, 4), name="tiny <data>")
 
 
 def pair(guide="mean-field", name=None, **options):

@@ -1,13 +1,14 @@
 """Values that are not finite: named, and in no checkpoint."""
 
+import numpy as np
 import pytest
 import torch
 
-from pyro_vaes.errors import NonFiniteError
+from pyro_vaes.errors import InputError, NonFiniteError
 from pyro_vaes.losses import ELBO
 from pyro_vaes.runs.folder import RunFolder
 from pyro_vaes.training.step import EagerStep
-from tests.helpers.training import ALWAYS, STEPS, build, train
+from tests.helpers.training import ALWAYS, DATA, STEPS, build, train
 
 
 class Spoilt(ELBO):
@@ -63,3 +64,37 @@ def test_spoilt_weights_are_not_saved_inside_an_epoch(tmp_path, monkeypatch):
     with pytest.raises(NonFiniteError, match=rf"epoch 2: not finite: decoder.*; {kept}"):
         train(build(), out=tmp_path, checkpoint_minutes=ALWAYS)
     assert RunFolder(tmp_path).read_checkpoint()["last"]["step"] == STEPS + 1
+
+
+def test_gradients_that_are_not_finite_spoil_no_checkpoint(tmp_path):
+    """At the last step of an epoch: the loss was finite with the weights before."""
+    pair, calls = build(), []
+
+    def hook(gradient):
+        calls.append(gradient)
+        return gradient * torch.nan if len(calls) == 2 * STEPS else gradient
+
+    pair[0].decoder[0].bias.register_hook(hook)
+    with pytest.raises(
+        NonFiniteError, match=r"epoch 2: not finite: decoder\.0\.bias; the checkpoint of epoch 1 in .* kept"
+    ):
+        train(pair, out=tmp_path, epochs=3)
+    state = RunFolder(tmp_path).read_checkpoint()
+    assert len(state["history"]) == 1
+    assert all(value.isfinite().all() for value in state["last"]["model"].values())
+
+
+def test_weights_that_no_loss_sees_are_looked_at_too(tmp_path):
+    pair = build()
+    pair[1].unused = torch.nn.Parameter(torch.tensor(torch.nan))
+    with pytest.raises(NonFiniteError, match="epoch 1: not finite: unused"):
+        train(pair, out=tmp_path)
+    assert not RunFolder(tmp_path).resumable
+
+
+def test_data_that_are_not_finite():
+    x = np.random.default_rng(0).random((20, 4, 4), np.float32)
+    for value in (np.nan, np.inf):
+        x[3, 1, 2] = value
+        with pytest.raises(InputError, match=r"x_train\[3, 1, 2\] is (nan|inf)"):
+            type(DATA).from_arrays(x_train=x)

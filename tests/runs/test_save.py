@@ -1,17 +1,19 @@
 """Saved pairs: what comes back, and what is refused."""
 
 import os
-import zipfile
 
 import pyro
 import pytest
 import torch
+import yaml
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 import pyro_vaes as pv
 from pyro_vaes.recipes import RECIPES, SMALL, Settings
-from pyro_vaes.runs import save as saving
 from pyro_vaes.runs.folder import RunFolder
+from pyro_vaes.runs.pair_file import KIND, checksum
 
 SHAPE = (1, 8, 8)
 X = torch.rand(4, *SHAPE, generator=torch.Generator().manual_seed(0))
@@ -50,22 +52,22 @@ def seeded_terms(model, guide):
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
 def test_a_pair_of_every_recipe_comes_back(tmp_path, recipe):
     system = build(recipe)
-    pv.save(tmp_path / "pair.pt", system.model, system.guide)
-    model, guide = pv.load(tmp_path / "pair.pt")
+    pv.save(tmp_path / "pair.safetensors", system.model, system.guide)
+    model, guide = pv.load(tmp_path / "pair.safetensors")
     assert_same((model, guide), system[:2])
     assert (type(model), type(guide)) == (type(system.model), type(system.guide))
     assert not model.training
     assert not guide.training
     assert guide.vae is model
-    pv.save(tmp_path / "again.pt", model, guide)  # what was loaded knows its recipe too
-    assert_same(pv.load(tmp_path / "again.pt"), (model, guide))
+    pv.save(tmp_path / "again.safetensors", model, guide)  # what was loaded knows its recipe too
+    assert_same(pv.load(tmp_path / "again.safetensors"), (model, guide))
 
 
 def test_a_pair_of_fit_comes_back_with_its_options(tmp_path):
     model, guide, _ = build("laplace", guide="laplace(updates=2)", latent_dim=3, hidden=(8,))
     pv.fit(model, guide, DATA, epochs=1, progress=False)
-    pv.save(tmp_path / "pair.pt", model, guide)
-    loaded = pv.load(tmp_path / "pair.pt")
+    pv.save(tmp_path / "pair.safetensors", model, guide)
+    loaded = pv.load(tmp_path / "pair.safetensors")
     assert loaded[1].updates == 2
     for name, value in seeded_terms(*loaded).items():
         assert torch.equal(value, seeded_terms(model, guide)[name]), name
@@ -78,8 +80,8 @@ def test_a_pair_of_stock_pyro_comes_back(tmp_path):
     svi.step(X)
     assert not torch.equal(before["decoder.0.weight"], model.state_dict()["decoder.0.weight"])
     names = set(pyro.get_param_store().keys())
-    pv.save(tmp_path / "pair.pt", model, guide)
-    assert_same(pv.load(tmp_path / "pair.pt"), (model, guide))
+    pv.save(tmp_path / "pair.safetensors", model, guide)
+    assert_same(pv.load(tmp_path / "pair.safetensors"), (model, guide))
     assert set(pyro.get_param_store().keys()) == names
 
 
@@ -90,24 +92,24 @@ def test_a_run_can_be_shared(tmp_path, monkeypatch):
     with pytest.raises(SystemExit):
         main(["train", "vae", "--train-size", "40", "--epochs", "1", "--latent-dim", "2", "--out", "run"])
     system = pv.load_run("run", "cpu").system
-    pv.save("pair.pt", *system[:2])
-    assert_same(pv.load("pair.pt"), system[:2])
+    pv.save("pair.safetensors", *system[:2])
+    assert_same(pv.load("pair.safetensors"), system[:2])
 
 
 def test_float64_stays(tmp_path):
     system = build(latent_dim=2, hidden=(8,))
     model, guide = system.model.double(), system.guide.double()
-    pv.save(tmp_path / "pair.pt", model, guide)
-    assert_same(pv.load(tmp_path / "pair.pt"), (model, guide))
+    pv.save(tmp_path / "pair.safetensors", model, guide)
+    assert_same(pv.load(tmp_path / "pair.safetensors"), (model, guide))
 
 
 def test_a_pair_built_by_hand_is_loaded_into_ones_own(tmp_path):
     pair, own = by_hand(), by_hand()
-    pv.save(tmp_path / "pair.pt", *pair)
-    assert pv.load(tmp_path / "pair.pt", *own) == own
+    pv.save(tmp_path / "pair.safetensors", *pair)
+    assert pv.load(tmp_path / "pair.safetensors", *own) == own
     assert_same(own, pair)
     with pytest.raises(pv.InputError, match=r"holds a VAE and a MeanField .* give them, load\(path, model, guide\)"):
-        pv.load(tmp_path / "pair.pt")
+        pv.load(tmp_path / "pair.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -121,26 +123,48 @@ def test_a_pair_built_by_hand_is_loaded_into_ones_own(tmp_path):
 def test_a_pair_that_its_recipe_would_not_build_is_not_rebuilt(tmp_path, change):
     model, guide, _ = build("laplace", latent_dim=2, hidden=(8,))
     change(model, guide)
-    pv.save(tmp_path / "pair.pt", model, guide)
+    pv.save(tmp_path / "pair.safetensors", model, guide)
     with pytest.raises(pv.InputError, match="not as a recipe builds them"):
-        pv.load(tmp_path / "pair.pt")
+        pv.load(tmp_path / "pair.safetensors")
 
 
 def test_another_guide_on_a_recipes_model_is_not_rebuilt(tmp_path):
     model = build(latent_dim=2).model
-    pv.save(tmp_path / "pair.pt", model, pv.guides.Laplace(model, pv.networks.MLPEncoder(SHAPE, hidden=(8,))))
+    pv.save(tmp_path / "pair.safetensors", model, pv.guides.Laplace(model, pv.networks.MLPEncoder(SHAPE, hidden=(8,))))
     with pytest.raises(pv.InputError, match="holds a VAE and a Laplace"):
-        pv.load(tmp_path / "pair.pt")
+        pv.load(tmp_path / "pair.safetensors")
 
 
 def test_the_file_says_what_it_holds(tmp_path):
-    pv.save(tmp_path / "pair.pt", *build(latent_dim=2)[:2])
-    content = torch.load(tmp_path / "pair.pt", weights_only=True)
-    assert content["format"] == 1
-    assert content["versions"].keys() == {"pyro_vaes", "torch", "pyro", "python"}
-    assert "recipe: vae" in content["description"]
-    assert "latent_dim: 2" in content["description"]
-    assert "latent_dim: 2" in (tmp_path / "pair.pt").read_bytes().decode("latin-1")
+    system = build(latent_dim=2)
+    pv.save(tmp_path / "pair.safetensors", *system[:2])
+    tensors, metadata = content(tmp_path / "pair.safetensors")
+    names = {"model": system.model.state_dict(), "guide": system.guide.state_dict()}
+    assert tensors.keys() == {f"{part}.{name}" for part, state in names.items() for name in state}
+    assert metadata["format"] == "2"
+    assert yaml.safe_load(metadata["versions"]).keys() == {"pyro_vaes", "torch", "pyro", "python"}
+    assert "recipe: vae" in metadata["description"]
+    assert "latent_dim: 2" in metadata["description"]
+    assert "latent_dim: 2" in (tmp_path / "pair.safetensors").read_bytes().decode("latin-1")
+
+
+def tied():
+    """A pair two of whose layers share a weight that is a transpose in memory, and a buffer that is a part of it."""
+    model, guide = by_hand()
+    layers = nn.Linear(4, 4), nn.Linear(4, 4)
+    layers[0].weight = layers[1].weight = nn.Parameter(torch.randn(4, 4).T)
+    layers[0].register_buffer("part", layers[0].weight.detach()[:2])
+    model.decoder = nn.Sequential(nn.Linear(2, 4), *layers, nn.Linear(4, 64), nn.Unflatten(-1, SHAPE))
+    return model, guide
+
+
+def test_weights_that_share_memory_come_back(tmp_path):
+    pair, own = tied(), tied()
+    assert not pair[0].decoder[1].weight.is_contiguous()
+    pv.save(tmp_path / "pair.safetensors", *pair)
+    pv.load(tmp_path / "pair.safetensors", *own)
+    assert_same(own, pair)
+    assert own[0].decoder[1].weight is own[0].decoder[2].weight
 
 
 # --- what is refused ---------------------------------------------------------------------------------------
@@ -154,26 +178,40 @@ def test_the_file_says_what_it_holds(tmp_path):
     ],
 )
 def test_another_pair_is_refused_and_left_as_it_was(tmp_path, own, words):
-    pv.save(tmp_path / "pair.pt", *by_hand())
+    pv.save(tmp_path / "pair.safetensors", *by_hand())
     before = {name: value.clone() for name, value in own[0].state_dict().items()}
     with pytest.raises(pv.InputError, match=words):
-        pv.load(tmp_path / "pair.pt", *own)
+        pv.load(tmp_path / "pair.safetensors", *own)
     assert all(torch.equal(value, before[name]) for name, value in own[0].state_dict().items())
     with pytest.raises(pv.InputError, match="one of model and guide is missing"):
-        pv.load(tmp_path / "pair.pt", own[0])
+        pv.load(tmp_path / "pair.safetensors", own[0])
 
 
-def rewritten(file, **changes):
-    torch.save({**torch.load(file, weights_only=True), **changes}, file)
+def content(file):
+    """The tensors and the metadata of a file, as anyone reads them."""
+    with safe_open(file, framework="pt") as stream:
+        return {name: stream.get_tensor(name) for name in stream.offset_keys()}, stream.metadata()
+
+
+def rewritten(file, change=lambda tensors: tensors, **metadata):
+    """Change a file on purpose: its checksum is right."""
+    tensors, before = content(file)
+    tensors, metadata = change({name: value.clone() for name, value in tensors.items()}), before | metadata
+    save_file(tensors, file, metadata | {"sha256": checksum(tensors, metadata)})
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 2, "versions": {"pyro_vaes": "9.1"}}, "has the format 2, written by pyro_vaes 9.1, but this pyro"),
+        (
+            {"format": "3", "versions": "pyro_vaes: '9.1'"},
+            "has the format '3', written by pyro_vaes '9.1', but this pyro_vaes .* reads format 2: take that version",
+        ),
         ({"kind": "else"}, "no file that save wrote"),
         ({"description": "- a list"}, "lacks a part that save writes"),
-        ({"model": None}, "lacks a part that save writes"),
+        ({"description": "a: &a [x]\nclasses: *a"}, "lacks a part that save writes"),
+        ({"description": "{classes: {model: VAE}, built: null}"}, "lacks a part that save writes"),
+        ({"change": lambda tensors: tensors | {"other.bias": torch.zeros(1)}}, "lacks a part that save writes"),
         (
             {"description": "{classes: {model: VAE, guide: MeanField}, built: {recipe: gone}}"},
             r"of pyro_vaes .* built, which .* cannot \(KeyError: .*\): take that version",
@@ -181,7 +219,7 @@ def rewritten(file, **changes):
     ],
 )
 def test_another_format_is_refused(tmp_path, change, words):
-    file = tmp_path / "pair.pt"
+    file = tmp_path / "pair.safetensors"
     pv.save(file, *build(latent_dim=2, hidden=(8,))[:2])
     rewritten(file, **change)
     with pytest.raises(pv.InputError, match=words) as caught:
@@ -189,13 +227,37 @@ def test_another_format_is_refused(tmp_path, change, words):
     assert "\n" not in str(caught.value)
 
 
+def entry(value):
+    return lambda tensors: tensors | {"model.decoder.0.bias": value}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda tensors: {}, r"model in .* is a VAE that does not fit this VAE: it lacks decoder\.0\.weight"),
+        (lambda tensors: tensors | {"guide.x" * 999: torch.zeros(1)}, r"MeanField: it has '.{,100}' too"),
+        (entry(torch.zeros(10**5)), r"its decoder\.0\.bias has the shape \(100000,\), here it is \(8,\)"),
+        (entry(torch.zeros(8, 0, 10**9)), r"has the shape \(8, 0, 1000000000\), here it is \(8,\)"),
+        (entry(torch.zeros(8, dtype=torch.int64)), r"its decoder\.0\.bias is torch\.int64, here it is torch\.float32"),
+        (entry(torch.zeros(8, dtype=torch.complex64)), r"is torch\.complex64, here it is torch\.float32"),
+        (entry(torch.full((8,), torch.nan)), r"values in decoder\.0\.bias that are not finite"),
+        (entry(torch.full((8,), torch.nan).to(torch.float8_e5m2)), r"values in decoder\.0\.bias that are not finite"),
+        (entry(torch.full((8,), 1e300, dtype=torch.float64)), r"values in decoder\.0\.bias that are not finite"),
+    ],
+)
+def test_weights_of_anyone_are_checked(tmp_path, change, words):
+    file = tmp_path / "pair.safetensors"
+    pv.save(file, *build(latent_dim=2, hidden=(8,))[:2])
+    rewritten(file, change)
+    with pytest.raises(pv.InputError, match=words):
+        pv.load(file)
+
+
 def test_damage_is_noticed_wherever_it_is(tmp_path):
-    file = tmp_path / "pair.pt"
+    file = tmp_path / "pair.safetensors"
     pv.save(file, *build(latent_dim=2, hidden=(8,))[:2])
     whole = file.read_bytes()
-    with zipfile.ZipFile(file) as records:
-        places = [record.header_offset + 120 for record in records.infolist() if record.file_size > 60]
-    for place in places:
+    for place in (*range(1200), *range(1200, len(whole), 97)):  # of the header every byte
         file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         with pytest.raises(pv.InputError, match="pair"):
             pv.load(file)
@@ -205,6 +267,33 @@ def test_damage_is_noticed_wherever_it_is(tmp_path):
             pv.load(file)
 
 
+def test_a_file_of_the_format_before_says_how_to_convert_it(tmp_path):
+    """Format 1 was torch's archive."""
+    pair, own = by_hand(), by_hand()
+    model, guide = (module.state_dict() for module in pair)
+    file = tmp_path / "pair.pt"
+    torch.save(
+        {
+            "kind": KIND,
+            "format": 1,
+            "versions": {"pyro_vaes": "0.1.0"},
+            "description": "",
+            "model": model,
+            "guide": guide,
+        },
+        file,
+    )
+    with pytest.raises(
+        pv.InputError, match=r"format 1, written by pyro_vaes '0\.1\.0': build the pair, load"
+    ) as caught:
+        pv.load(file)
+    assert "\n" not in str(caught.value)
+    for name, module in zip(("model", "guide"), own, strict=True):  # as the message says
+        module.load_state_dict(torch.load(file, weights_only=True)[name])
+    pv.save(tmp_path / "pair.safetensors", *own)
+    assert_same(pv.load(tmp_path / "pair.safetensors", *by_hand()), pair)
+
+
 class Malicious:
     def __reduce__(self):
         return os.mkdir, ("executed",)
@@ -212,9 +301,9 @@ class Malicious:
 
 def test_nothing_in_a_file_is_executed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    torch.save({"kind": saving.KIND, "format": 1, "model": Malicious()}, "pair.pt")
+    torch.save({"kind": KIND, "format": 1, "model": Malicious()}, "pair.safetensors")
     with pytest.raises(pv.InputError, match="is damaged"):
-        pv.load("pair.pt")
+        pv.load("pair.safetensors")
     assert not (tmp_path / "executed").exists()
 
 
@@ -225,20 +314,26 @@ def test_paths_that_are_none(tmp_path):
         with pytest.raises(pv.InputError, match=words):
             pv.save(path, *pair)
     with pytest.raises(pv.InputError, match=r"cannot be written \(No such file or directory\)"):
-        pv.save(tmp_path / "missing" / "pair.pt", *pair)
-    for path, words in ((tmp_path, "folder of a run is for load_run"), (tmp_path / "gone.pt", "does not exist")):
+        pv.save(tmp_path / "missing" / "pair.safetensors", *pair)
+    for path, words in (
+        (tmp_path, "folder of a run is for load_run"),
+        (tmp_path / "gone.safetensors", "does not exist"),
+    ):
         with pytest.raises(pv.InputError, match=words):
             pv.load(path)
     with pytest.raises(pv.InputError, match="model is a function: expected a module"):
-        pv.save(tmp_path / "pair.pt", lambda x: x, pair[1])
+        pv.save(tmp_path / "pair.safetensors", lambda x: x, pair[1])
+    pair[0].register_buffer("sparse", torch.zeros(2).to_sparse())
+    with pytest.raises(pv.InputError, match="state of model holds more than dense tensors"):
+        pv.save(tmp_path / "pair.safetensors", *pair)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_a_saved_pair_is_replaced_and_a_checkpoint_is_not(tmp_path):
     first, second = build(latent_dim=2, hidden=(8,)), build(latent_dim=2, hidden=(8,))
     for system in (first, second):
-        pv.save(tmp_path / "pair.pt", *system[:2])
-    assert_same(pv.load(tmp_path / "pair.pt"), second[:2])
+        pv.save(tmp_path / "pair.safetensors", *system[:2])
+    assert_same(pv.load(tmp_path / "pair.safetensors"), second[:2])
     pv.fit(*first[:2], DATA, epochs=1, out=tmp_path / "run", progress=False)
     checkpoint = tmp_path / "run" / "checkpoint.pt"
     with pytest.raises(pv.InputError, match="no file that save may replace"):

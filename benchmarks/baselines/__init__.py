@@ -1,0 +1,1 @@
+"""Implementations without this library, against which its speed is measured."""

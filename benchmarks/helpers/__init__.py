@@ -1,0 +1,1 @@
+"""What the benchmarks share: the form of results, timing, tables, pairs of model and guide, trainings."""

@@ -1,0 +1,106 @@
+"""A part that breaks the contract is found, and a sound one of the user's own passes."""
+
+import pyro.distributions as dist
+import pytest
+import torch
+
+from pyro_vaes import Guide, testing
+from pyro_vaes.guides import MeanField
+from pyro_vaes.likelihoods import Bernoulli, Likelihood
+from pyro_vaes.losses import ELBO
+from pyro_vaes.priors import StandardNormal
+
+
+class Shifted(StandardNormal):
+    """A prior whose density is not that of its draws."""
+
+    def forward(self):
+        p = super().forward()
+        p.log_prob = lambda z: dist.Normal(0.3, 1.0).to_event(0).log_prob(z).sum(-1)
+        return p
+
+
+class Unnormalised(StandardNormal):
+    """A prior whose density has no integral of 1."""
+
+    def forward(self):
+        p = super().forward()
+        log_prob = p.log_prob
+        p.log_prob = lambda z: log_prob(z) + 0.1
+        return p
+
+
+class NoEvent(StandardNormal):
+    """A prior that does not declare its event."""
+
+    def forward(self):
+        return dist.Normal(self.loc, torch.ones_like(self.loc))
+
+
+class Borrower(MeanField):
+    """A guide that registers the model."""
+
+    def __init__(self, vae, encoder):
+        super().__init__(vae, encoder)
+        self.decoder = vae.decoder
+
+
+class Batchwise(MeanField):
+    """A guide whose posteriors depend on the batch."""
+
+    def posterior(self, x):
+        return super().posterior(x - x.mean(0))
+
+
+class WrongFisher(Bernoulli):
+    """A likelihood whose curvature is off."""
+
+    def fisher(self, features):
+        return 1.2 * super().fisher(features)
+
+
+class NoFisher(Likelihood):
+    """A likelihood without curvature: nothing wrong with it."""
+
+    def forward(self, features):
+        return self.to_event(dist.Laplace(features, 1.0))
+
+
+class Half(ELBO):
+    """A loss that reports one number for the batch."""
+
+    def objective(self, model, guide, x):
+        objective, terms = super().objective(model, guide, x)
+        return objective, {name: term.mean() for name, term in terms.items()}
+
+
+@pytest.mark.parametrize(
+    ("check", "part", "words"),
+    [
+        (testing.check_prior, Shifted, "prior_draws_have_its_density: AssertionError: draws and log_prob disagree"),
+        (testing.check_prior, Unnormalised, "draws and log_prob disagree"),
+        (testing.check_prior, NoEvent, r"NoEvent breaks its contract.*declare the latents to be one event"),
+        (testing.check_guide, Borrower, "the guide registers parameters of the model"),
+        (testing.check_guide, Batchwise, "a_datum_does_not_depend_on_its_batch"),
+        (testing.check_likelihood, WrongFisher, "fisher.features. is .* standard errors"),
+        (testing.check_loss, Half, "expected one value per datum"),
+    ],
+)
+def test_a_broken_part_is_told_what_it_breaks(check, part, words):
+    with pytest.raises(AssertionError, match=f"(?s){words}"):
+        check(part)
+
+
+def test_a_likelihood_without_curvature_passes():
+    testing.check_likelihood(NoFisher)
+
+
+def test_a_guide_in_ten_lines_passes():
+    class Narrow(Guide):
+        def __init__(self, vae, encoder):
+            super().__init__(vae, encoder, outputs=vae.latent_dim)
+
+        def posterior(self, x):
+            return dist.Normal(self.head(self.encoder(x)), 0.5).to_event(1)
+
+    testing.check_guide(Narrow)

@@ -1,0 +1,82 @@
+"""One interface and one form of results for all benchmarks."""
+
+import importlib
+import json
+
+import pytest
+
+from benchmarks import inference
+from benchmarks.__main__ import NAMES, main, title
+from benchmarks.helpers import results
+from benchmarks.helpers.tables import table
+
+STORED = sorted(path.parent.name for path in results.RESULTS.glob("*/results.json"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_benchmark_has_the_same_functions(name):
+    module = importlib.import_module(f"benchmarks.{name}")
+    assert callable(module.run)
+    assert callable(module.page)
+    assert title(name).endswith(".")
+
+
+def test_without_a_name_they_are_listed(capsys):
+    main([])
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == NAMES
+
+
+def test_every_folder_of_results_is_that_of_a_benchmark():
+    assert sorted(path.name for path in results.RESULTS.iterdir() if path.is_dir()) == STORED
+    assert set(STORED) <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_page_is_that_of_the_stored_results(name):
+    text = (results.RESULTS / name / results.PAGE).read_text(encoding="utf-8")
+    assert text == results.page(name), f"run `python -m benchmarks {name} --page`"
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_results_state_their_origin(name):
+    record = json.loads((results.RESULTS / name / results.FIGURES).read_text(encoding="utf-8"))
+    assert record["command"].startswith(f"python -m benchmarks {name}")
+    assert record["date"].count("-") == 2
+    assert set(record["environment"]) == set(results.environment())
+    assert record["rows"]
+
+
+def test_a_benchmark_stores_its_rows_and_their_page(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    monkeypatch.setattr(inference, "TURNS", 2)
+    monkeypatch.setattr(inference, "BATCH", 4)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    main(["inference"])
+    record = json.loads((tmp_path / "inference" / results.FIGURES).read_text())
+    assert [row["case"] for row in record["rows"]] == ["Gaussian", "Bernoulli"]
+    page = (tmp_path / "inference" / results.PAGE).read_text()
+    assert "| Bernoulli | RecursiveMixture(4) | SemiAmortized(8) |" in page
+    assert "`python -m benchmarks inference`, 20" in page
+    assert capsys.readouterr().out.startswith("# Inference of a batch")
+
+
+@pytest.mark.parametrize("arguments", [["unknown"], ["inference", "--quick"]])
+def test_unknown_arguments_are_refused(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert "error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["bound", "gpu_training", "guides", "levels", "lossy"])
+def test_missing_folders_are_named(name, monkeypatch, tmp_path):
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    with pytest.raises(SystemExit, match=f"{name} takes folders: python -m benchmarks {name} DATA WORK"):
+        results.measure(results.Folders(name))
+
+
+def test_table_aligns_numbers_to_the_right():
+    assert table(["guide", "nats"], [["mean-field", 1.5]]) == [
+        "| guide | nats |",
+        "| --- | ---: |",
+        "| mean-field | 1.5 |",
+    ]

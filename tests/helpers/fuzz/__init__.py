@@ -1,0 +1,1 @@
+"""Hostile files at random, and the guard under which they are read."""
