@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import pyro
 from torch import Tensor, nn
@@ -50,7 +49,12 @@ class LadderVAE(LatentVariableModel):
 
     def __init__(self, decoder: nn.Module, priors: Sequence[Prior], likelihood: Likelihood) -> None:
         super().__init__(decoder, likelihood, [prior.latent_dim for prior in priors])
-        self.priors: Any = nn.ModuleDict(dict(zip(self.sites, priors, strict=True)))
+        self.latent_priors = nn.ModuleDict(dict(zip(self.sites, priors, strict=True)))
+
+    @property
+    def priors(self) -> Mapping[str, Prior]:  # type: ignore[override]
+        """The prior of each latent, by site."""
+        return dict(self.latent_priors.items())  # type: ignore[arg-type]
 
     def draw(self) -> list[Tensor]:
         """Sites ``z1`` to ``zL``."""

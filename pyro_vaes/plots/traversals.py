@@ -33,7 +33,7 @@ class LatentView(NamedTuple):
 def latent_views(model: LatentVariableModel) -> list[LatentView]:
     """The latents of a model, the lowest first."""
     return [
-        LatentView(site, partial(model.decode_from, site), draws, model.priors[site] if site in model.priors else None)
+        LatentView(site, partial(model.decode_from, site), draws, model.priors.get(site))
         for site, draws in zip(model.sites, model.sample_latents(DRAWS), strict=True)
     ]
 
