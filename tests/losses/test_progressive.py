@@ -9,8 +9,8 @@ from pyro_vaes.errors import InputError
 from pyro_vaes.losses import ELBO, Warmup
 from pyro_vaes.losses.progressive import ProgressiveELBO
 from pyro_vaes.losses.schedules import ExponentialWarmup
-from pyro_vaes.testing.guides import assert_trains
 from pyro_vaes.testing.pairs import Pair
+from pyro_vaes.testing.training import assert_trains
 from tests.helpers.hierarchies import SIZES, hierarchy, ladder
 
 
