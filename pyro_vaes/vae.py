@@ -116,10 +116,10 @@ class LatentVariableModel(nn.Module):
         try:
             return self.features(*(like.new_zeros(1, size) for size in self.latent_dims))
         except (RuntimeError, ValueError, TypeError) as error:
-            sizes = self.latent_dims[0] if len(self.latent_dims) == 1 else f"{self.latent_dims}, the lowest first"
+            several = f"the sizes {self.latent_dims}, the lowest first"
+            sizes = several if len(self.latent_dims) > 1 else f"the prior's size {self.latent_dims[0]}"
             raise InputError(
-                f"the decoder does not take latents of the prior's size {sizes} ({error}): "
-                "give prior and decoder the same latent size"
+                f"the decoder does not take latents of {sizes} ({error}): give priors and decoder the same latent sizes"
             ) from error
         finally:
             self.decoder.train(training)

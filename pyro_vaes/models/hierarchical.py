@@ -138,7 +138,7 @@ class HierarchicalGuide(SequentialGuide):
         super().__init__(vae)
         if len(encoders) != len(vae.latent_dims):
             raise InputError(
-                f"there are {len(encoders)} encoders, but the model has {len(vae.latent_dims)} levels: give one a level"
+                f"there are {len(encoders)} encoders, but the model has {len(vae.latent_dims)} latents: give one for each"
             )
         self.conditionals = nn.ModuleList(
             ConditionalNormal(encoder, size) for encoder, size in zip(encoders, vae.latent_dims, strict=True)

@@ -64,9 +64,10 @@ class LadderMixtureVAE(LadderVAE):
         clustered = [cluster_site(site) for site, prior in self.priors.items() if isinstance(prior, GaussianMixture)]
         if not clustered:
             raise InputError("no latent has clusters: give one a priors.GaussianMixture, or take LadderVAE")
-        if not set(cluster_sites) <= set(clustered):
+        if not all(site in clustered for site in cluster_sites):
             raise InputError(
-                f"cluster_sites is {list(cluster_sites)}, but the latents with a GaussianMixture have {clustered}"
+                f"cluster_sites is {cluster_sites!r}: expected a list of some of {clustered}, the clusters of the "
+                "latents with a GaussianMixture"
             )
         self.cluster_sites = frozenset(cluster_sites)
 
