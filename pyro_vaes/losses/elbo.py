@@ -20,7 +20,6 @@ from pyro_vaes.traces import (
     sample_sites,
     total,
 )
-from pyro_vaes.vae import Guide
 
 
 class Parts(NamedTuple):
@@ -103,8 +102,7 @@ class ELBO(Loss):
         sites, latents = sample_sites(model_trace), sample_sites(guide_trace)
         mean = expectation(latents, self.num_particles)
         same_order = list(latents) == [name for name, site in sites.items() if not site["is_observed"]]
-        closed_form = guide.analytic_kl if isinstance(guide, Guide) else True
-        analytic = closed_form and same_order and not self.sticking_the_landing
+        analytic = getattr(guide, "analytic_kl", True) and same_order and not self.sticking_the_landing
         kls = {name: mean(_kl(name, site, sites[name], analytic)) for name, site in latents.items()}
         kl = total(kls.values())
         if self.sticking_the_landing:

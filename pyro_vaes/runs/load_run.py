@@ -11,7 +11,7 @@ from torch import nn
 from pyro_vaes.data import Data
 from pyro_vaes.errors import InputError, unknown
 from pyro_vaes.losses import default_loss
-from pyro_vaes.recipes import RECIPES, System, build_seeded, load_data
+from pyro_vaes.recipes import RECIPES, Recipe, System, build_seeded, load_data
 from pyro_vaes.recipes.spec import is_own
 from pyro_vaes.runs.checkpoint import load_weights
 from pyro_vaes.runs.folder import RunFolder
@@ -65,11 +65,14 @@ def load_run(
     folder = RunFolder(run)
     if (model is None) != (guide is None):
         raise InputError("one of model and guide is missing: give both to load their weights, or neither")
-    config, state = folder.read_config(), folder.read_checkpoint()
+    config = folder.read_config()
     if model is None or guide is None:
-        data, system = _rebuild(folder, config, parts or {})
+        recipe, settings = _recipe(folder, config, parts or {})
+        state = folder.read_checkpoint()
+        data = load_data(settings, download=settings.data_root is None)
+        system = build_seeded(recipe, data.event_shape, settings, settings.seed)
     else:
-        system = System(model, guide, default_loss(guide))
+        state, system = folder.read_checkpoint(), System(model, guide, default_loss(guide))
     for name in ("model", "guide"):
         module = getattr(system, name)
         load_weights(module, state, name)
@@ -77,27 +80,27 @@ def load_run(
     return LoadedRun(data, system, state["history"], _note(state, typed(config, "epochs", int) or 0))
 
 
-def _rebuild(folder: RunFolder, config: Mapping[str, Any], parts: Mapping[str, str]) -> tuple[Data, System[Any, Any]]:
-    """The data and the system, with other weights, that a recipe makes of the settings in a folder."""
-    recipe = typed(config, "recipe", str)
-    if recipe is None:
+def _recipe(
+    folder: RunFolder, config: Mapping[str, Any], parts: Mapping[str, str]
+) -> tuple[Recipe[Any, Any], Settings]:
+    """The recipe and the settings that a folder names."""
+    name = typed(config, "recipe", str)
+    if name is None:
         raise InputError(
-            f"{folder.path} holds a system that no recipe built: build it again and give it, "
-            "load_run(path, model, guide, data)"
+            f"{folder.path}/config.yaml lacks 'recipe', so that the system was built by hand: build it again and give "
+            "it, load_run(path, model, guide, data)"
         )
-    if recipe not in RECIPES:
-        raise unknown("recipe", recipe, RECIPES)
+    if name not in RECIPES:
+        raise unknown("recipe", name, RECIPES)
     settings = Settings.from_config(config)
-    for name in PARTS:
-        text = getattr(settings, name)
-        if text is not None and is_own(text) and name not in parts:
+    for part in PARTS:
+        text = getattr(settings, part)
+        if text is not None and is_own(text) and part not in parts:
             raise InputError(
                 f"{folder.path}/config.yaml names {text!r}, and a run folder never has a module imported: name it "
-                f"again, --{name} {text!r}, or give the pair, load_run(path, model, guide)"
+                f"again, --{part} {text!r}, or give the pair, load_run(path, model, guide)"
             )
-    settings = settings.updated(parts)
-    data = load_data(settings, download=settings.data_root is None)
-    return data, build_seeded(RECIPES[recipe], data.event_shape, settings, settings.seed)
+    return RECIPES[name], settings.updated(parts)
 
 
 def _note(state: dict[str, Any], epochs: int) -> str:

@@ -145,7 +145,8 @@ def _rebuild(file: Path, content: PairFile) -> tuple[nn.Module, nn.Module]:
             f"{file} holds a {both} that are not as a recipe builds them: build them as they were and give them, "
             "load(path, model, guide)"
         )
-    own = [text for name in PARTS if isinstance(text := content.built["settings"].get(name), str) and is_own(text)]
+    named = content.built.get("settings") or {}
+    own = [text for name in PARTS if isinstance(text := named.get(name), str) and is_own(text)]
     if own:
         raise InputError(
             f"{file} names {own[0]!r}, and a file never has a module imported: build the pair and give it, "

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import pyro_vaes as pv
-from pyro_vaes.recipes import RECIPES, SMALL, Settings
+from pyro_vaes.recipes import RECIPES, Settings
 from pyro_vaes.runs.folder import RunFolder
 from pyro_vaes.runs.pair_file import KIND, checksum
 
@@ -21,7 +21,7 @@ DATA = pv.data.Data.from_arrays(x_train=torch.rand(40, *SHAPE, generator=torch.G
 
 
 def build(recipe="vae", **changes):
-    return RECIPES[recipe](SHAPE, Settings(**{**vars(SMALL[recipe]), **changes}))
+    return RECIPES[recipe](SHAPE, Settings(**{**vars(RECIPES[recipe].small), **changes}))
 
 
 def by_hand(features=6, guide=pv.guides.MeanField):
@@ -91,7 +91,7 @@ def test_a_run_can_be_shared(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
         main(["train", "vae", "--train-size", "40", "--epochs", "1", "--latent-dim", "2", "--out", "run"])
-    system = pv.load_run("run", "cpu").system
+    system = pv.load_run("run", device="cpu").system
     pv.save("pair.safetensors", *system[:2])
     assert_same(pv.load("pair.safetensors"), system[:2])
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import pyro_vaes as pv
-from pyro_vaes.recipes import RECIPES, SMALL, Settings
+from pyro_vaes.recipes import RECIPES, Settings
 from pyro_vaes.runs.folder import RunFolder
 from pyro_vaes.training import progress
 from pyro_vaes.training import tensorboard as follow
@@ -20,7 +20,7 @@ PICTURES = ["reconstructions", "samples", "traversals"]
 
 def build(recipe="vae", **changes):
     small = {"latent_dim": 2, "hidden": (8,)}
-    system = pv.recipes.build_seeded(RECIPES[recipe], SHAPE, Settings(**{**vars(SMALL[recipe]), **small, **changes}), 0)
+    system = pv.recipes.build_seeded(RECIPES[recipe], SHAPE, Settings(**{**vars(RECIPES[recipe].small), **small, **changes}), 0)
     return system.model, system.guide
 
 
