@@ -27,7 +27,7 @@ CHUNK_DATA = 512
 
 @dataclass(frozen=True)
 class Calibration:
-    """ProcessGroup of simulated latents among draws of the guide; uniform on 0 ... L where q is the posterior.
+    """Ranks of simulated latents among draws of the guide; uniform on 0 ... L where q is the posterior.
 
     Attributes:
         ranks: number of draws below the latent that made the datum, shape ``(N, Z)``.
@@ -135,7 +135,7 @@ def _placeholder(model: Callable[..., Any], like: Tensor | None) -> Tensor:
 
 
 def _ranks(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int) -> Tensor:
-    """ProcessGroup of latents drawn with as many new data as x holds, ``(B, Z)``."""
+    """Ranks of latents drawn with as many new data as x holds, ``(B, Z)``."""
     sites = sample_sites(poutine.trace(poutine.uncondition(model)).get_trace(x))
     observed = [name for name, site in sites.items() if site["infer"].get("was_observed")]
     if len(observed) != 1:

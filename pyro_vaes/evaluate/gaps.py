@@ -135,12 +135,12 @@ def inference_gaps(
     x = as_input(model, x)
     if annealed is not None and annealed.per_datum.shape != x.shape[:1]:
         raise InputError(f"annealed holds {len(annealed.per_datum)} estimates for {len(x)} data: give that of this x")
-    if isinstance(guide, Guide) and _has_family(guide, x[:1]):
-        members = _local_members(model, guide, x, num_steps, _width(x, num_samples), progress)
-    else:
-        members = _fitted_members(model, guide, x, num_steps, progress)
     starts, ends, khat = [], [], []
     with isolated():
+        if isinstance(guide, Guide) and _has_family(model, guide, x[:1]):
+            members = _local_members(model, guide, x, num_steps, _width(x, num_samples), progress)
+        else:
+            members = _fitted_members(model, guide, x, num_steps, progress)
         for batch, member in members:
             seed = int(torch.randint(2**62, ()))
             weights = _seeded_weights(model, guide, batch, num_samples, seed)
@@ -189,13 +189,21 @@ def _width(x: Tensor, num_draws: int) -> int:
     return max(1, CHUNK_VALUES // (x[0].numel() * num_draws))
 
 
-def _has_family(guide: Guide, x: Tensor) -> bool:
-    """Whether a guide is made of local parameters and a family, so that they can be optimized for each datum."""
+def _has_family(model: Model, guide: Guide, x: Tensor) -> bool:
+    """Whether a guide's posteriors are made of its local parameters, so that these can be optimized for each datum."""
     try:
-        guide.with_local_parameters(guide.local_parameters(x)).posteriors(x)
-    except (NotImplementedError, AttributeError):
+        free = _free_parameters(guide, x)
+    except (NotImplementedError, AttributeError):  # it has none
         return False
-    return type(guide).posterior is Guide.posterior
+    value = ELBO().differentiable_loss(model, guide.with_local_parameters(free), x)
+    reached = torch.autograd.grad(value, free, allow_unused=True) if value.requires_grad else ()
+    return any(gradient is not None for gradient in reached)
+
+
+@torch.no_grad()
+def _free_parameters(guide: Guide, x: Tensor) -> tuple[Tensor, ...]:
+    """Parameters of each datum to optimize, which start at those that the guide gives."""
+    return tuple(each.clone().requires_grad_() for each in guide.local_parameters(x))
 
 
 def _local_members(
@@ -206,8 +214,7 @@ def _local_members(
     batches = x.split(_width(x, PARTICLES))
     with _bar(num_steps * len(batches), progress) as bar:
         for batch in batches:
-            with torch.no_grad():
-                free = tuple(each.clone().requires_grad_() for each in guide.local_parameters(batch))
+            free = _free_parameters(guide, batch)
             _ascend(loss, model, guide.with_local_parameters(free), batch, free, LEARNING_RATE, num_steps, bar.update)
             parts = zip(*(each.detach().split(width) for each in free), strict=True)
             for few, part in zip(batch.split(width), parts, strict=True):

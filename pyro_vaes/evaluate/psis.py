@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 FEWEST_DRAWS = 25  # below them arviz has no tail to fit
+ROUNDING = 1e-9  # nats; log weights that differ by less are equal, as those of an exact posterior are
 
 
 def pareto_k(log_weights: Tensor) -> Tensor:
@@ -51,7 +52,7 @@ def smoothed_weights(log_weights: Tensor) -> tuple[Tensor, Tensor]:
     smoothed, khat = weights.log_softmax(-1), weights.new_zeros(len(weights))
     draws = weights.shape[-1]
     tail = weights.topk(int(min(draws / 5, 3 * draws**0.5)), -1).values
-    heavy = tail[:, 0] > tail[:, -1]  # arviz refuses or fails to fit the others
+    heavy = tail[:, 0] > tail[:, -1] + ROUNDING  # arviz refuses or fails to fit the others
     if heavy.any():
         with np.errstate(all="ignore"):
             fitted = _psislw(weights[heavy].numpy())

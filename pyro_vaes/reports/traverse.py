@@ -201,7 +201,7 @@ def _left_out(
     if not factors:
         lines.append("There are no tables: these take labels of both the training and the test split.")
     elif _mixtures(model) and not scores:
-        lines.append(f"Clusters are not scored: {type(guide).__name__} has no clusters(x).")
+        lines.append(f"Clusters are not scored: {type(guide).__name__} gives none in clusters(x).")
     return lines
 
 

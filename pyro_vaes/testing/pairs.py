@@ -102,7 +102,16 @@ def pair(
     decoder, encoder = NETWORKS[network]
     model = VAE(decoder(shape), prior(LATENT_DIM), likelihood())
     chosen = guide(model, encoder(shape))
+    assert_one_event(model.prior(), LATENT_DIM)  # before the plate of a draw, where Pyro refuses it in its own words
     return Pair(model, chosen, model.sample(BATCH), loss() if loss else default_loss(chosen))
+
+
+def assert_one_event(p: pyro.distributions.TorchDistribution, size: int) -> None:
+    """Assert that a prior is one event of the latent's size."""
+    assert (tuple(p.batch_shape), tuple(p.event_shape)) == ((), (size,)), (
+        f"the prior has batch shape {tuple(p.batch_shape)} and event shape {tuple(p.event_shape)}, expected () and "
+        f"({size},): declare the latents to be one event with .to_event(1)"
+    )
 
 
 def run_checks(name: str, checks: Sequence[Check], makes: Sequence[MakePair]) -> None:

@@ -8,17 +8,14 @@ from pyro.distributions import MultivariateNormal
 from pyro_vaes.guides import Laplace, MeanField
 from pyro_vaes.priors import Prior
 from pyro_vaes.testing.models import PAIR_CHECKS
-from pyro_vaes.testing.pairs import Check, MakePair, MakePrior, agree, pair, run_checks
+from pyro_vaes.testing.pairs import Check, MakePair, MakePrior, agree, assert_one_event, pair, run_checks
 
 
 def prior_shapes(make: MakePair) -> None:
     """The prior has batch shape () and event shape (Z,), and its draws and densities fit them."""
     prior = make().model.priors["z"]
     p, size = prior(), prior.latent_dim
-    assert (tuple(p.batch_shape), tuple(p.event_shape)) == ((), (size,)), (
-        f"the prior has batch shape {tuple(p.batch_shape)} and event shape {tuple(p.event_shape)}, expected () and "
-        f"({size},): declare the latents to be one event with .to_event(1)"
-    )
+    assert_one_event(p, size)
     z = p.sample((5, 2))
     assert (tuple(z.shape), tuple(p.log_prob(z).shape)) == ((5, 2, size), (5, 2))
 

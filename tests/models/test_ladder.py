@@ -116,7 +116,10 @@ def test_every_level_moves_the_picture():
         (lambda: LadderMLPDecoder((2,), SHAPE, ((8,),), merge="gat"), "unknown merge 'gat': did you mean 'gate'"),
         (lambda: LadderConvEncoder(SHAPE, (4,) * 4), "4 stride-2 stages do not fit an image of 6 x 5: the most is 3"),
         (lambda: LadderConvDecoder((2,) * 4, SHAPE, (4,) * 4), "do not fit an image of 6 x 5: the most is 3"),
-        (lambda: LadderGuide(ladder().model, LadderMLPEncoder(SHAPE, ((8,),))), r"features of the sizes \(8,\), but the model has 3 latents"),
+        (
+            lambda: LadderGuide(ladder().model, LadderMLPEncoder(SHAPE, ((8,),))),
+            r"features of the sizes \(8,\), but the model has 3 latents",
+        ),
         (lambda: LadderGuide(ladder().model, MLPEncoder(SHAPE)), "set its attribute `out_features`"),
         (lambda: ladder(priors=[StandardNormal(2)] * 3), r"does not take latents of the sizes \(2, 2, 2\)"),
         (lambda: ladder(priors=[StandardNormal(2)]), "decoder has 3 levels, but was given 1"),
