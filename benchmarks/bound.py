@@ -13,8 +13,8 @@ import torch
 
 import pyro_vaes as pv
 from benchmarks.helpers.results import Folders, Row
-from benchmarks.helpers.tables import table
 from pyro_vaes.recipes import Settings, build_seeded, vae
+from pyro_vaes.reports.tables import markdown_table
 
 GUIDES = ["mean-field", *(f"recursive-mixture(bound={bound})" for bound in (1, 2, 3, 5, 10, 30, 500))]
 LIKELIHOODS = ("gaussian", "bernoulli")
@@ -30,7 +30,7 @@ def page(rows: Sequence[Row]) -> list[str]:
         [row["guide"], row["likelihood"], f"{row['log_likelihood']:.2f} ± {row['log_likelihood_stderr']:.2f}"]
         for row in rows
     ]
-    return table(["guide", "likelihood", "log p(x), nats"], cells, text=2)
+    return [markdown_table(["guide", "likelihood", "log p(x), nats"], cells)]
 
 
 def _log_likelihood(guide: str, likelihood: str, root: Path) -> Row:

@@ -13,7 +13,7 @@ import torch
 import pyro_vaes as pv
 from benchmarks.helpers.pairs import pair
 from benchmarks.helpers.results import Folders, Row
-from benchmarks.helpers.tables import table
+from pyro_vaes.reports.tables import markdown_table
 
 EPOCHS, SEED = 100, 0
 
@@ -24,7 +24,7 @@ def run(folders: Folders) -> list[Row]:
 
 
 def page(rows: Sequence[Row]) -> list[str]:
-    return table(["step", "seconds"], [[row["step"], f"{row['seconds']:.1f}"] for row in rows])
+    return [markdown_table(["step", "seconds"], [[row["step"], f"{row['seconds']:.1f}"] for row in rows])]
 
 
 def _seconds(data: pv.data.Data, kind: str) -> float:

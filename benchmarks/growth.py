@@ -20,10 +20,10 @@ import torch
 import pyro_vaes as pv
 from benchmarks.helpers.pairs import pair
 from benchmarks.helpers.results import Folders, Row
-from benchmarks.helpers.tables import table
 from pyro_vaes.losses import ELBO, default_loss
 from pyro_vaes.param_store import restored_param_store
 from pyro_vaes.recipes.spec import instantiate
+from pyro_vaes.reports.tables import markdown_table
 from pyro_vaes.training.step import EagerStep
 
 WARM_UP, STEPS = 2, 7
@@ -51,7 +51,7 @@ def page(rows: Sequence[Row]) -> list[str]:
         [row["grows"], ", ".join(f"{k} {v}" for k, v in row["case"].items()), f"{row['ms']:.1f}", f"{row['mib']:.0f}"]
         for row in rows
     ]
-    return table(["grows", "case", "ms per step", "peak memory, MiB"], cells, text=2)
+    return [markdown_table(["grows", "case", "ms per step", "peak memory, MiB"], cells)]
 
 
 def _measure(row: Row) -> Row:

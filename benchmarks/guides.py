@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.helpers.results import Folders, Row
-from benchmarks.helpers.tables import table
 from benchmarks.helpers.trainings import command, two_at_a_time
+from pyro_vaes.reports.tables import markdown_table
 
 GUIDES = (
     "mean-field,full-covariance,low-rank,laplace(updates=1),semi-amortized(steps=8),householder,"
@@ -52,7 +52,7 @@ def page(rows: Sequence[Row]) -> list[str]:
         times = [row["inference_ms"] for row in rows if row["guide"] == guide]
         fastest = f"{min(times):.2f}" if all(times) else ""
         cells.append([guide, *(_cell(found.get((guide, name))) for name in SETS), fastest])
-    return table(["guide", *SETS, "ms per inference of 128"], cells)
+    return [markdown_table(["guide", *SETS, "ms per inference of 128"], cells)]
 
 
 def rows_of(name: str, report: Path) -> list[Row]:

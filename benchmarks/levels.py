@@ -18,8 +18,8 @@ import torch
 
 import pyro_vaes as pv
 from benchmarks.helpers.results import Folders, Row
-from benchmarks.helpers.tables import table
 from benchmarks.helpers.trainings import command, train_all, two_at_a_time
+from pyro_vaes.reports.tables import markdown_table
 from pyro_vaes.reports.traverse import FIGURES, TRAVERSALS, traverse
 
 SEEDS = (0, 1, 2)
@@ -92,10 +92,10 @@ def page(rows: Sequence[Row]) -> list[str]:
         "The majority mapping is fitted on training data; the Hungarian one on the scored data, as is the custom."
     ]
     cells = [cell for name in MIXTURES for cell in _clusters(name, found[name])]
-    lines += ["", *table(["model", "level", "clusters", "factor", *SCORES], cells, text=4), "", ABOUT_PUBLISHED, ""]
+    lines += ["", markdown_table(["model", "level", "clusters", "factor", *SCORES], cells), "", ABOUT_PUBLISHED, ""]
     cells = [_training(name, runs) for name, runs in found.items()]
     header = ["model", "KL, nats", "epochs", "minutes per training", "validation ELBO, nats"]
-    lines += ["## Trainings", "", *table(header, cells, text=2), "", *(f"- `{words}`" for words in SYSTEMS.values())]
+    lines += ["## Trainings", "", markdown_table(header, cells), "", *(f"- `{words}`" for words in SYSTEMS.values())]
     lines += ["", "## Pictures", ""]
     for picture, shown in PICTURES.items():
         lines += [f"![{shown}]({picture}.png)", ""]
@@ -135,7 +135,7 @@ def _probes(runs: Sequence[Row]) -> list[str]:
         [level, *(_over(runs, "levels", level, factor, "accuracy", ".1%") for factor in factors)] for level in levels
     ]
     chance = ["chance", *(f"{row['chance']:.1%}" for row in runs[0]["levels"][: len(factors)])]
-    return table(["level", *factors], [*cells, chance])
+    return [markdown_table(["level", *factors], [*cells, chance])]
 
 
 def _clusters(name: str, runs: Sequence[Row]) -> list[list[object]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyro_vaes as pv
 from benchmarks.helpers.results import Folders, Row
-from benchmarks.helpers.tables import table
+from pyro_vaes.reports.tables import markdown_table
 
 EPOCHS = (20, 200, 2_000)
 
@@ -28,7 +28,7 @@ def run(folders: Folders) -> list[Row]:
 
 def page(rows: Sequence[Row]) -> list[str]:
     cells = [[row["epochs"], f"{row['memory_mib']:.0f}", _listed(row["files_mib"])] for row in rows]
-    return table(["epochs", "resident memory, MiB", "files, MiB"], cells, text=3)
+    return [markdown_table(["epochs", "resident memory, MiB", "files, MiB"], cells)]
 
 
 def _resident() -> float:

@@ -25,11 +25,11 @@ from torch import Tensor
 
 import pyro_vaes as pv
 from benchmarks.helpers.results import Folders, Row
-from benchmarks.helpers.tables import table
 from benchmarks.helpers.trainings import AT_ONCE, train_all
 from pyro_vaes.evaluate import active_units, log_likelihood
 from pyro_vaes.evaluate.representation import labels, linear_probe, thresholded
 from pyro_vaes.plots.images import image_grid
+from pyro_vaes.reports.tables import markdown_table
 from pyro_vaes.runs.load_run import load_run
 
 MNIST = "--data mnist --train-size 10000"
@@ -243,7 +243,7 @@ def _worse(row: Row, baseline: Row) -> Row:
 def _table(found: Mapping[str, Row], runs: Iterable[str], columns: str) -> list[str]:
     names = columns.split()
     cells = [[run, *(_cell(found[run].get(name), COLUMNS[name][1]) for name in names)] for run in runs]
-    return table(["run", *(COLUMNS[name][0] for name in names)], cells)
+    return [markdown_table(["run", *(COLUMNS[name][0] for name in names)], cells)]
 
 
 def _cell(value: object, form: str) -> str:

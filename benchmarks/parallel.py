@@ -18,8 +18,8 @@ from torch import multiprocessing
 import pyro_vaes as pv
 from benchmarks.helpers.pairs import IMAGE, pair
 from benchmarks.helpers.results import Folders, Row
-from benchmarks.helpers.tables import table
 from benchmarks.helpers.timing import interleaved, ratio
+from pyro_vaes.reports.tables import markdown_table
 from pyro_vaes.training.distributed import process_group
 
 BATCH, STEPS, TURNS, PROCESSES = 256, 40, 7, 2
@@ -41,7 +41,7 @@ def page(rows: Sequence[Row]) -> list[str]:
         low, high = row["ratio"]["quartiles"]
         spread = f"{row['ratio']['median']:.2f} ({low:.2f} to {high:.2f}, {row['ratio']['turns']} turns)"
         cells.append([row["processes"], f"{row['several_per_second']:.0f}", f"{row['one_per_second']:.0f}", spread])
-    return table(["processes", "images per second", "of one process", "ratio (quartiles)"], cells)
+    return [markdown_table(["processes", "images per second", "of one process", "ratio (quartiles)"], cells)]
 
 
 class Trainers:

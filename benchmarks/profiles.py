@@ -8,8 +8,8 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from benchmarks.baselines import by_hand
 from benchmarks.helpers.results import Folders, Row
-from benchmarks.helpers.tables import table
 from benchmarks.step import eager_training
+from pyro_vaes.reports.tables import markdown_table
 from pyro_vaes.vae import Guide
 
 WARM_UP, STEPS, SHOWN = 5, 10, 6
@@ -22,7 +22,7 @@ def run(folders: Folders) -> list[Row]:
 
 def page(rows: Sequence[Row]) -> list[str]:
     cells = [[row["guide"], ", ".join(f"{key} {share:.0%}" for key, share in row["shares"].items())] for row in rows]
-    return table(["guide", "shares of the time"], cells, text=2)
+    return [markdown_table(["guide", "shares of the time"], cells)]
 
 
 def _shares(guide: type[Guide]) -> dict[str, float]:

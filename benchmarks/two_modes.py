@@ -16,8 +16,8 @@ from torch import Tensor, nn
 import pyro_vaes as pv
 from benchmarks.helpers.pairs import Build
 from benchmarks.helpers.results import Folders, Row
-from benchmarks.helpers.tables import table
 from pyro_vaes.guides import BoostedMixture, MeanField, Mixture, RecursiveMixture
+from pyro_vaes.reports.tables import markdown_table
 
 SEEDS = (0, 1, 2)
 GUIDES: dict[str, Build] = {
@@ -39,7 +39,7 @@ def page(rows: Sequence[Row]) -> list[str]:
         [row["guide"], ", ".join(f"{gap:.3f}" for gap in row["gaps"]), f"{statistics.mean(row['gaps']) / baseline:.0%}"]
         for row in rows
     ]
-    return table(["guide", f"gap, nats (seeds {', '.join(map(str, SEEDS))})", "of mean-field's"], cells)
+    return [markdown_table(["guide", f"gap, nats (seeds {', '.join(map(str, SEEDS))})", "of mean-field's"], cells)]
 
 
 class Square(nn.Module):

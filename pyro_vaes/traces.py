@@ -77,7 +77,7 @@ def paired_traces(
 
 
 def log_q_stop_gradient(guide: Callable[..., Any], x: Tensor, *args: Any, guide_trace: Trace) -> Tensor:
-    """Log q(z | x) at a trace's draws, with the gradient through the draws only.
+    """log q(z | x) at a trace's draws, with the gradient through the draws only.
 
     The guide is replayed at those draws with its parameters frozen. This works for every guide, including those whose
     distributions contain networks, depend on the model's parameters, or depend on earlier latents.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import torch
 
 from benchmarks.helpers.results import Row
-from benchmarks.helpers.tables import table
+from pyro_vaes.reports.tables import markdown_table
 
 Seconds = dict[str, list[float]]  # of every turn, by name; this library comes first
 
@@ -50,7 +50,7 @@ def ratio_table(rows: Sequence[Row]) -> list[str]:
             spread = f"{found['median']:.3g} ({low:.3g} to {high:.3g}, {found['turns']} turns)"
             cells.append([row["case"], ours, name, f"{row['ms'][ours]:.1f}", f"{row['ms'][name]:.1f}", spread])
     header = ["case", "ours", "baseline", "ours, ms", "baseline, ms", "ours / baseline (quartiles)"]
-    return table(header, cells, text=3)
+    return [markdown_table(header, cells)]
 
 
 def _ratio_row(case: str, seconds: Seconds) -> Row:

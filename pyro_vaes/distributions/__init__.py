@@ -1,1 +1,4 @@
-"""Distributions and bijections that torch and Pyro lack."""
+"""Distributions and bijections.
+
+Hand-written, since torch and Pyro lack these, or their pathwise gradients and closed-form KL divergences.
+"""

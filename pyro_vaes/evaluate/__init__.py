@@ -1,4 +1,4 @@
-"""How good a model and its guide are."""
+"""Evaluation of models and guides."""
 
 from pyro_vaes.evaluate.annealing import (
     AnnealedLikelihood,

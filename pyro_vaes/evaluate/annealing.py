@@ -1,4 +1,4 @@
-"""Annealed importance sampling: log-likelihoods that need no guide, and bounds from both sides."""
+"""Annealed importance sampling: log-likelihoods without a guide, and two-sided bounds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pyro_vaes.traces import sample_sites
 from pyro_vaes.validation import checked_sizes
 
 FIRST_STEP_SIZE = 0.1
-SLOPE = 4.0  # of the sigmoid schedule: the temperatures crowd at both ends
+SLOPE = 4.0  # of the sigmoid schedule, whose temperatures are denser at both ends
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,12 @@ class AnnealedLikelihood(PerDatum):
     num_steps: int
 
     def describe(self) -> str:
-        """Estimator, number of chains, temperatures and data in words."""
-        chains, data = self.log_weights.shape
-        return f"annealed importance sampling, {chains} chains of {self.num_steps} temperatures each of {data} data"
+        """Description of the estimator: numbers of chains, temperatures and observations."""
+        chains, size = self.log_weights.shape
+        return (
+            f"annealed importance sampling, {chains} chains of {self.num_steps} temperatures for each of {size} "
+            "observations"
+        )
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Sandwich:
     Attributes:
         x: the data, ``(N, *event_shape)``.
         lower: stochastic lower bounds, by annealing from the prior, shape ``(N,)``.
-        upper: stochastic upper bounds, by annealing back from the exact posterior draws, shape ``(N,)``.
+        upper: stochastic upper bounds, by reverse annealing from exact posterior draws, shape ``(N,)``.
     """
 
     x: Tensor
@@ -64,7 +67,7 @@ class Sandwich:
 
     @property
     def gap(self) -> float:
-        """Mean of upper - lower, by how much, at most, the lower bound falls short on average."""
+        """Mean of upper - lower, an upper bound of the lower bound's mean error."""
         return (self.upper - self.lower).mean().item()
 
 
@@ -76,25 +79,25 @@ def annealed_importance_sampling(
     leapfrog_steps: int = 10,
     progress: bool = False,
 ) -> AnnealedLikelihood:
-    """Log p(x) by annealed importance sampling with HMC transitions, all chains of many data in one batch.
+    """log p(x) by annealed importance sampling with HMC transitions, vectorized over chains and data.
 
-    A chain starts at z ~ p(z) and moves through the temperatures 0 = β₀ < … < β_K = 1 of a sigmoid schedule, by one
-    HMC transition that leaves p(z) p(x | z)^βₖ invariant at each::
+    A chain starts at z ~ p(z) and passes through the temperatures 0 = β₀ < … < β_K = 1 of a sigmoid schedule, with
+    one HMC transition at each that leaves p(z) p(x | z)^βₖ invariant::
 
         log w = Σₖ (βₖ - βₖ₋₁) log p(x | zₖ₋₁),      E[w] = p(x)
 
-    Step sizes are adapted, one per datum and temperature, by a preliminary run of a quarter as many chains, whose
-    draws are then dropped. In the chains that count they are fixed, so that E[w] = p(x) holds exactly, and
-    log (1/S) Σ w is a lower bound of log p(x) in expectation. Memory is bounded: few data at a time.
+    Step sizes are adapted, one per datum and temperature, in a preliminary run of a quarter as many chains, whose
+    draws are discarded. In the main run they are fixed, so that E[w] = p(x) holds exactly, and log (1/S) Σ w is a
+    lower bound of log p(x) in expectation. Data are processed in batches, which bounds the memory.
 
     Args:
-        model: a Pyro model whose sites lie inside ``pyro.plate("data", B)`` and take one more dimension of draws to
-            the left of it; its latents, one or several, are continuous and without bounds.
+        model: a Pyro model whose sites lie inside ``pyro.plate("data", B)`` and accept a further dimension of draws
+            on its left; its latents are continuous and unbounded.
         x: the data, ``(N, *event_shape)``.
         num_chains: number S of chains per datum.
         num_steps: number K of temperatures after 0.
         leapfrog_steps: leapfrog steps of one transition, one gradient of log p(x, z) each.
-        progress: whether to show a bar.
+        progress: whether to show a progress bar.
 
     Raises:
         InputError: If latents are discrete or bounded, sites lie outside the plate, sizes are below 1, or the
@@ -130,23 +133,23 @@ def bidirectional_monte_carlo(
     leapfrog_steps: int = 10,
     progress: bool = False,
 ) -> Sandwich:
-    """Bounds of log p(x) from both sides on data that the model itself draws, by annealing in both directions.
+    """Two-sided bounds of log p(x) on data simulated from the model, by annealing in both directions.
 
-    (z, x) ~ p(z) p(x | z) makes z an exact draw from p(z | x). Chains from the prior up to the posterior bound
-    log p(x) from below, see :func:`annealed_importance_sampling`; chains from z down to the prior, through the same
-    transitions in reverse, bound it from above, since E[1 / w] = 1 / p(x): log p(x) ≤ E[-log (1/S) Σ 1 / w].
+    For (z, x) ~ p(z) p(x | z), z is an exact draw from p(z | x). Chains from the prior to the posterior give a lower
+    bound of log p(x), see :func:`annealed_importance_sampling`; chains from z to the prior, through the same
+    transitions in reverse, give an upper bound, since E[1 / w] = 1 / p(x): log p(x) ≤ E[-log (1/S) Σ 1 / w].
 
     Args:
         model: as for :func:`annealed_importance_sampling`.
-        x: data that say how many to draw and of what shape; their values do not count.
+        x: data that determine the number and shape of the simulated data; their values are not used.
         num_chains: number S of chains per datum and direction.
         num_steps: number K of temperatures after 0.
         leapfrog_steps: leapfrog steps of one transition.
-        progress: whether to show a bar.
+        progress: whether to show a progress bar.
 
     Raises:
-        InputError: If :func:`annealed_importance_sampling` would refuse the model or x, or the model has not exactly
-            one observation.
+        InputError: If :func:`annealed_importance_sampling` would refuse the model or x, or the model does not have
+            exactly one observed site.
 
     References:
         Sandwiching the Marginal Likelihood Using Bidirectional Monte Carlo (Grosse, Ghahramani, Adams, 2015);
@@ -174,15 +177,15 @@ def bidirectional_monte_carlo(
 
 
 class _Temperature(NamedTuple):
-    """One temperature."""
+    """A temperature of the schedule, with its step sizes."""
 
     beta: float
-    increment: float  # over the temperature before
+    increment: float  # from the previous temperature
     step_size: Tensor  # (B,)
 
 
 def _adapt_schedule(target: Target, num_chains: int, num_steps: int) -> list[_Temperature]:
-    """The temperatures, with step sizes adapted by chains of their own."""
+    """The temperatures, with step sizes adapted in a preliminary run."""
     betas = _schedule(num_steps)
     state = target(target.prior_draws(math.ceil(num_chains / 4)))
     log_step = torch.full_like(state.log_prior[0], math.log(FIRST_STEP_SIZE))
@@ -197,9 +200,9 @@ def _adapt_schedule(target: Target, num_chains: int, num_steps: int) -> list[_Te
 def _anneal(
     target: Target, z: Tensor, schedule: Sequence[_Temperature], reverse: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Log w of chains from z, ``(S, B)`` in float64, and their mean acceptance rate, ``(B,)``.
+    """log w of chains from z, ``(S, B)`` in float64, and their mean acceptance rate, ``(B,)``.
 
-    A chain in reverse starts at the last temperature and undoes what one from the prior does, in its order.
+    A reverse chain starts at the last temperature and traverses the schedule in reverse.
     """
     state = target(z)
     log_weights = torch.zeros_like(state.log_prior, dtype=torch.float64)
@@ -213,7 +216,7 @@ def _anneal(
 
 
 def _batches(model: Model, x: Tensor, num_chains: int, num_steps: int, leapfrog_steps: int) -> Sequence[Tensor]:
-    """The data, as many at a time as fit with their chains; refuses what cannot be annealed."""
+    """The data, validated and split into batches that fit into memory with their chains."""
     checked_sizes(num_chains=(num_chains,), num_steps=(num_steps,), leapfrog_steps=(leapfrog_steps,))
     x = as_input(model, x)
     with isolated():
@@ -223,13 +226,13 @@ def _batches(model: Model, x: Tensor, num_chains: int, num_steps: int, leapfrog_
 
 @torch.no_grad()
 def _simulate(model: Model, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Data of the shape of x drawn from the model, and the latents that they were drawn with."""
+    """Data of the shape of x drawn from the model, and their latents."""
     sites = sample_sites(poutine.trace(poutine.uncondition(model)).get_trace(x))
     observed = [name for name, site in sites.items() if site["infer"].get("was_observed")]
     if len(observed) != 1 or (simulated := sites.pop(observed[0])["value"]).shape != x.shape:
         raise InputError(
             f"the model observes {sorted(observed)}, given x of shape {tuple(x.shape)}: to draw data from it, expected "
-            "one observed site of just that shape"
+            "exactly one observed site, of that shape"
         )
     return simulated, {name: site["value"] for name, site in sites.items()}
 

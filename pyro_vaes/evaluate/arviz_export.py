@@ -13,7 +13,7 @@ from tqdm import tqdm
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.inputs import as_input
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES
-from pyro_vaes.evaluate.psis import FEWEST_DRAWS, is_first_line, smoothed_weights
+from pyro_vaes.evaluate.psis import MIN_DRAWS, is_arviz_0, smoothed_weights
 from pyro_vaes.param_store import isolated
 from pyro_vaes.traces import paired_traces, sample_sites, total
 
@@ -30,7 +30,7 @@ def to_arviz(
     resample: bool = False,
     progress: bool = False,
 ) -> Any:
-    """The guide's draws of z with their densities and Pareto-smoothed importance weights, as arviz data.
+    """Draws of a guide with their densities and Pareto-smoothed importance weights, as arviz data.
 
     ======================  ==================================================================================
     group                   variables
@@ -38,32 +38,33 @@ def to_arviz(
     ``posterior``           each latent site: draws, ``(chain, draw, datum, *event)``
     ``log_likelihood``      each observed site: log p(x | z), ``(chain, draw, datum)``
     ``sample_stats``        ``lp`` = log p(x, z) and ``log_q`` = log q(z | x), ``(chain, draw, datum)``
-    ``psis``                ``log_weight``, smoothed, normalised over a datum's draws, ``(chain, draw, datum)``;
-                            ``pareto_k``, ``(datum)``: above 0.7 the weights are not to be trusted
+    ``psis``                ``log_weight``, smoothed, normalized over a datum's draws, ``(chain, draw, datum)``;
+                            ``pareto_k``, ``(datum)``: above 0.7 the weights are unreliable
     ======================  ==================================================================================
 
-    The draws are independent; chains only divide them. With ``resample`` each chain draws anew from its own draws by
-    their weights, so that ranks and forests show the posterior as the weights correct it, and chains that disagree
-    (R-hat) show weights that cannot; ``log_weight`` is then constant, and ``pareto_k`` that of the weights used.
+    The draws are independent; chains only partition them. With ``resample`` each chain is resampled from its own draws
+    by their weights, so that rank and forest plots show the corrected posterior, and disagreement of the chains
+    (R-hat) reveals unreliable weights; ``log_weight`` is then constant, and ``pareto_k`` that of the original weights.
 
-    All draws are held in memory: this is for tens or hundreds of data. The latents are local, so that leaving a datum
-    out leaves its latent its prior: what arviz's ``loo`` estimates is log p(x), by the harmonic mean of p(x | z), and
-    only where the draws are the posterior's. Its k-hat is mostly bad; :func:`log_likelihood` is the better estimate.
+    All draws are held in memory, which suits tens or hundreds of observations. The latents are local, so that the
+    posterior of z without its datum is the prior: arviz's ``loo`` then estimates log p(x) by the harmonic mean of
+    p(x | z), and only for draws of the exact posterior. Its k-hat is usually high; :func:`log_likelihood` is a better
+    estimate.
 
     Args:
         model: a Pyro model whose sites lie inside ``pyro.plate("data", B)``.
         guide: its guide.
         x: the data, ``(N, *event_shape)``.
-        num_samples: number S of draws a datum, over all chains.
-        num_chains: number of chains that S is divided into.
-        resample: whether to draw anew by the weights.
-        progress: whether to show a bar.
+        num_samples: number S of draws per datum, over all chains.
+        num_chains: number of chains into which the draws are divided.
+        resample: whether to resample the draws by their weights.
+        progress: whether to show a progress bar.
 
     Returns:
-        ``arviz.InferenceData`` where arviz is of its 0.x line, an ``xarray.DataTree`` of the same groups from 1.0 on.
+        ``arviz.InferenceData`` for arviz 0.x, an ``xarray.DataTree`` of the same groups for arviz 1.0 or later.
 
     Raises:
-        InputError: for too few samples, samples that do not divide into chains, or data that the likelihood refuses.
+        InputError: If there are too few samples, they do not divide into chains, or the likelihood refuses the data.
 
     References:
         Pareto Smoothed Importance Sampling (Vehtari, Simpson, Gelman, Yao, Gabry, 2024).
@@ -73,9 +74,9 @@ def to_arviz(
         >>> dict(draws.posterior.sizes)
         {'chain': 4, 'draw': 25, 'datum': 4, 'z_dim_0': 2}
     """
-    if num_samples < FEWEST_DRAWS or num_chains < 1 or num_samples % num_chains:
+    if num_samples < MIN_DRAWS or num_chains < 1 or num_samples % num_chains:
         raise InputError(
-            f"{num_samples} samples in {num_chains} chains: expected at least {FEWEST_DRAWS} samples, "
+            f"{num_samples} samples in {num_chains} chains: expected at least {MIN_DRAWS} samples, "
             "a multiple of the number of chains"
         )
     x = as_input(model, x)
@@ -93,9 +94,9 @@ def to_arviz(
 
 
 def _draws(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int) -> Groups:
-    """Draws and log-densities for one batch, ``(S, B, ...)``, as many draws a pass as fit the bound."""
-    most = max(1, CHUNK_VALUES // x.numel())
-    counts = [min(most, num_samples - start) for start in range(0, num_samples, most)]
+    """Draws and log-densities for one batch, ``(S, B, ...)``, in passes of bounded size."""
+    size = max(1, CHUNK_VALUES // x.numel())
+    counts = [min(size, num_samples - start) for start in range(0, num_samples, size)]
     return _joined([_pass(model, guide, x, count) for count in counts], dim=0)
 
 
@@ -130,11 +131,11 @@ def _joined(parts: list[Groups], dim: int) -> Groups:
 
 
 def _resampled(groups: Groups) -> Groups:
-    """Draws anew in each chain by the weights, all variables of a draw together; ``(C, D, N, ...)``."""
+    """Each chain resampled by the weights, jointly in all variables; ``(C, D, N, ...)``."""
     log_weight = groups["psis"]["log_weight"]
     chains, draws, data = log_weight.shape
-    chances = log_weight.softmax(1).transpose(1, 2).flatten(0, 1)
-    index = chances.multinomial(draws, replacement=True).unflatten(0, (chains, data)).transpose(1, 2)
+    probabilities = log_weight.softmax(1).transpose(1, 2).flatten(0, 1)
+    index = probabilities.multinomial(draws, replacement=True).unflatten(0, (chains, data)).transpose(1, 2)
 
     def take(value: Tensor) -> Tensor:
         return value.take_along_dim(index.reshape(*index.shape, *[1] * (value.dim() - 3)), 1)
@@ -144,13 +145,13 @@ def _resampled(groups: Groups) -> Groups:
 
 
 def _container(groups: Groups, khat: Tensor) -> Any:
-    """The groups as what arviz's installed line works on."""
+    """The groups in the container of the installed arviz."""
     import arviz
     import xarray
 
     datasets = {group: _dataset(values) for group, values in groups.items()}
     datasets["psis"]["pareto_k"] = ("datum", khat.numpy())
-    return arviz.InferenceData(**datasets) if is_first_line() else xarray.DataTree.from_dict(datasets)
+    return arviz.InferenceData(**datasets) if is_arviz_0() else xarray.DataTree.from_dict(datasets)
 
 
 def _dataset(values: dict[str, Tensor]) -> Any:

@@ -20,18 +20,18 @@ from pyro_vaes.param_store import isolated
 from pyro_vaes.traces import sample_sites
 from pyro_vaes.validation import check_whole
 
-LEVELS = (0.5, 0.8, 0.95)
-ORDERS = 4  # of the polynomials: location, spread, skewness, tails
+CREDIBILITIES = (0.5, 0.8, 0.95)
+ORDERS = 4  # of the polynomials: location, scale, skewness, tails
 CHUNK_DATA = 512
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Ranks of simulated latents among draws of the guide; uniform on 0 ... L where q is the posterior.
+    """Ranks of simulated latents among draws of the guide, uniform on 0 ... L if q is the posterior.
 
     Attributes:
-        ranks: number of draws below the latent that made the datum, shape ``(N, Z)``.
-        num_samples: number L of draws a datum.
+        ranks: number of draws below the latent that generated the datum, shape ``(N, Z)``.
+        num_samples: number L of draws per datum.
     """
 
     ranks: Tensor
@@ -39,40 +39,44 @@ class Calibration:
 
     @property
     def p_values(self) -> Tensor:
-        """Of the ranks of each dimension being uniform, shape ``(Z,)``."""
+        """P-values of the uniformity of each dimension's ranks, shape ``(Z,)``."""
         return _smooth_test(self.ranks, self.num_samples)
 
     @property
     def adjusted(self) -> Tensor:
-        """The p-values corrected by Holm for the number of dimensions, shape ``(Z,)``."""
+        """P-values with Holm's correction for the number of dimensions, shape ``(Z,)``."""
         ordered, order = self.p_values.sort()
         tests_left = torch.arange(len(ordered), 0, -1, device=ordered.device)
         return torch.empty_like(ordered).scatter(0, order, (tests_left * ordered).cummax(0).values.clamp(max=1))
 
-    def calibrated(self, level: float = 0.01) -> bool:
-        """Whether no dimension is rejected, where an exact guide is in at most a share ``level`` of runs."""
-        return bool((self.adjusted >= level).all())
+    def calibrated(self, alpha: float = 0.01) -> bool:
+        """Whether no dimension is rejected, in a test of size ``alpha`` for all dimensions together."""
+        return bool((self.adjusted >= alpha).all())
 
     @property
     def coverage(self) -> dict[float, Tensor]:
-        """Share of the data whose latent lies in the guide's central 50, 80 and 95 % intervals, ``(Z,)`` each."""
-        return {level: _inside(self.ranks, self.num_samples, level).mean(0) for level in LEVELS}
+        """Share of the data whose latent lies in the guide's central 50, 80 and 95 % intervals, each ``(Z,)``."""
+        return {
+            credibility: _inside(self.ranks, self.num_samples, credibility).mean(0) for credibility in CREDIBILITIES
+        }
 
     @property
     def mean_coverage(self) -> dict[float, float]:
         """Coverage, averaged over dimensions."""
-        return {level: share.mean().item() for level, share in self.coverage.items()}
+        return {credibility: share.mean().item() for credibility, share in self.coverage.items()}
 
     @property
     def coverage_stderr(self) -> dict[float, float]:
-        """Standard error of a dimension's coverage if the guide is exact, that of N binary outcomes."""
-        return {level: math.sqrt(level * (1 - level) / len(self.ranks)) for level in LEVELS}
+        """Standard error of the coverage of one dimension under an exact guide, binomial in N observations."""
+        return {
+            credibility: math.sqrt(credibility * (1 - credibility) / len(self.ranks)) for credibility in CREDIBILITIES
+        }
 
     def describe(self) -> str:
-        """The test, number of samples and data in words."""
+        """Description of the test: numbers of draws and observations."""
         return (
-            f"ranks among {self.num_samples} draws for each of {len(self.ranks)} data from the model, smooth test of "
-            "uniformity, Holm's correction"
+            f"ranks among {self.num_samples} draws for each of {len(self.ranks)} observations simulated from the "
+            "model, smooth test of uniformity, Holm's correction"
         )
 
 
@@ -88,22 +92,23 @@ def calibration(
 ) -> Calibration:
     """Simulation-based calibration: the rank of z* among L draws of q(z | x), with z* ~ p(z) and x ~ p(x | z*).
 
-    The model runs with its observation sampled. Each dimension is tested by Neyman's smooth test, N Σ_k (mean φ_k)²
-    against χ² of 4 degrees, with the orthonormal polynomials φ₁ … φ₄ on the possible ranks: they see a shift, a wrong
-    spread, skewness and wrong tails. It says how good the guide is where the model puts data, which need not be where
-    the user's data lie.
+    The observed site is sampled from the model. Each dimension is tested by Neyman's smooth test, N Σ_k (mean φ_k)²
+    against χ² with 4 degrees of freedom, with the orthonormal polynomials φ₁ … φ₄ on the possible ranks, which detect
+    a shift, a wrong scale, skewness and wrong tails. The test assesses the guide on data from the model, which may
+    differ from real data.
 
     Args:
         model: a Pyro model whose sites lie inside ``pyro.plate("data", B)``, one of them observed.
         guide: its guide.
-        num_datasets: number N of simulated data.
-        num_samples: number L of draws a datum.
-        like: data of the user, for a model that asks more of x than its length; their values are not used.
+        num_datasets: number N of simulated observations.
+        num_samples: number L of draws per observation.
+        like: example data, for a model that needs more of x than its length; their values are not used.
         seed: seed of the simulation.
-        progress: whether to show a bar.
+        progress: whether to show a progress bar.
 
     Raises:
-        InputError: for discrete latents, not exactly one observed site, or numbers too small for the test.
+        InputError: If a latent is discrete, there is not exactly one observed site, or a number is too small for the
+            test.
 
     References:
         Validating Bayesian Inference Algorithms with Simulation-Based Calibration (Talts, Betancourt, Simpson,
@@ -129,19 +134,19 @@ def calibration(
 
 
 def _placeholder(model: Callable[..., Any], like: Tensor | None) -> Tensor:
-    """What the model is given in place of data: one datum, or a number where the model wants only their number."""
+    """Placeholder for the model's argument x, of one datum; a scalar per datum if ``like`` is None."""
     reference = next(model.parameters(), torch.zeros(0)) if isinstance(model, nn.Module) else torch.zeros(0)
     return reference.new_zeros(1) if like is None else like[:1].to(reference.device)
 
 
 def _ranks(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int) -> Tensor:
-    """Ranks of latents drawn with as many new data as x holds, ``(B, Z)``."""
+    """Ranks of the latents of B simulated observations, ``(B, Z)``."""
     sites = sample_sites(poutine.trace(poutine.uncondition(model)).get_trace(x))
     observed = [name for name, site in sites.items() if site["infer"].get("was_observed")]
     if len(observed) != 1:
         raise InputError(
             f"the model observes {observed}, expected exactly one site: "
-            "condition it on the others (pyro.poutine.condition) or fold them into one"
+            "condition it on the others (pyro.poutine.condition) or merge them into one"
         )
     simulated = sites.pop(observed[0])["value"]
     latents = continuous(sites, len(x))
@@ -150,7 +155,7 @@ def _ranks(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_
 
 
 def _smooth_test(ranks: Tensor, num_samples: int) -> Tensor:
-    """P-values of Neyman's test that ranks ``(N, Z)`` are uniform on 0 ... L, shape ``(Z,)``."""
+    """P-values of Neyman's smooth test that ranks ``(N, Z)`` are uniform on 0 ... L, shape ``(Z,)``."""
     grid = torch.linspace(-1, 1, num_samples + 1, dtype=torch.float64, device=ranks.device)
     powers = grid.unsqueeze(-1) ** torch.arange(ORDERS + 1, device=ranks.device)
     polynomials = torch.linalg.qr(powers).Q[:, 1:] * math.sqrt(num_samples + 1)
@@ -158,8 +163,8 @@ def _smooth_test(ranks: Tensor, num_samples: int) -> Tensor:
     return torch.special.gammaincc(torch.full_like(statistic, ORDERS / 2), statistic / 2)
 
 
-def _inside(ranks: Tensor, num_samples: int, level: float) -> Tensor:
-    """Share of each rank's cell, [r, r + 1] / (L + 1), inside the central interval: exact for every L."""
-    low, high = (num_samples + 1) * (1 - level) / 2, (num_samples + 1) * (1 + level) / 2
+def _inside(ranks: Tensor, num_samples: int, credibility: float) -> Tensor:
+    """Share of each rank's cell [r, r + 1] / (L + 1) inside the central interval, which is exact for every L."""
+    low, high = (num_samples + 1) * (1 - credibility) / 2, (num_samples + 1) * (1 + credibility) / 2
     cells = ranks.double()
     return ((cells + 1).clamp(max=high) - cells.clamp(min=low)).clamp(min=0)

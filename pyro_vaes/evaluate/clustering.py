@@ -15,12 +15,12 @@ class Clustering:
     """Agreement of clusters with labels on test data; each is at most 1.
 
     Attributes:
-        hungarian: accuracy of the best one-to-one mapping of clusters to labels, which is chosen on the test data
-            themselves, as is the custom. Clusters beyond the number of labels count as wrong.
-        majority: accuracy of giving each cluster the commonest label of its training data. A cluster without
+        hungarian: accuracy of the best one-to-one mapping of clusters to labels, chosen on the test data, as is
+            customary. Clusters in excess of the labels count as wrong.
+        majority: accuracy of mapping each cluster to the most frequent label of its training data. A cluster without
             training data counts as wrong.
-        nmi: normalized mutual information, by the arithmetic mean of the entropies.
-        ari: adjusted Rand index, 0 by chance.
+        nmi: normalized mutual information, with the arithmetic mean of the entropies.
+        ari: adjusted Rand index, 0 for random clusters.
     """
 
     hungarian: float
@@ -33,13 +33,13 @@ def clustering(y_train: object, clusters_train: object, y_test: object, clusters
     """Scores of clusters against labels.
 
     Args:
-        y_train: labels of the training data, on which only the majority mapping is fitted.
-        clusters_train: their clusters.
+        y_train: labels of the training data, which only the majority mapping uses.
+        clusters_train: clusters of the training data.
         y_test: labels of the test data.
-        clusters_test: their clusters.
+        clusters_test: clusters of the test data.
 
     Shapes:
-        each ``(N,)``, integers, as tensor, array or list.
+        Each ``(N,)``, integers, as tensor, array or list.
 
     Raises:
         InputError: If labels and clusters are not one integer per datum.
@@ -66,7 +66,7 @@ def clustering(y_train: object, clusters_train: object, y_test: object, clusters
 def majority_accuracy(
     y_train: np.ndarray, clusters_train: np.ndarray, y_test: np.ndarray, clusters_test: np.ndarray
 ) -> float:
-    """Accuracy on test data of each cluster's commonest training label, the least of them where several are.
+    """Test accuracy of mapping each cluster to its most frequent training label, the smallest one in case of ties.
 
     Example:
         >>> majority_accuracy(np.array([4, 4, 9]), np.array([0, 0, 0]), np.array([4, 9]), np.array([0, 0]))
@@ -74,8 +74,8 @@ def majority_accuracy(
     """
     from sklearn.metrics.cluster import contingency_matrix
 
-    commonest = np.unique(y_train)[contingency_matrix(y_train, clusters_train).argmax(0)]
-    label_of = dict(zip(np.unique(clusters_train), commonest, strict=True))
+    majority = np.unique(y_train)[contingency_matrix(y_train, clusters_train).argmax(0)]
+    label_of = dict(zip(np.unique(clusters_train), majority, strict=True))
     return float(
         np.mean([label_of.get(cluster) == label for cluster, label in zip(clusters_test, y_test, strict=True)])
     )
@@ -90,7 +90,7 @@ def _hungarian(labels: np.ndarray, clusters: np.ndarray) -> float:
 
 
 def _paired(labels: Any, clusters: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Both as arrays, refused where they are not one integer per datum."""
+    """Both as arrays, checked to hold one integer per datum."""
     named = {f"y_{split}": labels, f"clusters_{split}": clusters}
     arrays = {name: np.asarray(value.cpu() if hasattr(value, "cpu") else value) for name, value in named.items()}
     for name, array in arrays.items():

@@ -1,4 +1,4 @@
-"""What estimates of log p(x), one a datum, share."""
+"""Base class of estimates of log p(x)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 class PerDatum:
-    """Base class of estimates with a figure in nats for each datum.
+    """Base class of estimates with one value in nats per datum.
 
     Attributes:
-        per_datum: the figures, shape ``(N,)``.
+        per_datum: the values, shape ``(N,)``.
     """
 
     per_datum: Tensor

@@ -1,4 +1,4 @@
-"""Which factor of the data each level of latents tells."""
+"""Factors of the data that each level of latents encodes."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ CHUNK = 512  # data encoded at a time
 
 @dataclass(frozen=True)
 class FactorProbe:
-    """What one level tells of one factor, on the test data.
+    """Probe of one level for one factor, on the test data.
 
     Attributes:
-        level: the latent's site, ``"z1"`` the lowest; ``"z"`` where there is one.
+        level: the latent's site, ``"z1"`` the lowest; ``"z"`` if there is only one.
         factor: name of the factor.
-        accuracy: of a linear probe from the level's codes to the factor.
-        accuracy_stderr: its standard error over the test data.
-        chance: accuracy of always saying the commonest training label.
-        information: lower bound on the mutual information of code and factor, in nats.
-        information_stderr: its standard error over the test data.
-        entropy: of the factor in nats, which the information cannot exceed.
+        accuracy: accuracy of a linear probe from the level's codes to the factor.
+        accuracy_stderr: standard error of the accuracy over the test data.
+        chance: accuracy of always predicting the most frequent training label.
+        information: lower bound of the mutual information between code and factor, in nats.
+        information_stderr: standard error of the information over the test data.
+        entropy: entropy of the factor in nats, an upper bound of the information.
     """
 
     level: str
@@ -49,10 +49,10 @@ class FactorProbe:
 
 @dataclass(frozen=True)
 class FactorProbes:
-    """What every level tells of every factor.
+    """Probes of all levels for all factors.
 
     Attributes:
-        entries: factor by factor within a level, the lowest level first.
+        entries: the probes, ordered by level, the lowest first, and by factor within a level.
     """
 
     entries: tuple[FactorProbe, ...]
@@ -71,27 +71,28 @@ def factor_probes(
     seed: int = 0,
     progress: bool = False,
 ) -> FactorProbes:
-    """Which factor each level tells: accuracy of a linear probe, and a lower bound on mutual information.
+    """Information of each level about each factor: linear probe accuracy, and a lower bound of mutual information.
 
-    A level's code is E_q[z_l | x], of the thresholded image where training binarises dynamically. Logistic regression
-    r(y | z_l) is fitted to the standardised codes of the training split and scored on the test split. With H the
+    A level's code is E_q[z_l | x], of the thresholded image if training binarizes dynamically. Logistic regression
+    r(y | z_l) is fitted to the standardized codes of the training split and scored on the test split. With H the
     entropy of the factor's test labels::
 
         I(z_l; y) ≥ H(y) + E[log r(y | z_l)]
 
-    The bound is as tight as r is near to p(y | z_l), and may be below 0: what no linear probe reads it does not see.
+    The bound is tight if r equals p(y | z_l), and can be negative: information that is not linearly decodable is
+    missed.
 
     Args:
         model: the model.
-        guide: its guide; a code is what :func:`posterior_means` gives.
+        guide: its guide; codes are computed by :func:`posterior_means`.
         data: data with a column of labels for each factor in the training and test split.
-        factors: a name for each column; ``"y1"`` ... if left out.
-        seed: fixes draws.
-        progress: whether to show a bar.
+        factors: names of the columns; ``"y1"`` ... by default.
+        seed: seed of the draws.
+        progress: whether to show a progress bar.
 
     Raises:
-        InputError: for another number of names than columns, a factor with a single label, or labels in the test
-            split that the training split lacks.
+        InputError: If the numbers of names and columns differ, a factor has a single label, or the test split has a
+            label that the training split lacks.
 
     References:
         The IM Algorithm: A Variational Approach to Information Maximization (Barber, Agakov, 2003) for the bound.
@@ -115,11 +116,11 @@ def factor_probes(
 
 
 def _columns(data: Data, factors: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Training and test labels of each factor by its name."""
+    """Training and test labels of each factor, by name."""
     width = _width(data.train)
     names = list(factors) or [f"y{column}" for column in range(1, width + 1)]
     if len(names) != width or len(set(names)) != width:
-        raise InputError(f"factors is {names}, but y has {width} columns: give one name for each, no two the same")
+        raise InputError(f"factors is {names}, but y has {width} columns: give a distinct name for each")
     columns = {
         name: (labels(data.train, "train", column), labels(data.test, "test", column))
         for column, name in enumerate(names)
@@ -137,7 +138,7 @@ def _width(split: Split) -> int:
 
 
 def _codes(guide: nn.Module, x: Tensor) -> dict[str, np.ndarray]:
-    """Codes of all data by level, each ``(N, Z)``."""
+    """Codes of all data, by level, each ``(N, Z)``."""
     like = next(guide.parameters())
     batches = [posterior_means(guide, batch.to(like)) for batch in x.split(CHUNK)]
     whole = {level: torch.cat([batch[level] for batch in batches]) for level in batches[0]}

@@ -1,4 +1,4 @@
-"""Where the gap between ELBO and log p(x) comes from: the guide's family, or its encoder."""
+"""Decomposition of the gap between log p(x) and ELBO into approximation gap and amortization gap."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from pyro_vaes.vae import Guide
 from pyro_vaes.validation import checked_sizes
 
 Model = Callable[..., Any]
-PARTICLES = 8  # draws a datum of the objective
-LEARNING_RATE = 0.05  # of parameters that are free
-CONFIDENCE = 2.0  # standard errors by which a bound must be the higher one
-WHOLE_LEARNING_RATE = 0.003  # of a whole guide's weights, many of which move one output
+PARTICLES = 8  # draws per datum of the objective
+LEARNING_RATE = 0.05  # of local parameters
+GUIDE_LEARNING_RATE = 0.003  # of the weights of a whole guide, many of which affect each output
+CONFIDENCE = 2.0  # standard errors subtracted from a bound in the choice of the highest
 
 
 @dataclass(frozen=True)
 class InferenceGaps:
-    """Log p(x) - ELBO of each datum in nats, split into what the family and what the encoder loses.
+    """The gap log p(x) - ELBO of each datum in nats, split into approximation gap and amortization gap.
 
     Attributes:
-        log_likelihood: the best lower bound of log p(x) that there is, shape ``(N,)``.
-        elbo: that of the guide, shape ``(N,)``.
-        best_elbo: that of the best member of the guide's family for each datum, shape ``(N,)``.
-        pareto_k: k-hat of the guide's importance weights, shape ``(N,)``; above 0.7 a ``log_likelihood`` that came
-            from them is not to be trusted. NaN where there are too few draws to tell.
-        num_samples: draws a datum of each estimate.
+        log_likelihood: the best available lower bound of log p(x), shape ``(N,)``.
+        elbo: ELBO of the guide, shape ``(N,)``.
+        best_elbo: ELBO of the best member of the guide's family for each datum, shape ``(N,)``.
+        pareto_k: k-hat of the guide's importance weights, shape ``(N,)``; above 0.7 a ``log_likelihood`` computed
+            from them is unreliable. NaN if there are too few draws.
+        num_samples: number of draws per datum of each estimate.
     """
 
     log_likelihood: Tensor
@@ -52,26 +52,26 @@ class InferenceGaps:
 
     @property
     def approximation_gap(self) -> Tensor:
-        """Log p(x) - best ELBO, what the family cannot reach, shape ``(N,)``."""
+        """log p(x) - best ELBO, due to the limited variational family, shape ``(N,)``."""
         return self.log_likelihood - self.best_elbo
 
     @property
     def amortization_gap(self) -> Tensor:
-        """Best ELBO - ELBO, what the encoder loses against a posterior fitted to the datum, shape ``(N,)``."""
+        """best ELBO - ELBO, due to an encoder in place of a posterior fitted to each datum, shape ``(N,)``."""
         return self.best_elbo - self.elbo
 
     @property
     def gap(self) -> Tensor:
-        """Log p(x) - ELBO, the sum of the two, shape ``(N,)``."""
+        """log p(x) - ELBO, the sum of both gaps, shape ``(N,)``."""
         return self.log_likelihood - self.elbo
 
     @property
     def unreliable(self) -> float:
-        """Share of the data whose k-hat is above 0.7; NaN where there are too few draws to tell."""
+        """Share of the data whose k-hat is above 0.7; NaN if there are too few draws."""
         return torch.where(self.pareto_k.isnan(), torch.nan, (self.pareto_k > 0.7).double()).nanmean().item()
 
     def summary(self) -> dict[str, tuple[float, float]]:
-        """Mean over the data and its standard error, of each quantity by name."""
+        """Mean over the data and its standard error, for each quantity by name."""
         names = ("log_likelihood", "elbo", "best_elbo", "approximation_gap", "amortization_gap", "gap")
         values: dict[str, Tensor] = {name: getattr(self, name) for name in names}
         return {
@@ -88,35 +88,34 @@ def inference_gaps(
     annealed: AnnealedLikelihood | None = None,
     progress: bool = False,
 ) -> InferenceGaps:
-    """The inference gap of each datum, split into approximation and amortisation gap.
+    """The inference gap of each datum, split into approximation and amortization gap.
 
-    With q* the member of the guide's family that is best for one x, found by gradient ascent on the ELBO from what
-    the guide gives::
+    With q* the best member of the guide's family for one x, found by gradient ascent on the ELBO from q(z | x)::
 
-        log p(x) - ELBO(q) = (log p(x) - ELBO(q*)) + (ELBO(q*) - ELBO(q)) = approximation + amortisation
+        log p(x) - ELBO(q) = (log p(x) - ELBO(q*)) + (ELBO(q*) - ELBO(q)) = approximation + amortization
 
     All data are optimized at once if the guide is made of ``local_parameters`` and a ``family``: q* is
-    ``family(free, x)`` with free parameters of each datum, and all weights held. Of any other module, a copy is fitted
-    as a whole to one datum after the other, which is slow.
+    ``family(free, x)`` with free parameters of each datum, and all weights fixed. For any other module, a copy of the
+    guide is fitted to one datum after another, which is slow.
 
-    Both ELBOs are means of the same draws' log weights, under common random numbers, so that their difference has
-    little noise; q* is q itself where the optimum's ELBO came out no higher. log p(x) is, for each datum, one of the
-    importance-sampled bounds from q and from q*, and of the annealed one if given: the one that is highest when each
-    is lowered by twice its standard error, since the plain maximum would lean upwards by the noise. What it falls
-    short of log p(x), the approximation gap falls short too.
+    Both ELBOs are means of the same log weights as the bounds, with common random numbers, which reduces the noise of
+    their difference; q* is q itself if the optimization did not improve the ELBO. The estimate of log p(x) is, for
+    each datum, one of the importance-sampled bounds from q and q*, or the annealed one if given: the one that is
+    highest after subtraction of twice its standard error, since the plain maximum is biased upward. As a lower bound
+    of log p(x) it makes the approximation gap a lower bound too.
 
     Args:
         model: a Pyro model whose sites lie inside ``pyro.plate("data", B)``.
-        guide: its guide, any module whose latents are reparameterised.
+        guide: its guide, any module whose latents are reparameterized.
         x: the data, ``(N, *event_shape)``.
-        num_samples: number S of draws a datum of each estimate.
-        num_steps: number of optimisation steps, of which each takes 8 draws a datum (of a mixture, one a component).
-        annealed: what ``annealed_importance_sampling`` gave for the same model and x.
-        progress: whether to show a bar of the optimisation.
+        num_samples: number S of draws per datum of each estimate.
+        num_steps: number of optimization steps, each with 8 draws per datum (for a mixture, one per component).
+        annealed: estimate by ``annealed_importance_sampling`` for the same model and x.
+        progress: whether to show a progress bar of the optimization.
 
     Raises:
-        InputError: for a guide without parameters that can be fitted by gradients, sizes below 1, data that the
-            likelihood refuses, or annealed estimates of other data.
+        InputError: If the guide has no parameters that can be fitted by gradients, a size is below 1, the likelihood
+            refuses the data, or the annealed estimates are of other data.
 
     References:
         Inference Suboptimality in Variational Autoencoders (Cremer, Li, Duvenaud, ICML 2018).
@@ -130,11 +129,13 @@ def inference_gaps(
     if not isinstance(guide, nn.Module):
         raise InputError(
             f"the guide is a {type(guide).__name__}: to fit a posterior to each datum, expected a torch module whose "
-            "parameters can be optimised, such as a pyro_vaes Guide or an nn.Module of your own"
+            "parameters can be optimized, such as a pyro_vaes Guide or any nn.Module"
         )
     x = as_input(model, x)
     if annealed is not None and annealed.per_datum.shape != x.shape[:1]:
-        raise InputError(f"annealed holds {len(annealed.per_datum)} estimates for {len(x)} data: give that of this x")
+        raise InputError(
+            f"annealed holds {len(annealed.per_datum)} estimates for {len(x)} observations: give those of this x"
+        )
     starts, ends, khat = [], [], []
     with isolated():
         if isinstance(guide, Guide) and _has_family(model, guide, x[:1]):
@@ -158,11 +159,11 @@ def inference_gaps(
 
 
 class _Estimate(NamedTuple):
-    """What log weights say of each datum, all of shape ``(N,)``."""
+    """Estimates from the log weights of each datum, all of shape ``(N,)``."""
 
     elbo: Tensor
     bound: Tensor  # log (1/S) Σ w
-    error: Tensor  # its standard error, that of the mean weight relative to the mean
+    error: Tensor  # standard error of the bound: that of the mean weight, relative to the mean
 
 
 def _estimate(log_weights: Tensor) -> _Estimate:
@@ -172,20 +173,20 @@ def _estimate(log_weights: Tensor) -> _Estimate:
 
 
 def _highest(estimates: Sequence[_Estimate]) -> Tensor:
-    """Of each datum the bound that is highest beyond doubt; the plain maximum would pick the noise."""
+    """The bound of each datum with the highest lower confidence limit, since the plain maximum is biased upward."""
     bounds = torch.stack([each.bound for each in estimates])
-    sure = bounds - CONFIDENCE * torch.stack([each.error for each in estimates])
-    return bounds.gather(0, sure.nan_to_num(nan=-math.inf).argmax(0, keepdim=True))[0]
+    limits = bounds - CONFIDENCE * torch.stack([each.error for each in estimates])
+    return bounds.gather(0, limits.nan_to_num(nan=-math.inf).argmax(0, keepdim=True))[0]
 
 
 def _seeded_weights(model: Model, guide: nn.Module, x: Tensor, num_samples: int, seed: int) -> Tensor:
-    """Log weights from draws of this seed."""
+    """Log weights of draws with this seed."""
     with seeded(seed, x.device):
         return log_weights(model, guide, x, num_samples).double().cpu()
 
 
 def _width(x: Tensor, num_draws: int) -> int:
-    """How many data one pass takes with so many draws each; ``log_weights`` splits no fewer."""
+    """Number of observations per pass for this number of draws, such that ``log_weights`` does not split them."""
     return max(1, CHUNK_VALUES // (x[0].numel() * num_draws))
 
 
@@ -209,7 +210,7 @@ def _free_parameters(guide: Guide, x: Tensor) -> tuple[Tensor, ...]:
 def _local_members(
     model: Model, guide: Guide, x: Tensor, num_steps: int, width: int, progress: bool
 ) -> Iterator[tuple[Tensor, nn.Module]]:
-    """A few data at a time with the best members for them, all fitted at once."""
+    """Batches of at most ``width`` observations with their best members, fitted by local parameters."""
     loss: Loss = MixtureELBO() if isinstance(guide, Mixture) else ELBO(PARTICLES)
     batches = x.split(_width(x, PARTICLES))
     with _bar(num_steps * len(batches), progress) as bar:
@@ -224,19 +225,19 @@ def _local_members(
 def _fitted_members(
     model: Model, guide: nn.Module, x: Tensor, num_steps: int, progress: bool
 ) -> Iterator[tuple[Tensor, nn.Module]]:
-    """One datum after the other with a copy of the guide that was fitted to it alone; what is the model's is held."""
+    """Single observations with a copy of the guide fitted to each; parameters of the model are fixed."""
     shared = list(model.modules()) if isinstance(model, nn.Module) else []
-    held = {parameter for module in shared for parameter in module.parameters()}
+    fixed = {parameter for module in shared for parameter in module.parameters()}
     with _bar(num_steps * len(x), progress) as bar:
         for datum in x.split(1):
             member = copy.deepcopy(guide, {id(module): module for module in shared})
-            free = [value for value in member.parameters() if value.requires_grad and value not in held]
+            free = [value for value in member.parameters() if value.requires_grad and value not in fixed]
             if not free:
                 raise InputError(
                     f"the guide {type(guide).__name__} has no parameters of its own: to fit it to each datum, "
-                    "expected a module that registers what it learns"
+                    "expected a module that registers its parameters"
                 )
-            _ascend(ELBO(PARTICLES), model, member, datum, free, WHOLE_LEARNING_RATE, num_steps, bar.update)
+            _ascend(ELBO(PARTICLES), model, member, datum, free, GUIDE_LEARNING_RATE, num_steps, bar.update)
             yield datum, member
 
 
@@ -248,9 +249,9 @@ def _ascend(
     free: Sequence[Tensor],
     lr: float,
     num_steps: int,
-    tick: Callable[[], Any],
+    on_step: Callable[[], Any],
 ) -> None:
-    """Adam on the ELBO of each datum in what is free alone, its rate decaying to 0 along a cosine."""
+    """Maximize the ELBO in the free parameters by Adam, with a cosine schedule of the learning rate to 0."""
     optimizer = torch.optim.Adam(free, lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_steps)
     for _ in range(num_steps):
@@ -260,12 +261,12 @@ def _ascend(
             value.backward(inputs=free)
         if all(each.grad is None for each in free):
             raise InputError(
-                f"no gradient of the ELBO reaches what {type(guide).__name__} computes from x: expected a guide that "
-                "gradients run through; set guide.detach = False on a Laplace guide, and keep no PyroParam"
+                f"no gradient of the ELBO reaches the outputs of {type(guide).__name__} at x: expected a guide with "
+                "gradients; set guide.detach = False on a Laplace guide, and use no PyroParam"
             )
         optimizer.step()
         schedule.step()
-        tick()
+        on_step()
 
 
 def _bar(steps: int, progress: bool) -> Any:

@@ -1,7 +1,7 @@
-"""Hamiltonian Monte Carlo on tempered posteriors, many chains of many data in one batch.
+"""Hamiltonian Monte Carlo on tempered posteriors, vectorized over chains and data.
 
-Hand-written, since Pyro's kernel runs one chain at a time with one step size, while annealing needs one step size per
-datum and another temperature at every transition.
+Pyro's kernel runs one chain at a time with one step size, while annealing needs one step size per datum and a new
+temperature at every transition.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from pyro_vaes.traces import sample_sites, total
 
 Model = Callable[..., Any]
 
-ACCEPTANCE = 0.65  # rate that the step sizes are adapted to, near the best for HMC
+ACCEPTANCE = 0.65  # target rate of the adaptation, near the optimum for HMC
 GAIN = 0.2  # of the adaptation, in units of the logarithm of the step size
-JITTER = 0.2  # relative; trajectories of one fixed length can close on themselves and never mix
-PROBE = 1e3  # a value that bounded supports do not hold
+JITTER = 0.2  # relative; trajectories of one fixed length can be periodic and fail to mix
+PROBE = 1e3  # a value outside bounded supports
 
 
 class State(NamedTuple):
-    """Latents, their log densities and the gradients of these.
+    """Latents, their log-densities and the gradients of these.
 
     Attributes:
         z: the latents of all sites in one vector, shape ``(S, B, D)``.
@@ -44,11 +44,11 @@ class State(NamedTuple):
     likelihood_score: Tensor
 
     def log_density(self, beta: float) -> Tensor:
-        """Log p(z) p(x | z)^β."""
+        """log p(z) p(x | z)^β."""
         return self.log_prior + beta * self.log_likelihood
 
     def score(self, beta: float) -> Tensor:
-        """Its gradient; both parts are kept, so that a new temperature costs no new gradient."""
+        """∇ log p(z) p(x | z)^β; a new temperature needs no new gradient."""
         return self.prior_score + beta * self.likelihood_score
 
 
@@ -95,7 +95,7 @@ class Target:
 
     @torch.no_grad()
     def prior_draws(self, num_chains: int) -> Tensor:
-        """Z ~ p(z), shape ``(S, B, D)``."""
+        """z ~ p(z), shape ``(S, B, D)``."""
         sites = _sites(self.model, self.x, num_chains)
         return self.flat({name: sites[name]["value"] for name in self.shapes})
 
@@ -121,7 +121,7 @@ class Target:
         return State(*(_where(accepted, new, old) for new, old in zip(proposal, state, strict=True))), acceptance
 
     def leapfrog(self, state: State, momentum: Tensor, beta: float, step_size: Tensor) -> tuple[State, Tensor]:
-        """The trajectory's end: ``leapfrog_steps`` steps, reversible and volume preserving, one gradient each."""
+        """End of a trajectory of ``leapfrog_steps`` reversible, volume-preserving steps, with one gradient each."""
         for _ in range(self.leapfrog_steps):
             momentum = momentum + 0.5 * step_size * state.score(beta)
             state = self(state.z + step_size * momentum)
@@ -130,7 +130,7 @@ class Target:
 
 
 def adapted(log_step: Tensor, acceptance: Tensor) -> Tensor:
-    """Log step sizes moved towards those that accept at the rate ``ACCEPTANCE``.
+    """Log step sizes, adapted toward the acceptance rate ``ACCEPTANCE``.
 
     Args:
         log_step: logarithms of the step sizes, one per datum, ``(B,)``.
@@ -145,7 +145,7 @@ def adapted(log_step: Tensor, acceptance: Tensor) -> Tensor:
 
 @torch.no_grad()
 def checked_sites(model: Model, x: Tensor) -> dict[str, dict[str, Any]]:
-    """The sites of a model on which HMC can move.
+    """The sites of a model, checked for HMC.
 
     Raises:
         InputError: If a site lies outside the data plate, a latent is discrete or bounded, or latents or observations
@@ -156,14 +156,14 @@ def checked_sites(model: Model, x: Tensor) -> dict[str, dict[str, Any]]:
         shape = tuple(site["log_prob"].shape)
         if shape != (2, len(x)):
             raise InputError(
-                f"the model's site {name!r} has log-densities of shape {shape} for 2 draws of {len(x)} data: put it "
-                'inside `with pyro.plate("data", len(x))`, and declare the dimensions of one datum to be its event, '
-                "images by .to_event(3), vectors by .to_event(1)"
+                f"the model's site {name!r} has log-densities of shape {shape} for 2 draws of {len(x)} observations: "
+                'put it inside `with pyro.plate("data", len(x))`, and declare the dimensions of one observation as its '
+                "event, images by .to_event(3), vectors by .to_event(1)"
             )
         if not site["is_observed"] and not _unbounded(site):
             raise InputError(
                 f"the model's latent {name!r} samples {type(site['fn']).__name__}, but annealing moves latents along "
-                "gradients: expected continuous ones without bounds; sum discrete ones out, or take log_likelihood"
+                "gradients: expected continuous, unbounded ones; marginalize discrete ones, or take log_likelihood"
             )
     if len({site["is_observed"] for site in sites.values()}) < 2:
         raise InputError(f"the model has the sites {sorted(sites)}: expected at least one latent and one observation")
@@ -171,7 +171,7 @@ def checked_sites(model: Model, x: Tensor) -> dict[str, dict[str, Any]]:
 
 
 def _sites(model: Model, x: Tensor, num_draws: int) -> dict[str, dict[str, Any]]:
-    """The sites of a trace with draws in a plate of their own, left of the data's."""
+    """The sites of a trace with draws in a plate of their own, left of the data plate."""
     with pyro.plate("draws", num_draws, dim=-2):
         trace = poutine.trace(model).get_trace(x)
     trace.compute_log_prob()

@@ -1,4 +1,4 @@
-"""Importance-sampled log-likelihood with its diagnostics."""
+"""Importance-sampled log-likelihood, with diagnostics."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pyro_vaes.evaluate.psis import pareto_k
 
 @dataclass(frozen=True)
 class LogLikelihood(PerDatum):
-    """An importance-sampled estimate of log p(x), in nats, from S draws a datum.
+    """An importance-sampled estimate of log p(x), in nats, from S draws per datum.
 
     Attributes:
         per_datum: log (1/S) Σ w, a stochastic lower bound of log p(x), shape ``(N,)``.
         elbo: (1/S) Σ log w, the evidence lower bound from the same draws, shape ``(N,)``.
-        pareto_k: k-hat of the weights' tail, shape ``(N,)``; above 0.7 the estimate is not to be trusted. NaN
-            where there are too few draws to tell.
-        num_samples: S.
+        pareto_k: k-hat of the weights' tail, shape ``(N,)``; above 0.7 the estimate is unreliable. NaN if there are
+            too few draws.
+        num_samples: number S of draws per datum.
     """
 
     per_datum: Tensor
@@ -34,30 +34,33 @@ class LogLikelihood(PerDatum):
 
     @property
     def gap(self) -> float:
-        """Mean of log p(x) - ELBO, what the guide loses, as far as the draws can tell."""
+        """Mean of the estimates of log p(x) - ELBO."""
         return (self.per_datum - self.elbo).mean().item()
 
     @property
     def unreliable(self) -> float:
-        """Share of the data whose k-hat is above 0.7; NaN where there are too few draws to tell."""
+        """Share of the data whose k-hat is above 0.7; NaN if there are too few draws."""
         known = self.pareto_k[~self.pareto_k.isnan()]
         return (known > 0.7).double().mean().item()
 
     def describe(self) -> str:
-        """Estimator, number of samples and data in words."""
-        return f"importance sampling from the guide, {self.num_samples} samples each of {len(self.per_datum)} data"
+        """Description of the estimator: numbers of samples and observations."""
+        return (
+            f"importance sampling from the guide, {self.num_samples} samples for each of {len(self.per_datum)} "
+            "observations"
+        )
 
 
 def log_likelihood(
     model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int = 1000, progress: bool = False
 ) -> LogLikelihood:
-    """Log p(x) by importance sampling from the guide, with memory bounded.
+    """log p(x) by importance sampling from the guide, in batches of bounded size.
 
     Args:
         model: a Pyro model whose sites lie inside ``pyro.plate("data", B)``.
         guide: its guide.
         x: the data, ``(N, *event_shape)``.
-        num_samples: number S of draws a datum.
+        num_samples: number S of draws per datum.
         progress: whether to show a progress bar.
 
     References:

@@ -13,20 +13,20 @@ from pyro_vaes.param_store import isolated
 from pyro_vaes.traces import paired_traces, sample_sites, total
 from pyro_vaes.validation import check_whole
 
-CHUNK_VALUES = 2**21  # numbers that one pass over samples of x may hold: 8 MiB in float32, which caches like
+CHUNK_VALUES = 2**21  # maximum number of values of x in one pass: 8 MiB in float32, which fits into caches
 
 
 def log_weights(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int) -> Tensor:
     """Log importance weights, log p(x, z) - log q(z | x) with z ~ q(z | x).
 
-    They come from traces, so that they serve every pair, a user's own too. Memory is bounded: few data at a time
-    with all their samples, so that what the guide computes once a datum is shared by its samples.
+    They are computed from traces, for any pair of a Pyro model and guide. Memory is bounded by processing few
+    observations at a time with all their samples, which share the guide's computations per observation.
 
     Args:
         model: a Pyro model whose sites lie inside ``pyro.plate("data", B)``.
         guide: its guide.
         x: the data, ``(N, *event_shape)``.
-        num_samples: number S of draws a datum.
+        num_samples: number S of draws per datum.
 
     Returns:
         The weights in nats, shape ``(S, N)``.
@@ -40,10 +40,10 @@ def log_weights(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor,
 
 
 def chunks(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int) -> Iterator[Tensor]:
-    """The columns of :func:`log_weights`, few data at a time.
+    """The columns of :func:`log_weights`, few observations at a time.
 
     Raises:
-        InputError: for a number of samples below 1, no data, or data that the likelihood refuses.
+        InputError: If the number of samples is below 1, x is empty, or the likelihood refuses it.
     """
     check_whole("num_samples", num_samples)
     x = as_input(model, x)

@@ -1,4 +1,4 @@
-"""How much the latents tell of the data."""
+"""Mutual information between data and latents."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from pyro_vaes.traces import paired_traces, sample_sites, total
 
 @dataclass(frozen=True)
 class MutualInformation:
-    """The KL of the ELBO in two parts, kl = value + marginal_kl, in nats, from one draw a datum.
+    """Decomposition of the ELBO's KL, kl = value + marginal_kl, in nats, from one draw per datum.
 
     Attributes:
-        value: I_q(x; z), what z tells of x.
+        value: I_q(x; z), the mutual information of data and latents.
         stderr: standard error of ``value`` over the data and their draws.
         kl: mean of KL(q(z | x) ‖ p(z)).
-        marginal_kl: KL(q(z) ‖ p(z)), how far the aggregate posterior is from the prior.
-        limit: log N, which ``value`` cannot exceed; near it, only more data tell how much there is.
+        marginal_kl: KL(q(z) ‖ p(z)) of the aggregate posterior.
+        limit: log N, an upper bound of ``value``; a ``value`` close to it is only a lower bound.
     """
 
     value: float
@@ -45,23 +45,23 @@ def mutual_information(
 ) -> MutualInformation:
     """Mutual information between data and latents under the guide.
 
-    With the aggregate posterior q(z) = 1/N Σ q(z | xₙ) over the data given::
+    With the aggregate posterior q(z) = 1/N Σ q(z | xₙ) of the data::
 
         I_q(x; z) = 1/N Σ KL(q(z | xₙ) ‖ p(z)) - KL(q(z) ‖ p(z)) = E[log q(z | x) - log q(z)]
 
-    It takes one draw of each q(z | xₙ) and its density under all N posteriors, few data at a time: N² densities, so
-    that some thousand data are enough. For the N data themselves the estimate has no bias. For the distribution that
-    they come from it is too low, and never above log N, since q(z) holds each draw's own posterior; leaving that out
-    would make it too high.
+    It takes one draw of each q(z | xₙ) and its density under all N posteriors, N² densities in batches, so that N is
+    best a few thousand. The estimate is unbiased for the empirical distribution of the N observations. For their
+    population it is biased downward and at most log N, since q(z) includes each draw's own posterior; excluding it
+    would bias it upward.
 
     Args:
         model: a Pyro model whose sites lie inside ``pyro.plate("data", B)``.
         guide: its guide.
         x: the data, ``(N, *event_shape)``.
-        progress: whether to show a bar.
+        progress: whether to show a progress bar.
 
     Raises:
-        InputError: for fewer than two data, or data that the likelihood refuses.
+        InputError: If there are fewer than two observations, or the likelihood refuses them.
 
     References:
         ELBO Surgery (Hoffman, Johnson, 2016);
@@ -74,7 +74,7 @@ def mutual_information(
         (True, 1.3863)
     """
     if len(x) < 2:
-        raise InputError(f"mutual information needs at least 2 data, but x holds {len(x)}")
+        raise InputError(f"mutual information needs at least 2 observations, but x holds {len(x)}")
     x = as_input(model, x)
     with isolated():
         draws, log_prior = _draws(model, guide, x)
@@ -99,7 +99,7 @@ def _draws(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor) -> t
 
 
 def _densities(guide: Callable[..., Any], x: Tensor, draws: dict[str, Tensor], progress: bool) -> tuple[Tensor, Tensor]:
-    """Each draw's log-density under its own posterior and under the mean of all, both ``(N,)``."""
+    """Each draw's log-density under its own posterior and under the aggregate posterior, both ``(N,)``."""
     width = sum(draw[0].numel() for draw in draws.values())
     batches = x.split(max(1, CHUNK_VALUES // (width * len(x))))
     own, summed = [], torch.full((len(x),), -torch.inf, dtype=torch.float64, device=x.device)
@@ -113,7 +113,7 @@ def _densities(guide: Callable[..., Any], x: Tensor, draws: dict[str, Tensor], p
 
 
 def _log_q(guide: Callable[..., Any], batch: Tensor, draws: dict[str, Tensor]) -> Tensor:
-    """Log q(z | x) of every draw for every datum of the batch, shape ``(N, B)``."""
+    """log q(z | x) of every draw for every datum of the batch, shape ``(N, B)``."""
     values = {name: z.unsqueeze(1).expand(len(z), len(batch), *z.shape[1:]) for name, z in draws.items()}
     with pyro.plate("particles", len(next(iter(draws.values()))), dim=-2):
         trace = poutine.trace(poutine.condition(guide, data=values)).get_trace(batch)

@@ -1,4 +1,4 @@
-"""A guide against draws from the exact posterior by the No-U-Turn sampler."""
+"""Draws from the exact posterior by the No-U-Turn sampler, as a reference for guides."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from torch import Tensor
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.inputs import as_input, seeded
-from pyro_vaes.evaluate.psis import is_first_line
+from pyro_vaes.evaluate.psis import is_arviz_0
 from pyro_vaes.param_store import isolated
 from pyro_vaes.traces import sample_sites, total
 from pyro_vaes.vae import LatentVariableModel
 from pyro_vaes.validation import check_whole
 
-MOST_DATA = 32  # all chains of all data move in one trajectory, whose steps shorten as they grow in number
+MAX_DATA = 32  # all chains of all data share one trajectory, whose step size decreases with their number
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class ReferencePosterior:
 
     Attributes:
         draws: shape ``(chains, S, N, Z)``, the latents joined in the order of ``sites``.
-        r_hat: the larger of the rank-normalized split R-hat of the draws and of their folded form, which sees
-            chains of unequal spread, shape ``(N, Z)``; below 1.01 the chains agree. NaN for a single chain.
-        effective_sample_size: the smaller of those of z and of its squared deviation, at most all draws, shape
-            ``(N, Z)``; NaN where no chain moved.
+        r_hat: the larger of the rank-normalized split R-hat of the draws and of the folded draws, which detects
+            chains of unequal scale, shape ``(N, Z)``; below 1.01 the chains agree. NaN for a single chain.
+        effective_sample_size: the smaller of the sizes for z and for its squared deviation, at most the number of
+            draws, shape ``(N, Z)``; NaN if no chain moved.
         sites: size of each latent by name.
     """
 
@@ -59,23 +59,23 @@ def reference_posterior(
     seed: int = 0,
     progress: bool = False,
 ) -> ReferencePosterior:
-    """Draws from p(z | x) by the No-U-Turn sampler, for a handful of data.
+    """Draws from p(z | x) by the No-U-Turn sampler, for a few observations.
 
-    All chains of all data are one batch of one run: their joint target is the product of the posteriors, so that each
-    has its own as its marginal, and every evaluation of the network serves them all. Chains start from the prior
-    and share nothing but the length of the trajectories; one datum that is hard to sample slows all of them.
+    All chains of all data are one batch of one run: the joint target is the product of their posteriors, which are its
+    marginals, so that one evaluation of the network serves all of them. Chains start from the prior and share only the
+    length of the trajectories; one datum that is hard to sample slows down all of them.
 
     Args:
         model: a Pyro model whose sites lie inside ``pyro.plate("data", B)``.
         x: the data, ``(N, *event_shape)``.
         num_samples: number S of draws per chain.
-        warmup_steps: number of steps before them, in which step size and scales adapt.
+        warmup_steps: number of warmup steps, which adapt step size and scales.
         num_chains: number of chains per datum.
-        seed: seed of starts and draws.
-        progress: whether to show a bar.
+        seed: seed of initial values and draws.
+        progress: whether to show a progress bar.
 
     Raises:
-        InputError: If latents are discrete, data too many, or numbers out of range.
+        InputError: If a latent is discrete, there are too many observations, or a number is out of range.
 
     References:
         The No-U-Turn Sampler (Hoffman, Gelman, 2014);
@@ -92,8 +92,8 @@ def reference_posterior(
         ("num_chains", num_chains, 1),
     ):
         check_whole(name, value, least)
-    if not 0 < len(x) <= MOST_DATA:
-        raise InputError(f"{len(x)} data: expected 1 to {MOST_DATA}, such as x[:8], since each costs many seconds")
+    if not 0 < len(x) <= MAX_DATA:
+        raise InputError(f"{len(x)} observations: expected 1 to {MAX_DATA}, such as x[:8], since each takes seconds")
     x = as_input(model, x)
     with isolated(), seeded(seed, x.device), torch.enable_grad():
         sites = {name: value.shape[-1] for name, value in prior_draws(model, x).items()}
@@ -110,7 +110,7 @@ def reference_posterior(
         run.run()
     joint = joined(flat(run.get_samples(), (num_samples, len(chains))), sites)
     draws = joint.unflatten(1, (num_chains, len(x))).transpose(0, 1).detach().cpu()
-    each = draws.unbind(2)  # one datum at a time, since the lags of all would fill the memory
+    each = draws.unbind(2)  # one datum at a time, which bounds the memory of the autocorrelations
     return ReferencePosterior(
         draws, torch.stack([_r_hat(one) for one in each]), torch.stack([_effective(one) for one in each]), sites
     )
@@ -118,7 +118,7 @@ def reference_posterior(
 
 @torch.no_grad()
 def prior_draws(model: Callable[..., Any], x: Tensor) -> dict[str, Tensor]:
-    """One draw of each latent from the prior, flat: ``(B, D)`` by name.
+    """One draw of each latent from the prior, flattened to ``(B, D)``, by name.
 
     Raises:
         InputError: If the model has no latent, or one that is discrete or outside the data plate.
@@ -128,7 +128,7 @@ def prior_draws(model: Callable[..., Any], x: Tensor) -> dict[str, Tensor]:
 
 
 def continuous(latents: Mapping[str, Mapping[str, Any]], size: int) -> dict[str, Tensor]:
-    """The values of a trace's latent sites, flat: ``(B, D)`` by name.
+    """The values of a trace's latent sites, flattened to ``(B, D)``, by name.
 
     Raises:
         InputError: If there is no latent, or one that is discrete or outside the data plate.
@@ -139,13 +139,13 @@ def continuous(latents: Mapping[str, Mapping[str, Any]], size: int) -> dict[str,
         if site["fn"].support.is_discrete:
             raise InputError(
                 f"the latent {name!r} is discrete, but this takes continuous latents only: "
-                "give a model that sums over it, or one conditioned on it"
+                "give a model that marginalizes it, or one conditioned on it"
             )
     return flat({name: site["value"] for name, site in latents.items()}, (size,))
 
 
 def flat(values: Mapping[str, Tensor], batch: tuple[int, ...]) -> dict[str, Tensor]:
-    """Values of sites with the dimensions of one datum made one, ``(*batch, D)`` by name.
+    """Values of sites with the dimensions of one datum flattened, ``(*batch, D)`` by name.
 
     Raises:
         InputError: If a site does not have the batch's dimensions.
@@ -164,12 +164,12 @@ def flat(values: Mapping[str, Tensor], batch: tuple[int, ...]) -> dict[str, Tens
 
 
 def joined(values: Mapping[str, Tensor], sites: Mapping[str, int]) -> Tensor:
-    """Flat values of sites side by side."""
+    """Flattened values of sites, concatenated in the order of ``sites``."""
     return torch.cat([values[name] for name in sites], -1)
 
 
 def _sampler(model: Callable[..., Any], x: Tensor) -> tuple[NUTS, dict[str, Tensor], dict[str, Any]]:
-    """The kernel, a start from the prior in unconstrained coordinates, and the way to them."""
+    """The kernel, initial values from the prior in unconstrained coordinates, and the transforms to them."""
     start, potential, transforms, _ = initialize_model(model, (x,), init_strategy=init_to_sample)
     if isinstance(model, LatentVariableModel) and type(model).forward is LatentVariableModel.forward:
         potential = _potential(model, x, transforms)
@@ -179,7 +179,7 @@ def _sampler(model: Callable[..., Any], x: Tensor) -> tuple[NUTS, dict[str, Tens
 def _potential(
     model: LatentVariableModel, x: Tensor, transforms: Mapping[str, Any]
 ) -> Callable[[Mapping[str, Tensor]], Tensor]:
-    """Pyro's potential, -log p(x, z) in unconstrained coordinates, without the cost of a trace."""
+    """The potential -log p(x, z) in unconstrained coordinates, as Pyro's but without a trace."""
 
     def potential(values: Mapping[str, Tensor]) -> Tensor:
         z = {site: transforms[site].inv(values[site]) for site in model.sites}
@@ -197,7 +197,7 @@ def _r_hat(draws: Tensor) -> Tensor:
 
 
 def _effective(draws: Tensor) -> Tensor:
-    """Effective sample size of draws ``(chains, S, Z)``: the smaller of mean's and variance's, shape ``(Z,)``."""
+    """Effective sample size of draws ``(chains, S, Z)``, the smaller of those of mean and variance: ``(Z,)``."""
     mean = partial(_diagnostics().ess, method="mean")
     deviation = (draws - draws.mean((0, 1))).square()
     size = torch.minimum(_by_dimension(mean, draws), _by_dimension(mean, deviation))
@@ -206,16 +206,16 @@ def _effective(draws: Tensor) -> Tensor:
 
 
 def _by_dimension(statistic: Callable[[np.ndarray], Any], draws: Tensor) -> Tensor:
-    """A statistic of chains, ``(chains, S)`` to a number, for each dimension of draws ``(chains, S, Z)``."""
-    with np.errstate(all="ignore"):  # of constant chains, whose statistic is NaN
+    """A statistic of chains ``(chains, S)``, for each dimension of draws ``(chains, S, Z)``."""
+    with np.errstate(all="ignore"):  # the statistic of constant chains is NaN
         return draws.new_tensor([float(statistic(one.numpy())) for one in draws.unbind(-1)])
 
 
 def _diagnostics() -> Any:
-    """Arviz's diagnostics of arrays, from either of its lines."""
+    """arviz's diagnostics of arrays, from arviz 0.x or 1.x."""
     import arviz
 
-    if is_first_line():
+    if is_arviz_0():
         return arviz
     from arviz_stats.base import array_stats
 

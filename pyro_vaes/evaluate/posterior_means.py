@@ -1,4 +1,4 @@
-"""What the latents hold."""
+"""Posterior means, the codes of observations, and active units."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pyro_vaes.traces import sample_sites
 from pyro_vaes.vae import Guide
 
-NUM_SAMPLES = 50  # draws whose mean is a code that has no closed form
+NUM_SAMPLES = 50  # draws that estimate a posterior mean without a closed form
 
 
 @torch.no_grad()
@@ -24,7 +24,7 @@ def active_units(guide: nn.Module, x: Tensor, threshold: float = 0.01) -> int:
     Args:
         guide: a guide, of one latent or of several.
         x: the data, ``(N, *event_shape)``.
-        threshold: least variance of an active unit.
+        threshold: minimum variance of an active unit.
 
     References:
         Importance Weighted Autoencoders (Burda, Grosse, Salakhutdinov, 2016).
@@ -36,7 +36,7 @@ def active_units(guide: nn.Module, x: Tensor, threshold: float = 0.01) -> int:
     """
     device = next(guide.parameters()).device
     batches = [batch.to(device) for batch in x.split(512)]
-    # the covariance of two estimates of each mean, since the variance of one would hold the noise of its draws
+    # the covariance of two estimates of each mean, since the variance of one would include the noise of its draws
     first, second = (torch.cat([_joined(posterior_means(guide, batch)) for batch in batches]) for _ in range(2))
     covariance = ((first - first.mean(0)) * (second - second.mean(0))).sum(0) / (len(x) - 1)
     return int((covariance > threshold).sum())
@@ -44,12 +44,12 @@ def active_units(guide: nn.Module, x: Tensor, threshold: float = 0.01) -> int:
 
 @torch.no_grad()
 def posterior_mean(guide: Guide, x: Tensor, num_samples: int = NUM_SAMPLES) -> Tensor:
-    """E_q[z | x], shape ``(..., B, Z)``: in closed form where the posterior has one, else the mean of draws.
+    """E_q[z | x], shape ``(..., B, Z)``, in closed form if there is one, else the mean of draws.
 
     Args:
         guide: a guide with a ``posterior``.
         x: the data, ``(..., B, *event_shape)``.
-        num_samples: number of draws where there is no closed form.
+        num_samples: number of draws if there is no closed form.
 
     Example:
         >>> import pyro_vaes as pv
@@ -80,7 +80,7 @@ def posterior_means(guide: Callable[..., Any], x: Tensor) -> dict[str, Tensor]:
 
 
 def mean(q: dist.TorchDistribution, num_samples: int = NUM_SAMPLES) -> Tensor:
-    """E_q[z], in closed form where there is one, else the mean of draws."""
+    """E_q[z], in closed form if there is one, else the mean of draws."""
     try:
         return q.mean
     except NotImplementedError:
@@ -88,5 +88,5 @@ def mean(q: dist.TorchDistribution, num_samples: int = NUM_SAMPLES) -> Tensor:
 
 
 def _joined(codes: dict[str, Tensor]) -> Tensor:
-    """All latents of a datum in one vector."""
+    """All latents of a datum, concatenated."""
     return torch.cat([code.flatten(1) for code in codes.values()], 1)

@@ -1,4 +1,4 @@
-"""Probabilistic PCA, the closed-form baseline of Gaussian outputs."""
+"""Probabilistic PCA, the closed-form baseline for Gaussian likelihoods."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PPCA(PerDatum):
 def ppca(x_train: Tensor, x_test: Tensor, latent_dim: int) -> PPCA:
     """Exact test log-likelihood of probabilistic PCA fitted by maximum likelihood.
 
-    p(z) = N(0, I) and p(x | z) = N(W z + m, σ² I), a VAE with a linear decoder, whose W and σ have a closed form.
+    p(z) = N(0, I) and p(x | z) = N(W z + m, σ² I), a VAE with a linear decoder; W and σ have a closed form.
 
     Args:
         x_train: training data, ``(N, *event_shape)``.
@@ -33,7 +33,7 @@ def ppca(x_train: Tensor, x_test: Tensor, latent_dim: int) -> PPCA:
         latent_dim: number Z of factors.
 
     Raises:
-        InputError: where there are not more dimensions and data than factors, or these leave no noise.
+        InputError: If there are not more dimensions and observations than factors, or no noise remains.
 
     References:
         Probabilistic Principal Component Analysis (Tipping, Bishop, 1999).
@@ -49,10 +49,10 @@ def ppca(x_train: Tensor, x_test: Tensor, latent_dim: int) -> PPCA:
     train, test = (x.flatten(1).double().cpu().numpy() for x in (x_train, x_test))
     if not 0 < latent_dim < min(train.shape):
         raise InputError(
-            f"{latent_dim} factors of {train.shape[0]} data of {train.shape[1]} dimensions: "
+            f"{latent_dim} factors of {train.shape[0]} observations of {train.shape[1]} dimensions: "
             f"expected at least 1 and fewer than {min(train.shape)}"
         )
     fitted = PCA(latent_dim, svd_solver="full").fit(train)
     if fitted.noise_variance_ <= 1e-12 * fitted.explained_variance_.max():
-        raise InputError(f"{latent_dim} factors explain the data without a rest, where no density exists: take fewer")
+        raise InputError(f"{latent_dim} factors explain the data exactly, which gives no density: take fewer")
     return PPCA(torch.as_tensor(fitted.score_samples(test)))

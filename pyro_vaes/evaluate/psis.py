@@ -8,17 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-FEWEST_DRAWS = 25  # below them arviz has no tail to fit
-ROUNDING = 1e-9  # nats; log weights that differ by less are equal, as those of an exact posterior are
+MIN_DRAWS = 25  # with fewer the tail that arviz fits is empty
 
 
 def pareto_k(log_weights: Tensor) -> Tensor:
-    """Pareto k-hat of the tail of S log weights a datum: ``(S, N)`` to ``(N,)``, NaN where there are too few draws.
+    """Pareto k-hat of the tail of S log weights per datum: ``(S, N)`` to ``(N,)``, NaN if there are too few draws.
 
-    Above 0.7 what is estimated with the weights cannot be trusted.
+    Above 0.7, estimates with these weights are unreliable.
 
     Args:
-        log_weights: S of them a datum.
+        log_weights: S log weights per datum.
 
     References:
         Pareto Smoothed Importance Sampling (Vehtari, Simpson, Gelman, Yao, Gabry, 2024).
@@ -27,18 +26,18 @@ def pareto_k(log_weights: Tensor) -> Tensor:
         >>> bool(pareto_k(torch.zeros(3, 2)).isnan().all())
         True
     """
-    if len(log_weights) < FEWEST_DRAWS:
+    if len(log_weights) < MIN_DRAWS:
         return torch.full(log_weights.shape[1:], torch.nan, dtype=torch.float64)
     return smoothed_weights(log_weights)[1]
 
 
 def smoothed_weights(log_weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Pareto-smoothed, normalised log weights and their k-hat, by arviz.
+    """Pareto-smoothed, normalized log weights and their k-hat, by arviz.
 
-    A tail of equal weights is left as it is and has a k-hat of 0.
+    A tail of weights that are equal but for rounding is not smoothed and has a k-hat of 0.
 
     Args:
-        log_weights: S of them a datum, 25 or more.
+        log_weights: S log weights per datum, 25 or more.
 
     Shapes:
         ``log_weights (S, N)`` to ``(S, N)`` and ``(N,)``, both float64 on the CPU.
@@ -52,7 +51,8 @@ def smoothed_weights(log_weights: Tensor) -> tuple[Tensor, Tensor]:
     smoothed, khat = weights.log_softmax(-1), weights.new_zeros(len(weights))
     draws = weights.shape[-1]
     tail = weights.topk(int(min(draws / 5, 3 * draws**0.5)), -1).values
-    heavy = tail[:, 0] > tail[:, -1] + ROUNDING  # arviz refuses or fails to fit the others
+    rounding = torch.finfo(log_weights.dtype).eps ** 0.5  # of log weights that are differences of log densities
+    heavy = tail[:, 0] - tail[:, -1] > rounding  # arviz cannot fit constant tails
     if heavy.any():
         with np.errstate(all="ignore"):
             fitted = _psislw(weights[heavy].numpy())
@@ -61,18 +61,18 @@ def smoothed_weights(log_weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _psislw(log_weights: np.ndarray) -> Any:
-    """Arviz's Pareto smoothing, from either of its lines."""
+    """arviz's Pareto smoothing, from arviz 0.x or 1.x."""
     import arviz
 
-    if is_first_line():
+    if is_arviz_0():
         return arviz.psislw(log_weights)
     from arviz_stats.base import array_stats
 
     return array_stats.psislw(-log_weights)  # it takes log-likelihoods and smooths the weights 1 / p
 
 
-def is_first_line() -> bool:
-    """Whether the installed arviz is of its 0.x line."""
+def is_arviz_0() -> bool:
+    """Whether the installed arviz is a 0.x release."""
     import arviz
 
     return arviz.__version__.startswith("0.")

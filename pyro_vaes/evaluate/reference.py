@@ -21,14 +21,14 @@ from pyro_vaes.traces import sample_sites
 
 @dataclass(frozen=True)
 class ReferenceComparison:
-    """Draws of a guide beside a reference's, and the distance between the two.
+    """Draws of a guide and of a reference, and the distance between them.
 
     Attributes:
-        guide_draws: draws of the guide, as many as the reference has, shape ``(M, N, Z)``.
-        reference_draws: those of the reference, shape ``(M, N, Z)``.
-        distance: sliced Wasserstein distance, in standard deviations of the reference, shape ``(N,)``. NaN where the
+        guide_draws: draws of the guide, as many as of the reference, shape ``(M, N, Z)``.
+        reference_draws: draws of the reference, shape ``(M, N, Z)``.
+        distance: sliced Wasserstein distance, in standard deviations of the reference, shape ``(N,)``. NaN if the
             reference has fewer than 20 effective draws.
-        null: 95 % quantile of the distance that sampling alone gives an exact guide, shape ``(N,)``.
+        null: 95 % quantile of the distance under the null hypothesis of an exact guide, shape ``(N,)``.
     """
 
     guide_draws: Tensor
@@ -38,7 +38,7 @@ class ReferenceComparison:
 
     @property
     def excess(self) -> Tensor:
-        """Distance beyond the null's quantile; above 0 the guide differs from the posterior, shape ``(N,)``."""
+        """Distance minus the null quantile; above 0 the guide differs from the posterior, shape ``(N,)``."""
         return self.distance - self.null
 
     @property
@@ -65,20 +65,20 @@ class ReferenceComparison:
 def compare_with_reference(
     guide: Callable[..., Any], x: Tensor, reference: ReferencePosterior, seed: int = 0
 ) -> ReferenceComparison:
-    """Sliced Wasserstein distance between a guide and a reference, with its distribution for an exact guide.
+    """Sliced Wasserstein distance between a guide and a reference, with its null distribution for an exact guide.
 
-    In coordinates that give the reference unit covariance, SW² is the mean over directions θ of the squared
-    Wasserstein distance between θᵀz of the two. The null is the distance between random halves of the reference.
-    Both use as many draws as half of the reference is worth, since correlated ones would make the null too small.
+    In coordinates in which the reference has unit covariance, SW² is the mean over directions θ of the squared
+    Wasserstein distance between the projections θᵀz. The null is the distance between random halves of the reference.
+    Both use half of the reference's effective sample size, since correlated draws would make the null too small.
 
     Args:
         guide: a Pyro guide of the reference's model.
         x: the data of the reference, ``(N, *event_shape)``.
-        reference: draws from the posterior, of :func:`reference_posterior`.
+        reference: draws from the posterior, by :func:`reference_posterior`.
         seed: seed of draws, directions and halves.
 
     Raises:
-        InputError: If data or latents are not those of the reference.
+        InputError: If data or latents differ from those of the reference.
 
     References:
         Sliced and Radon Wasserstein Barycenters of Measures (Bonneel, Rabin, Peyre, Pfister, 2015).
@@ -90,13 +90,15 @@ def compare_with_reference(
         torch.Size([4])
     """
     if len(x) != reference.draws.shape[2]:
-        raise InputError(f"x holds {len(x)} data, but the reference {reference.draws.shape[2]}: give the same data")
+        raise InputError(
+            f"x holds {len(x)} observations, but the reference {reference.draws.shape[2]}: give the same data"
+        )
     x = as_input(guide, x)
     draws = reference.draws.flatten(0, 1)
     with isolated(), seeded(seed, x.device):
         guided = guide_draws(guide, x, len(draws), reference.sites).cpu()
-        worth = reference.effective_sample_size.amin(-1).nan_to_num(0).int().tolist()
-        pairs = zip(guided.unbind(1), draws.unbind(1), worth, strict=True)
+        sizes = reference.effective_sample_size.amin(-1).nan_to_num(0).int().tolist()
+        pairs = zip(guided.unbind(1), draws.unbind(1), sizes, strict=True)
         distance, null = zip(*(distance_and_null(*pair) for pair in pairs), strict=True)
     return ReferenceComparison(guided, draws, torch.stack(distance), torch.stack(null))
 

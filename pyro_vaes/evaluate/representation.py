@@ -1,4 +1,4 @@
-"""What simple classifiers read from the latents."""
+"""Quality of the representation: simple classifiers on the latents."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ RUNS = 5  # seeds of k-means, and random subsets of the labels
 CLUSTERS = (10, 20, 30)
 
 
-NEIGHBOURS = 10
+NEIGHBORS = 10
 
 
-LABELS = (100, 1000, 10000)  # numbers of training labels, beside all of them
+LABELS = (100, 1000, 10000)  # numbers of training labels, besides all of them
 
 
-MOST_INFORMATION = 1000  # test data for the mutual information, which takes the square of their number
+MAX_INFORMATION_DATA = 1000  # test data for the mutual information, whose cost is quadratic in their number
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Probe:
     """Test accuracy of one classifier on the codes.
 
     Attributes:
-        probe: its name.
-        setting: its setting.
+        probe: name of the classifier.
+        setting: setting of the classifier.
         labels: number of training labels.
-        accuracy: mean over the runs.
-        stderr: standard error of this mean over seeds or subsets of the labels, not over the test data; None for a
+        accuracy: mean accuracy over the runs.
+        stderr: standard error of the mean over seeds or subsets of the labels, not over the test data; None for a
             single run.
     """
 
@@ -62,11 +62,11 @@ class Probe:
 
 @dataclass(frozen=True)
 class Representation:
-    """What the latents hold of the data, and what classifiers read from them.
+    """Quality of the latents as a representation of the data.
 
     Attributes:
         active_units: number of latent dimensions that respond to the test data.
-        mutual_information: between test data and latents, in nats.
+        mutual_information: mutual information of test data and latents, in nats.
         probes: accuracies on the test data.
     """
 
@@ -96,28 +96,28 @@ _Fit = Callable[[_Codes, _Codes, int], float]  # training codes, test codes and 
 def representation(
     model: VAE, guide: Guide, data: Data, column: int = 0, seed: int = 0, progress: bool = False
 ) -> Representation:
-    """What the latents hold: active units, mutual information, and k-means, nearest neighbours and linear probes.
+    """Quality of the representation: active units, mutual information, k-means, nearest neighbors and linear probes.
 
-    The code of an image is E_q[z | x], see :func:`posterior_mean` (the protocol's mean of 50 draws estimates it); of
-    the thresholded image where training binarises dynamically. Everything is fitted on codes of the training split
-    and scored on the test split:
+    The code of an image is E_q[z | x], see :func:`posterior_mean` (the paper estimates it by the mean of 50 draws),
+    of the thresholded image if training binarizes dynamically. All classifiers are fitted to codes of the training
+    split and scored on the test split:
 
-    - k-means with 10, 20 and 30 clusters, each given the commonest of its training labels, 5 seeds;
-    - 10 nearest neighbours, weighted by inverse distance, and logistic regression on standardised codes, with 100,
-      1,000, 10,000 labels, 5 random subsets each, and with all labels, as far as there are that many.
+    - k-means with 10, 20 and 30 clusters, each mapped to its most frequent training label, with 5 seeds;
+    - 10 nearest neighbors, weighted by inverse distance, and logistic regression on standardized codes, with 100,
+      1,000 and 10,000 labels, 5 random subsets each, and with all labels, as far as available.
 
-    The mutual information takes 1,000 test data at most, drawn by the seed.
+    The mutual information is estimated on at most 1,000 test images, drawn by the seed.
 
     Args:
         model: the model.
         guide: a guide with a ``posterior``.
         data: data with labels in the training and test split.
-        column: which label, where a datum has several.
-        seed: fixes draws and subsets.
-        progress: whether to show a bar.
+        column: column of the labels, if there are several.
+        seed: seed of draws and subsets.
+        progress: whether to show a progress bar.
 
     Raises:
-        InputError: where there are no labels to classify, or the guide has no posterior.
+        InputError: If there are no labels to classify, or the guide has no posterior.
 
     References:
         MAE: Mutual Posterior-Divergence Regularization for Variational AutoEncoders (Ma, Zhou, Hovy, 2019).
@@ -136,7 +136,7 @@ def representation(
     like = next(guide.parameters())
     x = thresholded(data.test).to(like)
     with seeded(seed, like.device), torch.no_grad():
-        drawn = torch.randperm(len(x))[:MOST_INFORMATION].to(x.device)
+        drawn = torch.randperm(len(x))[:MAX_INFORMATION_DATA].to(x.device)
         information = mutual_information(model, guide, x[drawn], progress)
         train = _Codes(_codes(guide, thresholded(data.train)), y_train)
         test = _Codes(_codes(guide, x), y_test)
@@ -148,7 +148,7 @@ def labels(split: Split, name: str, column: int) -> np.ndarray:
     """One column of a split's labels, ``(N,)``.
 
     Raises:
-        InputError: where there is none.
+        InputError: If the split has no such column.
     """
     if split.y is None:
         raise InputError(f"the {name} split has no labels, which the probes need: give y_{name}")
@@ -159,7 +159,7 @@ def labels(split: Split, name: str, column: int) -> np.ndarray:
 
 
 def thresholded(split: Split) -> Tensor:
-    """The images of a split without the noise of dynamic binarisation."""
+    """The images of a split, thresholded instead of dynamically binarized."""
     if split.preprocessing.binarize == "dynamic":
         split = replace(split, preprocessing=replace(split.preprocessing, binarize="threshold"))
     return split.x
@@ -185,13 +185,13 @@ def _probe(train: _Codes, test: _Codes, seed: int, progress: bool) -> Iterator[P
 
 
 def _settings(available: int) -> Iterator[tuple[str, str, int, int, _Fit]]:
-    """Name, setting, number of labels and of runs of every probe that so many labels allow."""
+    """Name, setting, number of labels, number of runs and function of every probe, for the available labels."""
     for clusters in CLUSTERS:
         if clusters <= available:
             yield "k-means", f"{clusters} clusters", available, RUNS, partial(_k_means, clusters)
     counts = [(count, RUNS) for count in LABELS if count < available] + [(available, 1)]
     for count, runs in counts:
-        yield "nearest neighbours", f"{NEIGHBOURS} neighbours", count, runs, _nearest_neighbours
+        yield "nearest neighbors", f"{NEIGHBORS} neighbors", count, runs, _nearest_neighbors
     for count, runs in counts:
         yield "linear", "logistic regression", count, runs, _linear
 
@@ -203,21 +203,21 @@ def _k_means(clusters: int, train: _Codes, test: _Codes, seed: int) -> float:
     return majority_accuracy(train.y, fitted.labels_, test.y, fitted.predict(test.z))
 
 
-def _nearest_neighbours(train: _Codes, test: _Codes, seed: int) -> float:
+def _nearest_neighbors(train: _Codes, test: _Codes, seed: int) -> float:
     from sklearn.neighbors import KNeighborsClassifier
 
-    neighbours = min(NEIGHBOURS, len(train.y))
-    return float(KNeighborsClassifier(neighbours, weights="distance").fit(*train).score(*test))
+    neighbors = min(NEIGHBORS, len(train.y))
+    return float(KNeighborsClassifier(neighbors, weights="distance").fit(*train).score(*test))
 
 
 def _linear(train: _Codes, test: _Codes, seed: int) -> float:
-    if len(np.unique(train.y)) == 1:  # which a small subset of rare labels can be
+    if len(np.unique(train.y)) == 1:  # possible for a small subset
         return float(np.mean(test.y == train.y[0]))
     return float(linear_probe(*train).score(*test))
 
 
 def linear_probe(codes: np.ndarray, labels: np.ndarray) -> Pipeline:
-    """Logistic regression on standardised codes, fitted to codes ``(N, Z)`` and labels ``(N,)``."""
+    """Logistic regression on standardized codes, fitted to codes ``(N, Z)`` and labels ``(N,)``."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

@@ -7,14 +7,14 @@ import math
 import torch
 from torch import Tensor, nn
 
-PROJECTIONS, SPLITS, FEWEST_DRAWS = 50, 100, 20
+PROJECTIONS, SPLITS, MIN_DRAWS = 50, 100, 20
 
 
-def distance_and_null(guided: Tensor, reference: Tensor, worth: int) -> tuple[Tensor, Tensor]:
-    """Distance of one datum's draws ``(M, Z)`` and its 95 % quantile, both in the reference's coordinates."""
-    if worth < FEWEST_DRAWS:
+def distance_and_null(guided: Tensor, reference: Tensor, effective_size: int) -> tuple[Tensor, Tensor]:
+    """Distance of one datum's draws ``(M, Z)`` and 95 % quantile of its null, in the reference's coordinates."""
+    if effective_size < MIN_DRAWS:
         return (reference.new_tensor(math.nan),) * 2
-    half = worth // 2
+    half = effective_size // 2
     scale = torch.linalg.cholesky(reference.T.cov().reshape(2 * reference.shape[1:]))
     white = [torch.linalg.solve_triangular(scale, draws.T, upper=False) for draws in (guided, reference)]
     angles = nn.functional.normalize(torch.randn(PROJECTIONS, len(scale)).to(scale), dim=1)
@@ -36,5 +36,5 @@ def _halves(ordered: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _sliced_wasserstein(first: Tensor, second: Tensor) -> Tensor:
-    """Root mean squared difference of as many order statistics along each direction."""
+    """Root mean squared difference of equally many order statistics along each direction."""
     return (first - second).square().mean().sqrt()

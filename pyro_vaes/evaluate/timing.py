@@ -1,4 +1,4 @@
-"""What inference costs."""
+"""Time of inference."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pyro_vaes.vae import Guide
 
 @torch.no_grad()
 def inference_ms(guide: nn.Module, x: Tensor, repeats: int = 5) -> float:
-    """Milliseconds to infer the posteriors of a batch and draw from each: the median.
+    """Median time in milliseconds to infer the posteriors of a batch and to draw from each.
 
     Args:
         guide: the guide; of one that is no ``Guide`` the posterior means are timed.

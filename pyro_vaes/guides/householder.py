@@ -1,4 +1,8 @@
-"""The Householder guide."""
+"""The Householder guide.
+
+Hand-written, since Pyro's ``ConditionalHouseholder`` transforms draws, while q(z | x) is a normal distribution whose
+mean, covariance and KL divergence have a closed form.
+"""
 
 from __future__ import annotations
 

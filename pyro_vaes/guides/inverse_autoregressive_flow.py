@@ -1,4 +1,8 @@
-"""The inverse autoregressive flow guide."""
+"""The inverse autoregressive flow guide.
+
+Hand-written, since Pyro's ``ConditionalAffineAutoregressive`` evaluates the context once per draw instead of once per
+datum.
+"""
 
 from __future__ import annotations
 

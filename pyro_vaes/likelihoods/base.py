@@ -30,7 +30,7 @@ class Likelihood(nn.Module):
             is fitted again goes on from what it learned.
 
     Shapes:
-        Calling it takes features ``(..., *features_shape)``, for a distribution over x of batch shape ``(...)``.
+        Features ``(..., *features_shape)`` to a distribution over x with batch shape ``(...)``.
         ``mean`` is ``(..., *event_shape)``, ``fisher`` and ``score`` have the shape of the features.
     """
 

@@ -13,7 +13,7 @@ class Bernoulli(Likelihood):
     """Binary data: p(x | f) = Π σ(f)ˣ (1 - σ(f))¹⁻ˣ, the features being logits.
 
     Shapes:
-        Calling it takes features ``(..., *event_shape)``, for a distribution over x of batch shape ``(...)``.
+        Features ``(..., *event_shape)`` to a distribution over x with batch shape ``(...)``.
 
     Example:
         >>> Bernoulli()(torch.zeros(2, 1, 8, 8)).log_prob(torch.ones(2, 1, 8, 8))

@@ -32,7 +32,7 @@ class DiscretizedLogistic(LocationScale):
         learn: whether s is learned.
 
     Shapes:
-        Calling it takes features ``(..., *event_shape)``, for a distribution over x of batch shape ``(...)``.
+        Features ``(..., *event_shape)`` to a distribution over x with batch shape ``(...)``.
 
     Raises:
         InputError: If there are fewer than 2 gray levels or the scale is not positive; from :meth:`check`, if a value

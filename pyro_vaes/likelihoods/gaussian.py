@@ -19,7 +19,7 @@ class Gaussian(LocationScale):
         learn: whether σ is learned.
 
     Shapes:
-        Calling it takes features ``(..., *event_shape)``, for a distribution over x of batch shape ``(...)``.
+        Features ``(..., *event_shape)`` to a distribution over x with batch shape ``(...)``.
 
     Example:
         >>> Gaussian(scale=0.5, learn=False)(torch.zeros(2, 3)).log_prob(torch.zeros(2, 3))

@@ -140,8 +140,7 @@ class PixelCNNPP(PixelCNN):
         tied: whether all masked layers after the first share their weights.
 
     Shapes:
-        Calling it takes features ``(..., F, H, W)``, for a distribution over x of batch shape ``(...)`` and event shape
-        ``(C, H, W)``.
+        Features ``(..., F, H, W)`` to a distribution over x with batch shape ``(...)`` and event shape ``(C, H, W)``.
 
     Raises:
         InputError: As for :class:`PixelCNN`.

@@ -13,7 +13,7 @@ class Poisson(Likelihood):
     """Counts: p(x | f) = Π λˣ e^(-λ) / x!, the features being the log rate, λ = e^f.
 
     Shapes:
-        Calling it takes features ``(..., *event_shape)``, for a distribution over x of batch shape ``(...)``.
+        Features ``(..., *event_shape)`` to a distribution over x with batch shape ``(...)``.
 
     Raises:
         InputError: From :meth:`check`, if data are not counts.

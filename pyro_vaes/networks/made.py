@@ -1,4 +1,8 @@
-"""MADE, fully connected and convolutional."""
+"""MADE, fully connected and convolutional.
+
+Hand-written, since Pyro's ``ConditionalAutoRegressiveNN`` evaluates the context once per draw instead of once per
+datum, and has no convolutional form.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of training, samples, reconstructions and posteriors; each function gives a matplotlib figure."""
+"""Matplotlib figures of training, samples, reconstructions and posteriors."""
 
 from pyro_vaes.plots.diagnostics import gap_bars, learning_curves, pareto_histogram, rank_histograms
 from pyro_vaes.plots.images import as_pictures, clusters, image_grid

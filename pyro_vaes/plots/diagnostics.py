@@ -1,4 +1,4 @@
-"""Learning curves, inference gaps, k-hat and rank histograms."""
+"""Learning curves, inference gaps, and histograms of k-hat and ranks."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def learning_curves(histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]) -> Figure:
-    """Validation ELBO in nats against the epoch: a colour a guide, a line a seed.
+    """Validation ELBO in nats by epoch, with one color per guide and one line per seed.
 
     Args:
-        histories: ``Run.history`` of every seed, by guide.
+        histories: ``Run.history`` of each seed, by guide.
     """
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
@@ -31,16 +31,16 @@ def learning_curves(histories: Mapping[str, Sequence[Sequence[Mapping[str, float
     axes.set(xlabel="epoch", ylabel="validation ELBO (nats)")
     axes.locator_params(axis="x", integer=True)
     if lows:
-        axes.set_ylim(bottom=min(lows))  # the first epochs would hide the rest
+        axes.set_ylim(bottom=min(lows))  # else the first epochs dominate the scale
     axes.legend()
     return figure
 
 
 def gap_bars(gaps: Mapping[str, InferenceGaps]) -> Figure:
-    """Approximation and amortisation gap of each guide in nats, stacked, means over images with standard errors.
+    """Stacked bars of each guide's approximation and amortization gap in nats: means and standard errors over images.
 
     Args:
-        gaps: what ``inference_gaps`` gave, by guide.
+        gaps: results of ``inference_gaps``, by guide.
     """
     figure = Figure(figsize=(8, 0.5 * len(gaps) + 1.2), layout="constrained")
     axes = figure.subplots()
@@ -57,10 +57,10 @@ def gap_bars(gaps: Mapping[str, InferenceGaps]) -> Figure:
 
 
 def pareto_histogram(gaps: Mapping[str, InferenceGaps]) -> Figure:
-    """How many images have which k-hat, a panel a guide; above 0.7, right of the line, weights are not to be trusted.
+    """Histogram of k-hat over images, with one panel per guide; above 0.7, right of the line, weights are unreliable.
 
     Args:
-        gaps: what ``inference_gaps`` gave, by guide.
+        gaps: results of ``inference_gaps``, by guide.
     """
     figure, panels = _panels(len(gaps))
     for axes, (name, each) in zip(panels, gaps.items(), strict=False):
@@ -72,10 +72,12 @@ def pareto_histogram(gaps: Mapping[str, InferenceGaps]) -> Figure:
 
 
 def rank_histograms(calibrations: Mapping[str, Calibration]) -> Figure:
-    """Ranks of simulated latents, a line a dimension, a panel a guide; flat, inside the band, where the guide is exact.
+    """Rank histograms of simulated latents, with one line per dimension and one panel per guide.
+
+    The ranks under an exact guide are uniform, within the band.
 
     Args:
-        calibrations: what ``calibration`` gave, by guide.
+        calibrations: results of ``calibration``, by guide.
     """
     figure, panels = _panels(len(calibrations))
     bins = 20
@@ -91,7 +93,7 @@ def rank_histograms(calibrations: Mapping[str, Calibration]) -> Figure:
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:
-    """A figure of small panels, four a row."""
+    """A figure of small panels, four per row."""
     columns = min(count, 4)
     rows = -(-count // columns)
     figure = Figure(figsize=(2.6 * columns, 2.0 * rows), layout="constrained")

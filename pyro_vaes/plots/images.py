@@ -1,4 +1,4 @@
-"""Grids of images: samples, reconstructions, traversals, clusters."""
+"""Grids of images, and samples of clusters."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pyro_vaes.errors import InputError
 
 
 def image_grid(rows: Sequence[Tensor], names: Sequence[str] = ()) -> Figure:
-    """Rows of images, each with its name if there are names.
+    """Rows of images, with optional names.
 
     Args:
-        rows: images ``(N, C, H, W)`` in [0, 1], C being 1 or 3.
-        names: a name a row.
+        rows: images ``(N, C, H, W)`` in [0, 1], with C = 1 or 3.
+        names: one name per row.
 
     Raises:
-        InputError: where the data are no images.
+        InputError: If the data are not images.
     """
     count = max(len(images) for images in rows)
     figure = Figure(figsize=(0.7 * count + (1.4 if names else 0), 0.75 * len(rows) + 0.1), layout="constrained")
@@ -36,10 +36,10 @@ def image_grid(rows: Sequence[Tensor], names: Sequence[str] = ()) -> Figure:
 
 
 def as_pictures(images: Tensor) -> list[Tensor]:
-    """Images ``(N, C, H, W)`` as matplotlib takes them, clipped to [0, 1].
+    """Images ``(N, C, H, W)`` in matplotlib's format, clipped to [0, 1].
 
     Raises:
-        InputError: where the data are no images of 1 or 3 channels.
+        InputError: If the data are not images of 1 or 3 channels.
     """
     if images.dim() != 4 or images.shape[1] not in (1, 3):
         raise InputError(f"data of shape {tuple(images.shape[1:])} cannot be drawn: images are (1, H, W) or (3, H, W)")
@@ -54,23 +54,23 @@ def clusters(
     draws: Sequence[Tensor],
     names: Sequence[str] = (),
 ) -> Figure:
-    """A row a cluster of one level: its samples, with the other levels alike within each column.
+    """Samples of the clusters of one level, one row per cluster, with the other levels fixed within each column.
 
-    A row shows what its cluster stands for, a column what the other levels do. Of a level with the prior
-    ``GaussianMixture``, ``prior().component_distribution.sample((n,)).movedim(1, 0)`` gives the draws.
+    A row shows the meaning of its cluster, a column that of the other levels. For a level with the prior
+    ``GaussianMixture``, the draws are ``prior().component_distribution.sample((n,)).movedim(1, 0)``.
 
     Args:
-        decode: the model's ``decode``, of as many latents as there are levels.
+        decode: the model's ``decode``, with one latent per level.
         latents: N draws of every level, the lowest first; those of ``level`` itself are not used.
-        level: place in ``latents`` of the level that is clustered, 0 the lowest.
+        level: index in ``latents`` of the clustered level, 0 the lowest.
         draws: N draws of this level for each cluster.
-        names: a name a row; the clusters' numbers if left out.
+        names: one name per row; by default the cluster's index.
 
     Shapes:
         ``latents[l] (N, Z_l)``, ``draws (K, N, Z_level)``.
 
     Raises:
-        InputError: where there is no such level, or the model's data are no images.
+        InputError: If there is no such level, or the model's data are not images.
     """
     if not 0 <= level < len(latents):
         raise InputError(f"level is {level}: expected 0 to {len(latents) - 1}, the levels that latents holds")
@@ -79,7 +79,7 @@ def clusters(
     figure = Figure(figsize=(0.5 * columns + 0.8, 0.5 * len(rows) + 0.3), layout="constrained")
     axes = figure.subplots()
     axes.imshow(tiled(torch.cat(rows), columns), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    axes.set_anchor("W")  # since the layout makes too little room for names beside a picture that it centres
+    axes.set_anchor("W")  # since the layout leaves too little space for names beside a centered image
     axes.set_xticks([])
     labels = names or [str(row) for row in range(len(rows))]
     axes.set_yticks([(row + 0.5) * height - 0.5 for row in range(len(rows))], labels)
@@ -87,6 +87,6 @@ def clusters(
 
 
 def tiled(images: Tensor, columns: int) -> Tensor:
-    """Images side by side as one picture, row after row."""
+    """Images tiled row by row into one image."""
     pictures = torch.stack(as_pictures(images)).unflatten(0, (-1, columns))  # (rows, columns, H, W) or (..., 3)
     return pictures.transpose(1, 2).flatten(2, 3).flatten(0, 1)

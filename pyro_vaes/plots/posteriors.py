@@ -20,15 +20,15 @@ from pyro_vaes.plots.images import as_pictures
 
 
 def corrected_posteriors(x: Tensor, rebuilt: Tensor, draws: Tensor, corrected: Tensor) -> Figure:
-    """Each datum, its reconstruction, and draws of its posterior (red) beside those that its weights correct (grey).
+    """Each datum, its reconstruction, and draws of its posterior before (red) and after (gray) importance resampling.
 
-    Shown are the two dimensions whose means the weights move most, in the guide's standard deviations.
+    Shown are the two dimensions whose means change most by resampling, in the guide's standard deviations.
 
     Args:
         x: data ``(N, *event_shape)``.
-        rebuilt: their reconstructions.
-        draws: of the guide, ``(S, N, Z)``.
-        corrected: draws from these by their importance weights.
+        rebuilt: reconstructions of the data.
+        draws: draws of the guide, ``(S, N, Z)``.
+        corrected: the draws, resampled by their importance weights.
     """
     pictures = [x, rebuilt] if x.dim() == 4 and x.shape[1] in (1, 3) else []
     figure = Figure(figsize=(1.3 * len(x), 1.5 * (len(pictures) + 1)), layout="constrained")
@@ -49,12 +49,12 @@ def corrected_posteriors(x: Tensor, rebuilt: Tensor, draws: Tensor, corrected: T
 
 
 def reference_posteriors(compared: ReferenceComparison) -> Figure:
-    """Each datum's posterior by a guide (red) and by its reference (grey): two marginals, and contours of the two.
+    """Each datum's posterior by a guide (red) and by a reference (gray): two marginals, and their joint contours.
 
     Contours enclose 50 and 95 % of the mass. Shown are the two dimensions whose means differ most.
 
     Args:
-        compared: what ``compare_with_reference`` gave.
+        compared: result of ``compare_with_reference``.
     """
     away = (compared.guide_mean - compared.reference_mean).abs() / compared.reference_scale.clamp_min(1e-12)
     count, size = away.shape
@@ -77,7 +77,7 @@ def reference_posteriors(compared: ReferenceComparison) -> Figure:
 
 
 def _density(values: np.ndarray, points: int = 100) -> tuple[np.ndarray, np.ndarray]:
-    """A smooth density of draws, on a grid."""
+    """Kernel density estimate of draws on a grid."""
     from scipy.stats import gaussian_kde
 
     grid = np.linspace(values.min(), values.max(), points)
@@ -85,29 +85,29 @@ def _density(values: np.ndarray, points: int = 100) -> tuple[np.ndarray, np.ndar
 
 
 def _contours(axes: Axes, draws: np.ndarray, color: str, points: int = 60) -> None:
-    """Contours of a smooth density of draws ``(2, S)``."""
+    """Contours of a kernel density estimate of draws ``(2, S)``."""
     from scipy.stats import gaussian_kde
 
     sides = [np.linspace(side.min(), side.max(), points) for side in draws]
     grid = np.stack(np.meshgrid(*sides))
     mass = torch.from_numpy(gaussian_kde(draws)(grid.reshape(2, -1)))
     mass = mass / mass.sum()
-    axes.contour(*grid, mass.reshape(points, points), levels=_levels(mass), colors=color, linewidths=1)
+    axes.contour(*grid, mass.reshape(points, points), levels=_contour_heights(mass), colors=color, linewidths=1)
 
 
 @torch.no_grad()
 def posteriors(pairs: Mapping[str, tuple[VAE, Guide]], x: Tensor, points: int = 121) -> Figure:
-    """Contours of each guide's posterior over its model's true one, on a grid of a two-dimensional latent.
+    """Contours of each guide's posterior over the exact posterior, on a grid of a two-dimensional latent.
 
     Contours enclose 50 and 95 % of the mass of q(z | x) (lines) and of p(z | x) (filled).
 
     Args:
-        pairs: model and guide by the name of their row.
-        x: a few data, ``(N, *event_shape)``, a column each.
-        points: grid points a side.
+        pairs: model and guide, by the name of their row.
+        x: a few observations, ``(N, *event_shape)``, one per column.
+        points: number of grid points per side.
 
     Raises:
-        InputError: where a latent has another size than 2.
+        InputError: If a latent does not have two dimensions.
     """
     figure = Figure(figsize=(2 * len(x) + 0.6, 2 * len(pairs)), layout="constrained")
     table = figure.subplots(len(pairs), len(x), squeeze=False)
@@ -130,9 +130,9 @@ def _draw_posterior(axes: Axes, model: VAE, guide: Guide, datum: Tensor, points:
 
     z, log_p, log_q = log_densities(torch.full((2,), -5.0), torch.full((2,), 5.0))
     near = z[(log_p > log_p.max() - 8) | (log_q > log_q.max() - 8)]
-    draws = q.sample((1000,))[:, 0]  # since a flow has no moments in closed form
-    centre, spread = draws.mean(0), 4 * draws.std(0)
-    near = torch.cat([near, (centre - spread)[None], (centre + spread)[None]])
+    draws = q.sample((1000,))[:, 0]  # the moments of a flow have no closed form
+    center, spread = draws.mean(0), 4 * draws.std(0)
+    near = torch.cat([near, (center - spread)[None], (center + spread)[None]])
     z, log_p, log_q = log_densities(near.amin(0), near.amax(0))
     grid = z.reshape(points, points, 2).cpu()
     for log_density, draw, style in (
@@ -140,12 +140,12 @@ def _draw_posterior(axes: Axes, model: VAE, guide: Guide, datum: Tensor, points:
         (log_q, axes.contour, {"colors": "C3", "linewidths": 1}),
     ):
         mass = log_density.double().softmax(0).cpu()
-        draw(grid[..., 0], grid[..., 1], mass.reshape(points, points), levels=_levels(mass), **style)
+        draw(grid[..., 0], grid[..., 1], mass.reshape(points, points), levels=_contour_heights(mass), **style)
     axes.tick_params(labelsize=6)
 
 
-def _levels(mass: Tensor) -> list[float]:
-    """The heights above which lie 95 and 50 % of the mass, strictly rising."""
+def _contour_heights(mass: Tensor) -> list[float]:
+    """Strictly increasing heights whose contours enclose 95 and 50 % of the mass."""
     ordered, _ = mass.sort(descending=True)
     total = ordered.cumsum(0)
     outer, inner = (float(ordered[int((total < share).sum().clamp_max(len(mass) - 1))]) for share in (0.95, 0.5))

@@ -1,4 +1,4 @@
-"""Traversals: the pictures of a model while one latent moves and the others stay fixed."""
+"""Latent traversals: images of a model as one latent varies and the others are fixed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pyro_vaes.plots.images import tiled
 from pyro_vaes.priors import Prior
 from pyro_vaes.vae import Guide, LatentVariableModel
 
-DRAWS = 1000  # of a latent's prior, whose quantiles it moves over
+DRAWS = 1000  # from a latent's prior, whose quantiles are traversed
 
 
 class LatentView(NamedTuple):
@@ -69,24 +69,24 @@ def traversals(
     draws: Sequence[Tensor],
     points: int = 8,
 ) -> Figure:
-    """A panel a level: the pictures of a model while that level moves and the others stay fixed.
+    """Latent traversals with one panel per level: images of a model as that level varies and the others are fixed.
 
-    A level moves over the quantiles of its draws, (i + 1/2) / ``points``, along two of its dimensions, the first from
-    left to right and the second from bottom to top: the two that change the picture most, by its mean square, from
-    their first to their last quantile.
+    A level traverses the quantiles (i + 1/2) / ``points`` of its draws along two of its dimensions, the first from
+    left to right and the second from bottom to top. These are the two dimensions that change the image most, in mean
+    square, from their first to their last quantile.
 
     Args:
-        decode: the model's ``decode``, of as many latents as there are levels; or one for each level that moves, where
-            others follow it.
-        fixed: each level's value while another moves, the lowest level first.
-        draws: what each level moves through: draws of its prior, or codes of data.
-        points: pictures a side.
+        decode: the model's ``decode``, with one latent per level; or one function for each level, if lower levels
+            depend on it.
+        fixed: value of each level while another varies, the lowest level first.
+        draws: draws of each level's prior, or codes of data, whose quantiles are traversed.
+        points: number of images per side.
 
     Shapes:
         ``fixed[l] (Z_l,)``, ``draws[l] (N, Z_l)``.
 
     Raises:
-        InputError: where these differ in number or size, or the model's data are no images.
+        InputError: If these differ in number or size, or the model's data are not images.
 
     References:
         Learning Hierarchical Features from Deep Generative Models (Zhao, Song, Ermon, 2017), figures 5 and 6.
@@ -109,7 +109,7 @@ def traversals(
 def _draw_traversal(
     axes: Axes, decode: Callable[..., Tensor], fixed: Sequence[Tensor], level: int, quantiles: Tensor
 ) -> None:
-    """One level's grid, along two dimensions at most of its quantiles ``(points, Z_l)``."""
+    """Grid of one level, along at most two dimensions of its quantiles ``(points, Z_l)``."""
 
     def pictures(moved: Tensor) -> Tensor:
         return decode(*(moved if i == level else z.expand(len(moved), -1) for i, z in enumerate(fixed)))

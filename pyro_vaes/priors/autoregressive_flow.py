@@ -33,7 +33,7 @@ class AutoregressiveFlow(Flow):
         flows: the masked networks, in the order from z to ε.
 
     Shapes:
-        Calling it gives a distribution with batch shape ``()`` and event shape ``(Z,)``.
+        A distribution with batch shape ``()`` and event shape ``(Z,)``.
 
     Raises:
         InputError: If the latent has one dimension, a size is not a positive integer, or the transform is unknown.

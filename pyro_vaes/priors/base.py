@@ -27,7 +27,7 @@ class Prior(nn.Module):
             is fitted again goes on from what it learned.
 
     Shapes:
-        Calling it gives a distribution with batch shape ``()`` and event shape ``(Z,)``.
+        A distribution with batch shape ``()`` and event shape ``(Z,)``.
 
     Raises:
         InputError: If the size is not a positive integer.

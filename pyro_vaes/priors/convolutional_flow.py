@@ -30,7 +30,7 @@ class ConvolutionalFlow(Flow):
         flows: the masked networks, in the order from z to ε.
 
     Shapes:
-        Calling it gives a distribution with batch shape ``()`` and event shape ``(Z,)``, Z = C H W.
+        A distribution with batch shape ``()`` and event shape ``(Z,)``, Z = C H W.
 
     Raises:
         InputError: If the maps have a single coordinate or another size than the latent, a size is not a positive

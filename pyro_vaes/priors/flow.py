@@ -20,7 +20,7 @@ RULES: dict[str, tuple[Rule, int]] = {"mean": (shifted, 1), "affine": (affine, 2
 
 
 class Flow(Prior):
-    """Base class of flow priors, which differ in their masked networks; see :class:`AutoregressiveFlow` for the maths.
+    """Base class of flow priors, which differ in their masked networks; see :class:`AutoregressiveFlow`.
 
     Args:
         latent_dim: size Z of the latent, 2 or more.

@@ -16,7 +16,7 @@ class StandardNormal(Prior):
         latent_dim: size Z of the latent.
 
     Shapes:
-        Calling it gives a distribution with batch shape ``()`` and event shape ``(Z,)``.
+        A distribution with batch shape ``()`` and event shape ``(Z,)``.
 
     Example:
         >>> StandardNormal(3)().log_prob(torch.zeros(3))

@@ -1,4 +1,8 @@
-"""Exponential moving average of the weights."""
+"""Exponential moving average of the weights.
+
+Hand-written, since ``torch.optim.swa_utils.AveragedModel`` copies one whole module, while a guide refers to its model,
+so that the averages of both have to be put in their place.
+"""
 
 from __future__ import annotations
 

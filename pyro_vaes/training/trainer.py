@@ -1,4 +1,8 @@
-"""The training loop."""
+"""The training loop.
+
+Hand-written for what general trainers do not offer together: a resume to the same weights, bit for bit, also within an
+epoch, and steps that run eagerly, compiled or as a CUDA graph over model and guide.
+"""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def test_a_run_repeats_from_its_config_and_is_evaluated(here, capsys, recipe, fl
     printed = capsys.readouterr().out
     figures = json.loads((elsewhere / "two" / "evaluation.json").read_text())
     assert figures["split"] == "test"
-    assert "30 samples each of 12 data" in figures["estimator"]
+    assert "30 samples for each of 12 observations" in figures["estimator"]
     assert figures["gap"] == pytest.approx(figures["log_likelihood"] - figures["elbo"])
     assert f"log p(x) {figures['log_likelihood']:.2f}" in printed
     assert run("sample", "two", "--n", "5", "--device", "cpu") == 0

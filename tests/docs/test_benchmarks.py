@@ -8,7 +8,6 @@ import pytest
 from benchmarks import inference
 from benchmarks.__main__ import NAMES, main, title
 from benchmarks.helpers import results
-from benchmarks.helpers.tables import table
 
 STORED = sorted(path.parent.name for path in results.RESULTS.glob("*/results.json"))
 
@@ -72,11 +71,3 @@ def test_missing_folders_are_named(name, monkeypatch, tmp_path):
     monkeypatch.setattr(results, "RESULTS", tmp_path)
     with pytest.raises(SystemExit, match=f"{name} takes folders: python -m benchmarks {name} DATA WORK"):
         results.measure(results.Folders(name))
-
-
-def test_table_aligns_numbers_to_the_right():
-    assert table(["guide", "nats"], [["mean-field", 1.5]]) == [
-        "| guide | nats |",
-        "| --- | ---: |",
-        "| mean-field | 1.5 |",
-    ]

@@ -14,6 +14,7 @@ COMMANDS = [
     "recipes",
     "train vae --data digits --epochs 2",
     "evaluate runs/vae-digits --num-samples 50",
+    "diagnose runs/vae-digits --images 2 --num-samples 50",
     "train ladder --data coloured-digits --epochs 1",
     "traverse runs/ladder-coloured-digits",
 ]

@@ -14,6 +14,7 @@ from pyro_vaes.likelihoods import Bernoulli
 from pyro_vaes.networks import MLPDecoder
 from pyro_vaes.priors import GaussianMixture, StandardNormal
 from tests.helpers.linear_gaussian import LinearGaussian
+from tests.helpers.statistics import standard_error
 
 WIDTH, DATA = 8, 5  # of the linear-Gaussian model's batch
 ESTIMATES = [annealed_importance_sampling, bidirectional_monte_carlo]
@@ -34,12 +35,6 @@ def tempered(linear, beta):
     precision = torch.eye(linear.latent_dim).double() + linear.weight.T @ linear.weight / scale**2
     mean = (linear.x.flatten(1) - linear.bias) @ linear.weight @ torch.linalg.inv(precision) / scale**2
     return MultivariateNormal(mean, precision_matrix=precision)
-
-
-def standard_error(weights):
-    """Of each column's log-mean-exp, by the delta method: the relative error of the mean weight."""
-    relative = (weights - weights.amax(0)).exp()
-    return relative.std(0) / relative.mean(0) / len(weights) ** 0.5
 
 
 # --- transitions --------------------------------------------------------------------------------------------
@@ -103,7 +98,7 @@ def test_estimate_is_within_its_error_of_the_evidence(linear, chains, steps):
     assert (estimate.acceptance > 0.4).all()
     assert estimate.mean == pytest.approx(estimate.per_datum.mean().item())
     assert estimate.stderr == pytest.approx(estimate.per_datum.std().item() / DATA**0.5)
-    assert f"{chains} chains of {steps} temperatures each of {DATA} data" in estimate.describe()
+    assert f"{chains} chains of {steps} temperatures for each of {DATA} observations" in estimate.describe()
     assert list(pyro.get_param_store()) == []
 
 

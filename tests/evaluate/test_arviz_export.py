@@ -14,7 +14,7 @@ from matplotlib import pyplot as plt
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.arviz_export import smoothed_weights, to_arviz
-from pyro_vaes.guides import Laplace, MeanField
+from pyro_vaes.guides import MeanField
 from tests.helpers.linear_gaussian import LinearGaussian, inverse_positive
 
 MODULE = sys.modules["pyro_vaes.evaluate.arviz_export"]
@@ -28,7 +28,7 @@ def linear():
 
 
 def exact(linear):
-    return Laplace(linear.vae, linear.encoder, updates=1, step_size=1.0).double()
+    return linear.exact_guide()
 
 
 def wide(linear):
@@ -94,6 +94,15 @@ def test_a_tail_of_equal_weights_is_left_alone():
     smoothed, khat = smoothed_weights(log_weights)
     torch.testing.assert_close(smoothed, log_weights.double().log_softmax(0))
     assert khat.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_tail_of_weights_that_are_equal_but_for_rounding_is_left_alone(dtype):
+    log_weights = torch.full((100, 200), -30, dtype=dtype)
+    log_weights += torch.finfo(dtype).eps * 30 * torch.randn(100, 200, dtype=dtype)
+    smoothed, khat = smoothed_weights(log_weights)
+    torch.testing.assert_close(smoothed, log_weights.double().log_softmax(0))
+    assert not khat.any()
 
 
 def test_resampled_draws_are_the_posteriors(linear):

@@ -9,8 +9,8 @@ from torch import nn
 
 from pyro_vaes import VAE
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.calibration import LEVELS, Calibration, calibration
-from pyro_vaes.guides import Laplace, MeanField
+from pyro_vaes.evaluate.calibration import CREDIBILITIES, Calibration, calibration
+from pyro_vaes.guides import MeanField
 from pyro_vaes.likelihoods import Bernoulli, DiscretizedLogistic, Poisson
 from pyro_vaes.networks import MLPDecoder, MLPEncoder
 from pyro_vaes.priors import GaussianMixture, StandardNormal
@@ -22,7 +22,7 @@ class Skewed(nn.Module):
 
     def __init__(self, linear, shift=0.0, spread=1.0):
         super().__init__()
-        self.exact = Laplace(linear.vae, linear.encoder, updates=1, step_size=1.0).double()
+        self.exact = linear.exact_guide()
         deviation = linear.covariance.diagonal().sqrt()
         self.shift = shift * deviation
         self.factor = spread * torch.linalg.cholesky(linear.covariance)
@@ -48,7 +48,7 @@ def accepted(linear, guide, seeds=100):
 
 
 def test_the_exact_posterior_is_accepted(linear):
-    assert accepted(linear, Laplace(linear.vae, linear.encoder, updates=1, step_size=1.0).double()) >= 95
+    assert accepted(linear, linear.exact_guide()) >= 95
 
 
 def test_a_posterior_of_half_the_scale_is_rejected(linear):
@@ -86,15 +86,17 @@ def test_holm_on_an_example_of_the_textbook(monkeypatch):
 @pytest.mark.parametrize("num_samples", [9, 50, 199])
 def test_coverage_of_uniform_ranks_is_nominal(num_samples):
     every = Calibration(torch.arange(num_samples + 1).unsqueeze(-1), num_samples)
-    assert every.mean_coverage == pytest.approx({level: level for level in LEVELS})
+    assert every.mean_coverage == pytest.approx({credibility: credibility for credibility in CREDIBILITIES})
 
 
 def test_coverage_of_a_narrow_guide_is_that_of_its_scale(linear):
     result = calibration(linear.vae, Skewed(linear, spread=0.5), num_datasets=2000, num_samples=999)
-    for level in LEVELS:
-        expected = 2 * stats.norm.cdf(0.5 * stats.norm.ppf((1 + level) / 2)) - 1
-        assert (result.coverage[level] - expected).abs().max() < 4 * (expected * (1 - expected) / 2000) ** 0.5 + 2e-3
-        assert result.coverage_stderr[level] == pytest.approx((level * (1 - level) / 2000) ** 0.5)
+    for credibility in CREDIBILITIES:
+        expected = 2 * stats.norm.cdf(0.5 * stats.norm.ppf((1 + credibility) / 2)) - 1
+        assert (result.coverage[credibility] - expected).abs().max() < 4 * (
+            expected * (1 - expected) / 2000
+        ) ** 0.5 + 2e-3
+        assert result.coverage_stderr[credibility] == pytest.approx((credibility * (1 - credibility) / 2000) ** 0.5)
 
 
 def test_figures_repeat_with_the_seed_and_leave_the_generator_alone(linear):

@@ -139,7 +139,7 @@ def test_bad_input():
         return str(caught.value)
 
     assert "factors is ['digit'], but y has 2 columns" in message(y, ["digit"])
-    assert "no two the same" in message(y, ["a", "a"])
+    assert "give a distinct name for each" in message(y, ["a", "a"])
     assert message(y, ["digit", "ink"]) == "all training data have the same digit, 0: a probe needs at least two labels"
     y[:4, 0], y[4:, 0] = [1, 2, 1, 2], 3
     assert "digit is 3 in the test split, but never in the training split" in message(y, ["digit", "ink"])

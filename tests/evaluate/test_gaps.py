@@ -94,7 +94,7 @@ def test_a_perturbed_encoder_loses_what_the_kl_says(linear, best, shift, widen):
 
 
 def test_laplace_has_no_gap(linear):
-    guide = Laplace(linear.vae, linear.encoder, updates=1, step_size=1.0).double()
+    guide = linear.exact_guide()
     result = inference_gaps(linear.vae, guide, linear.x, num_samples=50, num_steps=20)
     for values in (result.approximation_gap, result.amortization_gap):
         torch.testing.assert_close(values, torch.zeros(DATA).double(), rtol=0, atol=1e-8)
@@ -285,7 +285,7 @@ def test_guides_that_cannot_be_fitted_are_refused():
         ({"x": torch.ones(3, 6, dtype=torch.uint8)}, "x is uint8"),
         (
             {"annealed": AnnealedLikelihood(torch.zeros(3), torch.zeros(1, 3), torch.ones(3), 1)},
-            "annealed holds 3 estimates for 4 data",
+            "annealed holds 3 estimates for 4 observations",
         ),
     ],
     ids=["samples", "steps", "no data", "grey", "uint8", "annealed"],

@@ -1,4 +1,4 @@
-"""Evaluation against closed forms: importance weights, log-likelihood, k-hat, pPCA, active units."""
+"""Importance weights and log-likelihoods against closed forms, and their tails."""
 
 import sys
 
@@ -10,12 +10,13 @@ import torch
 
 from pyro_vaes import VAE
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate import LogLikelihood, active_units, log_likelihood, log_weights, pareto_k, ppca
-from pyro_vaes.guides import Laplace, MeanField
+from pyro_vaes.evaluate import LogLikelihood, log_likelihood, log_weights, pareto_k
+from pyro_vaes.guides import MeanField
 from pyro_vaes.likelihoods import Bernoulli
 from pyro_vaes.networks import MLPDecoder, MLPEncoder
 from pyro_vaes.priors import StandardNormal
 from tests.helpers.linear_gaussian import LinearGaussian, inverse_positive
+from tests.helpers.statistics import standard_error
 
 MODULE = sys.modules["pyro_vaes.evaluate.log_weights"]  # the package's attribute of that name is the function
 WIDTH, DATA = 8, 5  # of the linear-Gaussian model's batch
@@ -31,19 +32,13 @@ def linear():
 
 
 def exact(linear):
-    return Laplace(linear.vae, linear.encoder, updates=1, step_size=1.0).double()
+    return linear.exact_guide()
 
 
 def mean_field(linear):
     """Independent normals with the marginal variances of the posterior."""
     scale = linear.covariance.diagonal().sqrt()
     return linear.set_optimal(MeanField(linear.vae, linear.encoder), inverse_positive(scale))
-
-
-def standard_error(weights):
-    """Of each column's log-mean-exp, by the delta method: the relative error of the mean weight."""
-    relative = (weights - weights.amax(0)).exp()
-    return relative.std(0) / relative.mean(0) / len(weights) ** 0.5
 
 
 @every_chunk
@@ -84,7 +79,7 @@ def test_figures_of_an_estimate():
     assert estimate.stderr == pytest.approx((38 / 3) ** 0.5 / 2)  # squares 9 + 4 + 0 + 25, n - 1 = 3
     assert estimate.gap == 1
     assert estimate.unreliable == 0.5
-    assert "10 samples each of 4 data" in estimate.describe()
+    assert "10 samples for each of 4 observations" in estimate.describe()
 
 
 def test_too_few_draws_are_not_called_reliable(linear):
@@ -124,41 +119,6 @@ def test_a_users_own_functions_use_the_values_of_the_store():
     torch.testing.assert_close(weights, expected.expand(10, 3), rtol=0, atol=1e-5)
     assert pyro.param("shift").item() == 3
     assert list(pyro.get_param_store()) == ["shift"]
-
-
-@pytest.mark.parametrize("event_shape", [(6,), (1, 2, 3)])
-def test_ppca_is_the_normal_of_its_closed_form(event_shape):
-    train, test = (torch.randn(n, 6).double() @ torch.randn(6, 6).double() + 1 for n in (40, 7))
-    variances, vectors = torch.linalg.eigh(train.T.cov())
-    noise = variances[:4].mean()
-    factors = vectors[:, 4:] * (variances[4:] - noise).sqrt()
-    covariance = factors @ factors.T + noise * torch.eye(6)
-    expected = dist.MultivariateNormal(train.mean(0), covariance).log_prob(test)
-    result = ppca(train.view(40, *event_shape), test.view(7, *event_shape), latent_dim=2)
-    torch.testing.assert_close(result.per_datum, expected)
-    assert result.mean == pytest.approx(expected.mean().item())
-    assert result.stderr == pytest.approx(expected.std().item() / 7**0.5)
-
-
-@pytest.mark.parametrize(("train", "latent_dim"), [(40, 0), (40, 6), (3, 3)])
-def test_ppca_refuses_too_many_factors(train, latent_dim):
-    with pytest.raises(InputError, match=f"{latent_dim} factors of {train} data of 6 dimensions"):
-        ppca(torch.rand(train, 6), torch.rand(5, 6), latent_dim)
-
-
-def test_ppca_refuses_data_without_noise():
-    x = torch.rand(40, 6)
-    x[:, 2:] = 0
-    with pytest.raises(InputError, match="2 factors explain the data without a rest"):
-        ppca(x, x, 2)
-
-
-@pytest.mark.parametrize("active", [0, 1, 3])
-def test_active_units_counts_the_means_that_move(linear, active):
-    guide = linear.set_optimal(MeanField(linear.vae, linear.encoder), torch.zeros(3).double())
-    with torch.no_grad():
-        guide.head.weight[active:] = 0
-    assert active_units(guide, linear.vae.sample(600)) == active
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from pyro_vaes import VAE
-from pyro_vaes.guides import FullCovariance, MeanField
+from pyro_vaes.guides import FullCovariance, Laplace, MeanField
 from pyro_vaes.likelihoods import Gaussian
 from pyro_vaes.networks import MLPDecoder
 from pyro_vaes.priors import StandardNormal
@@ -57,6 +57,10 @@ class LinearGaussian:
     def mean_field_gap(self):
         """KL of the best independent normal to the posterior, in nats."""
         return 0.5 * (self.precision.diagonal().log().sum() - torch.logdet(self.precision))
+
+    def exact_guide(self):
+        """A guide of the exact posterior: Laplace after one full Newton step."""
+        return Laplace(self.vae, self.encoder, updates=1, step_size=1.0).double()
 
     @torch.no_grad()
     def set_optimal(self, guide, *scale_outputs):

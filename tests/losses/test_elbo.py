@@ -1,4 +1,4 @@
-"""The ELBO: against Pyro's own, its schedules, its refusals, and no wait for the device."""
+"""The ELBO: against Pyro's own, its schedules, effect handlers, and users' own models."""
 
 import pyro
 import pyro.distributions as dist
@@ -8,32 +8,12 @@ from pyro import poutine
 from pyro.infer import SVI, Trace_ELBO, TraceMeanField_ELBO
 from pyro.optim import Adam
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from pyro_vaes import VAE
 from pyro_vaes.errors import InputError
-from pyro_vaes.guides import FullCovariance, Laplace, MeanField
-from pyro_vaes.likelihoods import Bernoulli, Gaussian
 from pyro_vaes.losses import ELBO, Loss, Warmup
-from pyro_vaes.networks import MLPDecoder, MLPEncoder
-from pyro_vaes.priors import StandardNormal
+from tests.helpers.losses import BATCH, GUIDES, build
 
-SHAPE, BATCH = (1, 4, 4), 3
-GUIDES = {
-    "MeanField": MeanField,
-    "FullCovariance": FullCovariance,
-    "Laplace": lambda *pair: Laplace(*pair, updates=2),
-}
 ANALYTIC = ["MeanField", "FullCovariance"]
-
-
-def build(guide="MeanField", likelihood=None):
-    vae = VAE(MLPDecoder(2, SHAPE, hidden=(8,)), StandardNormal(2), likelihood or Gaussian(0.5))
-    guide = GUIDES[guide](vae, MLPEncoder(SHAPE, hidden=(8,)))
-    return vae, guide, torch.rand(BATCH, *SHAPE)
-
-
-# --- against Pyro's own -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("guide", GUIDES)
@@ -77,9 +57,6 @@ def test_only_the_closed_form_kl_is_free_of_noise(guide):
     kl = torch.stack([ELBO().terms(vae, guide_, x)["kl"] for _ in range(5)])
     assert (kl.std(0) == 0).all() == (guide in ANALYTIC)
     assert kl.mean() > 0
-
-
-# --- schedules ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.25, 4.0])
@@ -134,122 +111,6 @@ def test_a_new_loss_says_what_it_lacks():
 
     with pytest.raises(NotImplementedError, match="Mine must implement objective"):
         Mine().terms(*build())
-
-
-# --- refusals -----------------------------------------------------------------------------------------------
-
-
-def outside_the_plate(x):
-    return pyro.sample("z", dist.Normal(torch.zeros(len(x), 2), 1.0).to_event(1))
-
-
-def plate_of_another_size(x):
-    with pyro.plate("data", 1):
-        return pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
-
-
-def another_name(x):
-    with pyro.plate("data", len(x)):
-        return pyro.sample("latent", dist.Normal(torch.zeros(2), 1.0).to_event(1))
-
-
-def no_reparameterised_draw(x):
-    mixture = dist.MixtureSameFamily(dist.Categorical(torch.ones(3)), dist.Normal(torch.randn(3, 2), 1.0).to_event(1))
-    with pyro.plate("data", len(x)):
-        return pyro.sample("z", mixture)
-
-
-@pytest.mark.parametrize("particles", [1, 3])
-@pytest.mark.parametrize(
-    ("guide", "words"),
-    [
-        (outside_the_plate, "guide's site 'z' does not lie inside a plate over the 3 observations"),
-        (plate_of_another_size, "guide's site 'z' does not lie inside a plate over the 3 observations"),
-        (another_name, r"model's latents are \['z'\], but the guide samples \['latent'\]"),
-        (no_reparameterised_draw, "site 'z' samples MixtureSameFamily, which has no reparameterized"),
-    ],
-)
-def test_guides_whose_loss_would_be_wrong_are_refused(guide, words, particles):
-    vae, _, x = build()
-    with pytest.raises(InputError, match=words):
-        ELBO(num_particles=particles).terms(vae, guide, x)
-
-
-def test_an_observation_outside_the_plate_is_refused():
-    vae, guide, x = build()
-
-    def model(x):
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", vae.prior())
-        pyro.sample("x", vae.likelihood(vae.decoder(z)), obs=x)
-
-    with pytest.raises(InputError, match="model's site 'x' does not lie inside a plate"):
-        ELBO().terms(model, guide, x)
-
-
-@pytest.mark.parametrize("event_dim", [1, 2])
-def test_an_image_declared_a_smaller_event_is_refused(event_dim):
-    vae, guide, _ = build()
-    size = SHAPE[-1]  # a batch as long as the picture is wide is what hides the mistake from Pyro
-
-    def model(x):
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", vae.prior())
-            pyro.sample("x", dist.Normal(vae.decoder(z), 1.0).to_event(event_dim), obs=x)
-
-    with pytest.raises(InputError, match=r"site 'x' has log-densities of shape .*to_event\(3\)"):
-        ELBO().terms(model, guide, torch.rand(size, *SHAPE))
-
-
-@pytest.mark.parametrize("number", [0, -1, 1.5, True])
-def test_a_number_of_draws_is_one_or_more(number):
-    with pytest.raises(InputError, match=f"num_particles is {number}"):
-        ELBO(num_particles=number)
-
-
-# --- no host synchronisation --------------------------------------------------------------------------------
-
-
-class NoHostWait(TorchDispatchMode):
-    """Fails where the host would wait for a device: values read, sizes that data decide, checked solves."""
-
-    waits = (
-        "_local_scalar_dense",
-        "item",
-        "is_nonzero",
-        "equal",
-        "nonzero",
-        "masked_select",
-        "_linalg_check_errors",
-    )
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        assert func.overloadpacket.__name__ not in self.waits, f"{func} makes the host wait"
-        return func(*args, **(kwargs or {}))
-
-
-def test_the_guard_catches_what_it_should():
-    matrix = torch.eye(2)
-    for wait in (
-        lambda: matrix[0, 0].item(),
-        lambda: bool((matrix > 0).all()),
-        lambda: torch.linalg.cholesky(matrix),
-    ):
-        with pytest.raises(AssertionError, match="makes the host wait"), NoHostWait():
-            wait()
-
-
-@pytest.mark.parametrize("likelihood", [Gaussian, Bernoulli])
-@pytest.mark.parametrize("guide", GUIDES)
-@pytest.mark.parametrize("particles", [1, 3])
-def test_a_step_never_makes_the_host_wait(guide, likelihood, particles):
-    vae, guide, x = build(guide, likelihood(0.5) if likelihood is Gaussian else likelihood())
-    loss = ELBO(num_particles=particles, beta=Warmup(3))
-    with pyro.validation_enabled(False), NoHostWait():
-        loss.loss_and_grads(vae, guide, x.round())
-
-
-# --- effect handlers and users' own models ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("guide", GUIDES)

@@ -8,7 +8,7 @@ import torch
 from pyro_vaes import plots
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import ReferenceComparison
-from pyro_vaes.guides import Laplace, MeanField
+from pyro_vaes.guides import MeanField
 from tests.helpers.linear_gaussian import LinearGaussian
 
 
@@ -53,7 +53,7 @@ def test_what_are_no_images_is_refused(shape):
 
 def test_posteriors_draw_the_exact_one_on_top_of_the_true_one():
     linear = LinearGaussian(latent_dim=2, batch=3)
-    exact = Laplace(linear.vae, linear.encoder, updates=1, step_size=1.0).double()
+    exact = linear.exact_guide()
     figure = plots.posteriors({"exact": (linear.vae, exact)}, linear.x, points=61)
     assert len(figure.axes) == 3
     for axes, mean in zip(figure.axes, linear.mean, strict=True):

@@ -8,10 +8,10 @@ import pytest
 import torch
 import yaml
 
-from pyro_vaes.cli.app import main
 from pyro_vaes.errors import InputError
 from pyro_vaes.recipes import RECIPES, Settings, build_seeded
 from pyro_vaes.recipes.build import build_loss
+from tests.helpers.command_line import run
 
 SHAPES = {"svhn": (3, 32, 32), "cifar10": (3, 32, 32)}
 QUICK = {
@@ -28,13 +28,9 @@ QUICK = {
 }
 
 
-def run(*arguments):
-    """The exit status of a command."""
-    try:
-        main([*arguments, "--device", "cpu"])
-    except SystemExit as end:
-        return end.code or 0
-    return 0
+def on_cpu(*arguments):
+    """The exit status of a command that runs on the CPU."""
+    return run(*arguments, "--device", "cpu")
 
 
 def build(name, settings, shape=(1, 28, 28), seed=0):
@@ -55,10 +51,10 @@ def here(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", RECIPES)
 def test_each_trains_and_is_looked_at(here, name):
     quick = QUICK.get(name, ["--latent-dim", "2", "--hidden", "8"])
-    assert run("train", name, "--data", "tiny.npz", "--epochs", "1", "--out", "run", *quick) == 0
-    assert run("evaluate", "run", "--num-samples", "10") == 0
-    assert run("sample", "run", "--n", "4") == 0
-    assert run("traverse", "run", "--points", "2") == 0
+    assert on_cpu("train", name, "--data", "tiny.npz", "--epochs", "1", "--out", "run", *quick) == 0
+    assert on_cpu("evaluate", "run", "--num-samples", "10") == 0
+    assert on_cpu("sample", "run", "--n", "4") == 0
+    assert on_cpu("traverse", "run", "--points", "2") == 0
     assert np.isfinite(json.loads((here / "run" / "evaluation.json").read_text())["log_likelihood"])
     for picture in ("samples.png", "traversals.png"):
         assert (here / "run" / picture).stat().st_size > 500
@@ -68,8 +64,8 @@ def test_each_trains_and_is_looked_at(here, name):
 
 def test_a_run_can_be_had_again_from_its_configuration(here):
     flags = ["--data", "tiny.npz", "--epochs", "1", "--warmup", "7", "--ema", "0.9", "--optimizer", "adamax"]
-    assert run("train", "ladder", *flags, *QUICK["ladder"], "--out", "first") == 0
-    assert run("train", "--config", "first/config.yaml", "--out", "second") == 0
+    assert on_cpu("train", "ladder", *flags, *QUICK["ladder"], "--out", "first") == 0
+    assert on_cpu("train", "--config", "first/config.yaml", "--out", "second") == 0
     first, second = (yaml.safe_load((here / folder / "config.yaml").read_text()) for folder in ("first", "second"))
     assert first == second | {"out": "first"}
     assert (first["latent_dim"], first["optimizer"]) == ("2,2", "adamax")
@@ -148,5 +144,5 @@ def test_a_warmup_needs_a_weight():
 
 
 def test_more_clusters_than_data_are_refused(here, capsys):
-    assert run("train", "mixture", "--data", "tiny.npz", "--prior", "gaussian-mixture(components=99)") == 2
+    assert on_cpu("train", "mixture", "--data", "tiny.npz", "--prior", "gaussian-mixture(components=99)") == 2
     assert "at most components=54" in capsys.readouterr().err

@@ -1,6 +1,8 @@
 """The diagnosis: its figures, its flags, and a page that stands by itself."""
 
+import functools
 import html
+import importlib
 import json
 import re
 import shutil
@@ -119,6 +121,16 @@ def test_nuts_ranks_guides_as_the_gaps_do(tmp_path):
     assert all(f"<td>{text}</td>" in page for text in shown)
     gaps, distances = ([row["gap"]["mean"] for row in rows], [row["reference"]["distance"] for row in rows])
     assert (gaps[0] > gaps[1]) == (distances[0] > distances[1]), f"gaps {gaps}, distances {distances}"
+
+
+def test_a_reference_of_too_few_draws_leaves_its_distance_empty(tmp_path, monkeypatch):
+    module = importlib.import_module("pyro_vaes.reports.diagnose")
+    short = functools.partial(module.reference_posterior, num_samples=4, warmup_steps=4)
+    monkeypatch.setattr(module, "reference_posterior", short)
+    diagnose([pair()], DATA, tmp_path, **FAST, reference=1)
+    (row,) = json.loads((tmp_path / FIGURES).read_text(), parse_constant=pytest.fail)["guides"]
+    assert row["reference"]["distance"] is row["reference"]["null"] is None
+    assert "<td>mean-field</td><td></td><td></td><td>" in (tmp_path / PAGE).read_text()
 
 
 def test_the_random_state_stays(tmp_path):

@@ -1,52 +1,22 @@
-"""Saved pairs: what comes back, and what is refused."""
-
-import os
+"""Saved pairs: what comes back, and what is refused or replaced."""
 
 import pyro
 import pytest
 import torch
 import yaml
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 import pyro_vaes as pv
-from pyro_vaes.recipes import RECIPES, Settings
+from pyro_vaes.recipes import RECIPES
 from pyro_vaes.runs.folder import RunFolder
-from pyro_vaes.runs.pair_file import KIND, checksum
+from tests.helpers.saved_pairs import SHAPE, X, assert_same, build, by_hand, content
 
-SHAPE = (1, 8, 8)
-X = torch.rand(4, *SHAPE, generator=torch.Generator().manual_seed(0))
 DATA = pv.data.Data.from_arrays(x_train=torch.rand(40, *SHAPE, generator=torch.Generator().manual_seed(1)))
-
-
-def build(recipe="vae", **changes):
-    return RECIPES[recipe](SHAPE, Settings(**{**vars(RECIPES[recipe].small), **changes}))
-
-
-def by_hand(features=6, guide=pv.guides.MeanField):
-    """A pair with a network of the user's own."""
-    encoder = nn.Sequential(nn.Flatten(-3), nn.Linear(64, features))
-    decoder = nn.Sequential(nn.Linear(2, 64), nn.Unflatten(-1, SHAPE))
-    model = pv.VAE(decoder, pv.priors.StandardNormal(2), pv.likelihoods.Gaussian())
-    return model, guide(model, encoder)
-
-
-def assert_same(first, second):
-    for one, other in zip(first, second, strict=True):
-        own = other.state_dict()
-        assert [*one.state_dict()] == [*own]
-        for name, value in one.state_dict().items():
-            assert value.dtype == own[name].dtype, name
-            assert torch.equal(value, own[name]), name
 
 
 def seeded_terms(model, guide):
     torch.manual_seed(3)
     return pv.losses.ELBO().terms(model, guide, X)
-
-
-# --- what comes back ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
@@ -167,9 +137,6 @@ def test_weights_that_share_memory_come_back(tmp_path):
     assert own[0].decoder[1].weight is own[0].decoder[2].weight
 
 
-# --- what is refused ---------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("own", "words"),
     [
@@ -185,126 +152,6 @@ def test_another_pair_is_refused_and_left_as_it_was(tmp_path, own, words):
     assert all(torch.equal(value, before[name]) for name, value in own[0].state_dict().items())
     with pytest.raises(pv.InputError, match="one of model and guide is missing"):
         pv.load(tmp_path / "pair.safetensors", own[0])
-
-
-def content(file):
-    """The tensors and the metadata of a file, as anyone reads them."""
-    with safe_open(file, framework="pt") as stream:
-        return {name: stream.get_tensor(name) for name in stream.offset_keys()}, stream.metadata()
-
-
-def rewritten(file, change=lambda tensors: tensors, **metadata):
-    """Change a file on purpose: its checksum is right."""
-    tensors, before = content(file)
-    tensors, metadata = change({name: value.clone() for name, value in tensors.items()}), before | metadata
-    save_file(tensors, file, metadata | {"sha256": checksum(tensors, metadata)})
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (
-            {"format": "3", "versions": "pyro_vaes: '9.1'"},
-            "has the format '3', written by pyro_vaes '9.1', but this pyro_vaes .* reads format 2: take that version",
-        ),
-        ({"kind": "else"}, "no file that save wrote"),
-        ({"description": "- a list"}, "lacks a part that save writes"),
-        ({"description": "a: &a [x]\nclasses: *a"}, "lacks a part that save writes"),
-        ({"description": "{classes: {model: VAE}, built: null}"}, "lacks a part that save writes"),
-        ({"change": lambda tensors: tensors | {"other.bias": torch.zeros(1)}}, "lacks a part that save writes"),
-        (
-            {"description": "{classes: {model: VAE, guide: MeanField}, built: {recipe: gone}}"},
-            r"of pyro_vaes .* built, which .* cannot \(KeyError: .*\): take that version",
-        ),
-    ],
-)
-def test_another_format_is_refused(tmp_path, change, words):
-    file = tmp_path / "pair.safetensors"
-    pv.save(file, *build(latent_dim=2, hidden=(8,))[:2])
-    rewritten(file, **change)
-    with pytest.raises(pv.InputError, match=words) as caught:
-        pv.load(file)
-    assert "\n" not in str(caught.value)
-
-
-def entry(value):
-    return lambda tensors: tensors | {"model.decoder.0.bias": value}
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda tensors: {}, r"model in .* is a VAE that does not fit this VAE: it lacks decoder\.0\.weight"),
-        (lambda tensors: tensors | {"guide.x" * 999: torch.zeros(1)}, r"MeanField: it has '.{,100}' too"),
-        (entry(torch.zeros(10**5)), r"its decoder\.0\.bias has the shape \(100000,\), here it is \(8,\)"),
-        (entry(torch.zeros(8, 0, 10**9)), r"has the shape \(8, 0, 1000000000\), here it is \(8,\)"),
-        (entry(torch.zeros(8, dtype=torch.int64)), r"its decoder\.0\.bias is torch\.int64, here it is torch\.float32"),
-        (entry(torch.zeros(8, dtype=torch.complex64)), r"is torch\.complex64, here it is torch\.float32"),
-        (entry(torch.full((8,), torch.nan)), r"values in decoder\.0\.bias that are not finite"),
-        (entry(torch.full((8,), torch.nan).to(torch.float8_e5m2)), r"values in decoder\.0\.bias that are not finite"),
-        (entry(torch.full((8,), 1e300, dtype=torch.float64)), r"values in decoder\.0\.bias that are not finite"),
-    ],
-)
-def test_weights_of_anyone_are_checked(tmp_path, change, words):
-    file = tmp_path / "pair.safetensors"
-    pv.save(file, *build(latent_dim=2, hidden=(8,))[:2])
-    rewritten(file, change)
-    with pytest.raises(pv.InputError, match=words):
-        pv.load(file)
-
-
-def test_damage_is_noticed_wherever_it_is(tmp_path):
-    file = tmp_path / "pair.safetensors"
-    pv.save(file, *build(latent_dim=2, hidden=(8,))[:2])
-    whole = file.read_bytes()
-    for place in (*range(1200), *range(1200, len(whole), 97)):  # of the header every byte
-        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        with pytest.raises(pv.InputError, match="pair"):
-            pv.load(file)
-    for content in (whole[: len(whole) // 2], b"", b"no pair"):
-        file.write_bytes(content)
-        with pytest.raises(pv.InputError, match=r"is damaged .*, or no file that save wrote: give a whole copy"):
-            pv.load(file)
-
-
-def test_a_file_of_the_format_before_says_how_to_convert_it(tmp_path):
-    """Format 1 was torch's archive."""
-    pair, own = by_hand(), by_hand()
-    model, guide = (module.state_dict() for module in pair)
-    file = tmp_path / "pair.pt"
-    torch.save(
-        {
-            "kind": KIND,
-            "format": 1,
-            "versions": {"pyro_vaes": "0.1.0"},
-            "description": "",
-            "model": model,
-            "guide": guide,
-        },
-        file,
-    )
-    with pytest.raises(
-        pv.InputError, match=r"format 1, written by pyro_vaes '0\.1\.0': build the pair, load"
-    ) as caught:
-        pv.load(file)
-    assert "\n" not in str(caught.value)
-    for name, module in zip(("model", "guide"), own, strict=True):  # as the message says
-        module.load_state_dict(torch.load(file, weights_only=True)[name])
-    pv.save(tmp_path / "pair.safetensors", *own)
-    assert_same(pv.load(tmp_path / "pair.safetensors", *by_hand()), pair)
-
-
-class Malicious:
-    def __reduce__(self):
-        return os.mkdir, ("executed",)
-
-
-def test_nothing_in_a_file_is_executed(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    torch.save({"kind": KIND, "format": 1, "model": Malicious()}, "pair.safetensors")
-    with pytest.raises(pv.InputError, match="is damaged"):
-        pv.load("pair.safetensors")
-    assert not (tmp_path / "executed").exists()
 
 
 def test_paths_that_are_none(tmp_path):

@@ -65,7 +65,9 @@ def test_equal_to_eager_under_every_guide(guide):
 @pytest.mark.parametrize("name", ["ladder", "hierarchical", "mixture", "ladder-mixture"])
 def test_equal_to_eager_for_several_latents(name):
     settings = {"latent_dim": (2, 2), "hidden": (8, 8)} if name != "mixture" else {"latent_dim": 2, "hidden": (8,)}
-    changed = pv.recipes.RECIPES[name].small.__class__(**{**vars(pv.recipes.RECIPES[name].small), **settings, "likelihood": "gaussian"})
+    changed = pv.recipes.RECIPES[name].small.__class__(
+        **{**vars(pv.recipes.RECIPES[name].small), **settings, "likelihood": "gaussian"}
+    )
 
     def make():
         system = pv.recipes.build_seeded(pv.recipes.RECIPES[name], SHAPE, changed, seed=0)

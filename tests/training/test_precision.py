@@ -37,8 +37,10 @@ def test_float64_layers_stay():
 
 def test_all_else_is_float32():
     x = torch.rand(3, 3)
+    product, contraction = x @ x, torch.einsum("ij,jk->ik", x, x)
     with BFloat16Layers():
-        assert torch.equal(x @ x, torch.einsum("ij,jk->ik", x, x))
+        assert torch.equal(x @ x, product)
+        assert torch.equal(torch.einsum("ij,jk->ik", x, x), contraction)
         assert (x @ x).dtype == x.exp().dtype == torch.linalg.cholesky_ex(torch.eye(3)).L.dtype == torch.float32
 
 

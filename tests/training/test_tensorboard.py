@@ -20,7 +20,9 @@ PICTURES = ["reconstructions", "samples", "traversals"]
 
 def build(recipe="vae", **changes):
     small = {"latent_dim": 2, "hidden": (8,)}
-    system = pv.recipes.build_seeded(RECIPES[recipe], SHAPE, Settings(**{**vars(RECIPES[recipe].small), **small, **changes}), 0)
+    system = pv.recipes.build_seeded(
+        RECIPES[recipe], SHAPE, Settings(**{**vars(RECIPES[recipe].small), **small, **changes}), 0
+    )
     return system.model, system.guide
 
 

@@ -1,4 +1,4 @@
-"""Exact cases: the linear-Gaussian model, and the Laplace guide against its textbook form."""
+"""The Laplace guide: exact where the model is linear, and otherwise its textbook form."""
 
 import pyro
 import pytest
@@ -12,16 +12,12 @@ from pyro_vaes.likelihoods import Bernoulli, Gaussian, Likelihood
 from pyro_vaes.losses import ELBO
 from pyro_vaes.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder, linear_head, linearize
 from pyro_vaes.priors import StandardNormal
-from tests.helpers.linear_gaussian import LinearGaussian, optimal_full_covariance, optimal_mean_field
+from tests.helpers.linear_gaussian import LinearGaussian
 
 
-# Pyro says so of a scale that is not learnt, which is the point of it here
 @pytest.fixture
 def linear():
     return LinearGaussian()
-
-
-# --- linear-Gaussian ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("event_shape", [(1, 2, 4), (2,)], ids=["widening", "narrowing"])
@@ -39,36 +35,6 @@ def test_laplace_elbo_of_one_sample_is_the_evidence(linear):
     terms = ELBO().terms(linear.vae, guide, linear.x)
     torch.testing.assert_close(terms["reconstruction"] - terms["kl"], linear.log_evidence, rtol=0, atol=1e-4)
 
-
-def test_full_covariance_with_exact_parameters_has_no_gap(linear):
-    guide = optimal_full_covariance(linear)
-    guide.analytic_kl = False  # so that the noise cancels
-    terms = ELBO().terms(linear.vae, guide, linear.x)
-    torch.testing.assert_close(terms["reconstruction"] - terms["kl"], linear.log_evidence, rtol=0, atol=1e-8)
-
-
-def test_mean_field_has_the_closed_form_gap(linear):
-    posterior = optimal_mean_field(linear).posterior(linear.x)
-    # log p(x, z) - log q(z | x) is quadratic in z, for which these 2 Z points give the exact expectation
-    shifts = linear.latent_dim**0.5 * torch.diag(linear.mean_field_scale)
-    z = posterior.mean + torch.cat([shifts, -shifts]).unsqueeze(1)
-    elbo = (linear.vae.log_joint(linear.x, z) - posterior.log_prob(z)).mean(0)
-    gap = linear.log_evidence - elbo
-    assert linear.mean_field_gap > 0.1
-    torch.testing.assert_close(gap, linear.mean_field_gap.expand_as(gap), rtol=0, atol=1e-8)
-
-
-def test_mean_field_gap_through_the_loss(linear):
-    guide, draws = optimal_mean_field(linear), 4000
-    x = linear.x.repeat(draws, 1, 1, 1)
-    terms = ELBO().terms(linear.vae, guide, x)
-    elbo = (terms["reconstruction"] - terms["kl"]).view(draws, -1)
-    error = (linear.log_evidence - elbo.mean(0) - linear.mean_field_gap).abs()
-    standard_error = elbo.std(0) / draws**0.5
-    assert (error < 5 * standard_error).all()
-
-
-# --- Laplace against its textbook form ----------------------------------------------------------------------
 
 EVENT = (1, 2, 3)
 
@@ -232,9 +198,6 @@ def test_updates_climb_the_log_joint_of_a_relu_network(likelihood):
     gains = torch.stack(log_joint).diff(dim=0)
     assert (gains.mean(1) > 0).all()  # a datum may lose a little where a step crosses a kink
     assert (gains.sum(0) > 0).all()
-
-
-# --- what Laplace refuses -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
