@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from pyro_vaes.networks import ConstantDecoder
 from pyro_vaes.recipes.build import (
@@ -20,9 +21,9 @@ from pyro_vaes.settings import Settings
 from pyro_vaes.vae import VAE, Guide
 
 
-def single_latent(event_shape: Sequence[int], settings: Settings) -> System[VAE, Guide]:
-    """The plain VAE with the guide of the settings, mean-field by default."""
-    return _with_guide(build_vae(event_shape, settings), event_shape, settings)
+def single_latent(event_shape: Sequence[int], settings: Settings, guide: str = "mean-field") -> System[VAE, Guide]:
+    """The plain VAE with the guide of the settings, or else the given one."""
+    return _with_guide(build_vae(event_shape, settings), event_shape, replace(settings, guide=settings.guide or guide))
 
 
 def no_code(event_shape: Sequence[int], settings: Settings) -> System[VAE, Guide]:
@@ -46,16 +47,14 @@ vae = Recipe(
 )
 full_covariance = Recipe(
     "full-covariance",
-    single_latent,
+    partial(single_latent, guide="full-covariance"),
     "VAE, full-covariance posterior. An Introduction to Variational Autoencoders (Kingma, Welling, 2019).",
-    small=Settings(guide="full-covariance"),
 )
 laplace = Recipe(
     "laplace",
-    single_latent,
+    partial(single_latent, guide="laplace"),
     "VLAE: Laplace posterior. Variational Laplace Autoencoders (Park, Kim, Kim, 2019).",
-    small=Settings(guide="laplace"),
-    published={"mnist": replace(PARK, guide="laplace")},
+    published={"mnist": PARK},
 )
 lossy = Recipe(
     "lossy",
