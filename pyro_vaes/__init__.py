@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyro_vaes import data, evaluate, guides, likelihoods, losses, models, networks, plots, priors, recipes, testing
+    from pyro_vaes import training as training
     from pyro_vaes.errors import InputError
     from pyro_vaes.runs.load_run import load_run
     from pyro_vaes.runs.save import load, save
     from pyro_vaes.training.fit import fit
-    from pyro_vaes.training.trainer import Run
+    from pyro_vaes.training.run import Run
     from pyro_vaes.vae import VAE, Guide
 
 __version__ = "0.1.0"
@@ -23,7 +24,7 @@ _HOMES = {
     "VAE": "vae",
     "Guide": "vae",
     "fit": "training.fit",
-    "Run": "training.trainer",
+    "Run": "training.run",
     "load_run": "runs.load_run",
     "save": "runs.save",
     "load": "runs.save",
@@ -50,6 +51,7 @@ __all__ = [
     "recipes",
     "save",
     "testing",
+    "training",
 ]
 
 
