@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pyro_vaes.runs.load_run import load_run
     from pyro_vaes.runs.save import load, save
     from pyro_vaes.training.fit import fit
-    from pyro_vaes.training.trainer import Run
+    from pyro_vaes.training.run import Run
     from pyro_vaes.vae import VAE, Guide, LatentVariableModel, SequentialGuide
 
 __version__ = "0.1.0"
@@ -40,7 +40,7 @@ _HOMES = {
     "VAE": "vae",
     "Guide": "vae",
     "fit": "training.fit",
-    "Run": "training.trainer",
+    "Run": "training.run",
     "load_run": "runs.load_run",
     "save": "runs.save",
     "load": "runs.save",

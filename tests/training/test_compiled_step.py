@@ -33,7 +33,7 @@ def steps(kind, model, guide, loss, batches, **options):
     with restored_param_store():
         torch.manual_seed(1)
         step = kind(model, guide, loss, lr=1e-2, **options)
-        step.capture(batches[0])
+        step.prepare_for(batches[0])
         sums = torch.stack([step(x) for x in batches])
     return sums, [weight.detach().clone() for weight in step.weights], step
 
