@@ -91,7 +91,7 @@ def _ours(kind: type[EagerStep], vae: pv.VAE, guide: Guide, x: Tensor) -> Step:
     """A step as ``fit`` takes it, without registration in Pyro's parameter store."""
     step = kind(vae, guide, default_loss(guide), lr=1e-3)
     with without_registration():
-        step.capture(x)
+        step.prepare_for(x)
 
     def call() -> object:
         with without_registration():

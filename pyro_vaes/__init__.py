@@ -9,13 +9,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pyro_vaes import data, evaluate, guides, likelihoods, losses, models, networks, plots, priors, recipes, testing
+    from pyro_vaes import (
+        data,
+        evaluate,
+        guides,
+        likelihoods,
+        losses,
+        models,
+        networks,
+        plots,
+        priors,
+        recipes,
+        testing,
+        training,
+    )
     from pyro_vaes.errors import InputError
+    from pyro_vaes.reports.compare import compare
+    from pyro_vaes.reports.diagnose import diagnose
+    from pyro_vaes.reports.traverse import traverse
+    from pyro_vaes.runs.export import export
     from pyro_vaes.runs.load_run import load_run
     from pyro_vaes.runs.save import load, save
     from pyro_vaes.training.fit import fit
-    from pyro_vaes.training.trainer import Run
-    from pyro_vaes.vae import VAE, Guide
+    from pyro_vaes.training.run import Run
+    from pyro_vaes.vae import VAE, Guide, LatentVariableModel, SequentialGuide
 
 __version__ = "0.1.0"
 
@@ -23,20 +40,31 @@ _HOMES = {
     "VAE": "vae",
     "Guide": "vae",
     "fit": "training.fit",
-    "Run": "training.trainer",
+    "Run": "training.run",
     "load_run": "runs.load_run",
     "save": "runs.save",
     "load": "runs.save",
     "InputError": "errors",
+    "compare": "reports.compare",
+    "diagnose": "reports.diagnose",
+    "traverse": "reports.traverse",
+    "export": "runs.export",
+    "LatentVariableModel": "vae",
+    "SequentialGuide": "vae",
 }
 
 __all__ = [
     "VAE",
     "Guide",
     "InputError",
+    "LatentVariableModel",
     "Run",
+    "SequentialGuide",
+    "compare",
     "data",
+    "diagnose",
     "evaluate",
+    "export",
     "fit",
     "guides",
     "likelihoods",
@@ -50,6 +78,8 @@ __all__ = [
     "recipes",
     "save",
     "testing",
+    "training",
+    "traverse",
 ]
 
 

@@ -1,15 +1,21 @@
 """The contract: a model p(x, z) = p(z) p(x | decoder(z)), a guide q(z | x), their sites and shapes.
 
-Sites: the latent ``"z"`` and the observation ``"x"``, both inside ``pyro.plate("data", B)``. The batch of data
-is ``(B, *event_shape)``. Whatever a network or distribution here takes may carry more leading dimensions,
-``(S, B, ...)``, for S samples a datum.
+Sites: the latent ``"z"``, or ``"z1"`` (the lowest) to ``"zL"`` of a hierarchy, and the observation ``"x"``, all inside
+``pyro.plate("data", B)``. A batch of data is ``(B, *event_shape)``. Networks and distributions take more leading
+dimensions too, ``(S, B, ...)`` for S samples of each datum.
 """
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Self
+
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro import poutine
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
@@ -18,9 +24,109 @@ from pyro_vaes.networks.shapes import out_features
 from pyro_vaes.param_store import register_params
 from pyro_vaes.priors import Prior
 
+Posteriors = dict[str, dist.TorchDistribution]
 
-class VAE(nn.Module):
-    """The model p(x, z) = p(z) p(x | decoder(z)); calling it with a batch x is the Pyro model.
+
+class LatentVariableModel(nn.Module):
+    """Base class of models p(z_1, …, z_L) p(x | z); calling one with a batch x is the Pyro model.
+
+    A new model implements :meth:`draw`, :meth:`features` and :meth:`log_prior`.
+
+    Args:
+        decoder: the module behind :meth:`features`.
+        likelihood: p(x | features).
+        latent_dims: size of each latent, the lowest first.
+
+    Attributes:
+        priors: the priors that are not conditional on another latent, by site.
+        features_shape: shape of the decoder's output for one datum.
+
+    Shapes:
+        ``x (B, *event_shape)``; calling it gives each latent by site, ``(B, Z_l)``; ``log_joint`` takes
+        ``z_l (..., B, Z_l)``, for ``(..., B)``.
+
+    Raises:
+        InputError: If the decoder does not take latents of these sizes.
+    """
+
+    priors: Mapping[str, Prior]
+
+    def __init__(self, decoder: nn.Module, likelihood: Likelihood, latent_dims: Sequence[int]) -> None:
+        super().__init__()
+        self.decoder, self.likelihood = decoder, likelihood
+        self.latent_dims = tuple(latent_dims)
+        self.features_shape = self._probe().shape[1:]
+        likelihood.set_event_dim(len(self.features_shape))
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of the continuous latents, the lowest first: ``("z",)``, or ``("z1", …, "zL")`` of several."""
+        count = len(self.latent_dims)
+        return ("z",) if count == 1 else tuple(f"z{index}" for index in range(1, count + 1))
+
+    def draw(self) -> list[Tensor]:
+        """Sample the latents' sites, inside the plate; returns z_1 to z_L."""
+        raise NotImplementedError(f"{type(self).__name__} must implement draw()")
+
+    def features(self, *z: Tensor) -> Tensor:
+        """Features of the likelihood at z_1 to z_L."""
+        raise NotImplementedError(f"{type(self).__name__} must implement features(*z)")
+
+    def log_prior(self, *z: Tensor) -> Tensor:
+        """Log p(z_1, …, z_L) in nats, clusters summed out."""
+        raise NotImplementedError(f"{type(self).__name__} must implement log_prior(*z)")
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """The Pyro model: the latents' sites and ``x`` (observed) in the plate ``data``; returns the latents."""
+        register_params(self)
+        with pyro.plate("data", len(x)):
+            z = self.draw()
+            pyro.sample("x", self.likelihood(self.features(*z)), obs=x)
+        return dict(zip(self.sites, z, strict=True))
+
+    def decode(self, *z: Tensor) -> Tensor:
+        """E[x | z]: each ``(..., Z_l)`` to ``(..., *event_shape)``."""
+        return self.likelihood.mean(self.features(*z))
+
+    def decode_from(self, site: str, *z: Tensor) -> Tensor:
+        """E[x | z] as ``site`` moves, with the latents that depend on it at their conditional means; here none does."""
+        return self.decode(*z)
+
+    def log_joint(self, x: Tensor, *z: Tensor) -> Tensor:
+        """Log p(x, z) in nats: ``x (B, *event_shape)`` and each ``z_l (..., B, Z_l)`` to ``(..., B)``."""
+        return self.log_prior(*z) + self.likelihood(self.features(*z)).log_prob(x)
+
+    @torch.no_grad()
+    def sample(self, n: int) -> Tensor:
+        """N draws of x from the model, shape ``(n, *event_shape)``."""
+        return self.likelihood(self.features(*self.sample_latents(n))).sample()
+
+    @torch.no_grad()
+    def sample_latents(self, n: int) -> list[Tensor]:
+        """N draws of z_1 to z_L from the prior, each ``(n, Z_l)``."""
+        with poutine.block(), pyro.plate("data", n):
+            return self.draw()
+
+    @torch.no_grad()
+    def _probe(self) -> Tensor:
+        """Features at z = 0, with a message if decoder and latents do not fit."""
+        like = next(self.decoder.parameters(), torch.empty(0))
+        training = self.decoder.training
+        self.decoder.eval()
+        try:
+            return self.features(*(like.new_zeros(1, size) for size in self.latent_dims))
+        except (RuntimeError, ValueError, TypeError) as error:
+            several = f"the sizes {self.latent_dims}, the lowest first"
+            sizes = several if len(self.latent_dims) > 1 else f"the prior's size {self.latent_dims[0]}"
+            raise InputError(
+                f"the decoder does not take latents of {sizes} ({error}): give priors and decoder the same latent sizes"
+            ) from error
+        finally:
+            self.decoder.train(training)
+
+
+class VAE(LatentVariableModel):
+    """The model p(x, z) = p(z) p(x | decoder(z)) of one latent; calling it with a batch x is the Pyro model.
 
     Args:
         decoder: any module ``z (..., Z) -> features (..., *features_shape)``.
@@ -32,7 +138,7 @@ class VAE(nn.Module):
         features_shape: shape of the decoder's output for one datum.
 
     Raises:
-        InputError: where the decoder does not take the prior's latents.
+        InputError: If the decoder does not take the prior's latents.
 
     References:
         Auto-Encoding Variational Bayes (Kingma, Welling, 2014).
@@ -47,102 +153,147 @@ class VAE(nn.Module):
     """
 
     def __init__(self, decoder: nn.Module, prior: Prior, likelihood: Likelihood) -> None:
-        super().__init__()
-        self.decoder = decoder
+        super().__init__(decoder, likelihood, [prior.latent_dim])
         self.prior = prior
-        self.likelihood = likelihood
         self.latent_dim = prior.latent_dim
-        self.features_shape = self._probe().shape[1:]
-        likelihood.set_event_dim(len(self.features_shape))
 
     @property
-    def priors(self) -> list[Prior]:
-        """The prior, as that of the only level."""
-        return [self.prior]
+    def priors(self) -> Mapping[str, Prior]:  # type: ignore[override]
+        """The prior, by site."""
+        return {"z": self.prior}
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The Pyro model: sites ``z`` and ``x`` (observed) in the plate ``data``; returns z."""
-        register_params(self)
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", self.prior())
-            pyro.sample("x", self.likelihood(self.decoder(z)), obs=x)
-        return z
+    def draw(self) -> list[Tensor]:
+        """Site ``z``."""
+        return [pyro.sample("z", self.prior())]
 
-    def decode(self, z: Tensor) -> Tensor:
-        """E[x | z]: ``(..., Z)`` to ``(..., *event_shape)``."""
-        return self.likelihood.mean(self.decoder(z))
+    def features(self, *z: Tensor) -> Tensor:
+        """Decoder(z)."""
+        return self.decoder(*z)
 
-    def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
-        """Log p(x, z) in nats: ``x (B, *event_shape)`` and ``z (..., B, Z)`` to ``(..., B)``."""
-        return self.prior().log_prob(z) + self.likelihood(self.decoder(z)).log_prob(x)
-
-    @torch.no_grad()
-    def sample(self, n: int) -> Tensor:
-        """N draws of x from the model, shape ``(n, *event_shape)``."""
-        return self.likelihood(self.decoder(*self.sample_latents(n))).sample()
-
-    @torch.no_grad()
-    def sample_latents(self, n: int) -> list[Tensor]:
-        """N draws of z from the prior, ``(n, Z)``, as those of the only level."""
-        return [self.prior().sample((n,))]
-
-    @torch.no_grad()
-    def _probe(self) -> Tensor:
-        """Features at z = 0, with a message where decoder and prior do not fit."""
-        reference = next(self.decoder.parameters(), torch.empty(0))
-        z = torch.zeros(1, self.latent_dim, dtype=reference.dtype, device=reference.device)
-        training = self.decoder.training
-        try:
-            return self.decoder.eval()(z)
-        except (RuntimeError, ValueError) as error:
-            raise InputError(
-                f"the decoder does not take latents of the prior's size {self.latent_dim} ({error}): "
-                "give prior and decoder the same latent size"
-            ) from error
-        finally:
-            self.decoder.train(training)
+    def log_prior(self, *z: Tensor) -> Tensor:
+        """Log p(z)."""
+        return self.prior().log_prob(*z)
 
 
 class Guide(nn.Module):
-    """Base class of guides q(z | x) for one latent; calling one with a batch x is the Pyro guide.
+    """Base class of guides q(z | x); calling one with a batch x is the Pyro guide.
 
-    A new guide implements :meth:`posterior` and nothing else.
+    A guide of one latent implements :meth:`posterior`, or :meth:`family`, of which that is made; one of several
+    independent latents implements :meth:`posteriors`; one whose latents depend on each other derives from
+    :class:`SequentialGuide`.
 
     Args:
         vae: the model; not registered here, its parameters stay its own.
-        encoder: any module ``x (..., *event_shape) -> (..., out_features)``.
-        outputs: size of the linear head on top of the encoder.
+        encoder: any module ``x (..., *event_shape) -> (..., out_features)``; None if the guide holds others.
+        outputs: size of the linear head on top of the encoder; None for no head.
 
     Attributes:
         vae: the model.
         encoder: the encoder.
         head: the linear layer from the encoder's features to the family's parameters.
-        analytic_kl: whether losses take KL(q || p) in closed form where one is registered. A guide whose
-            posterior follows the model's says no: there the noise of log q cancels that of log p(x, z).
-        loss: name of the loss in ``pyro_vaes.losses`` that trains this guide unless another is given.
+        analytic_kl: whether losses take KL(q ‖ p) in closed form if one is registered. A guide whose posterior follows
+            the model's says no: there the noise of log q cancels that of log p(x, z).
+        loss: the loss that trains this guide unless another is given: a name in ``pyro_vaes.losses``, or a function
+            that makes one.
+
+    Shapes:
+        ``x (B, *event_shape)``; calling it gives each latent by site, ``(B, Z_l)``.
     """
 
-    vae: VAE
+    vae: Any
     analytic_kl: bool = True
-    loss: str = "ELBO"
+    loss: str | Callable[[], Any] = "ELBO"
 
-    def __init__(self, vae: VAE, encoder: nn.Module, outputs: int) -> None:
+    def __init__(self, vae: LatentVariableModel, encoder: nn.Module | None = None, outputs: int | None = None) -> None:
         super().__init__()
         self.__dict__["vae"] = vae  # past nn.Module, which would register the model's parameters here too
-        self.encoder = encoder
-        self.head = nn.Linear(out_features(encoder), outputs)
-        vae.prior.bind_posterior(self.posterior, self.head.weight.new_empty(vae.features_shape))
+        if encoder is not None:
+            self.encoder = encoder
+        if encoder is not None and outputs is not None:
+            self.head = nn.Linear(out_features(encoder), outputs)
+        like = next(self.parameters(), torch.empty(0)).new_empty(vae.features_shape)
+        for site, prior in vae.priors.items():
+            prior.bind_posterior(partial(self._posterior_of, site), like)
+
+    def local_parameters(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The parameters of each datum's q(z | x), ``(..., B, ·)`` each; here the outputs of the head."""
+        return (self.head(self.encoder(x)),)
+
+    def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> dist.TorchDistribution:
+        """The member of the guide's family with these :meth:`local_parameters` at x."""
+        raise NotImplementedError(f"{type(self).__name__} must implement family(parameters, x) or posterior(x)")
 
     def posterior(self, x: Tensor) -> dist.TorchDistribution:
         """q(z | x), batch shape ``(..., B)`` and event shape ``(Z,)``."""
-        raise NotImplementedError(f"{type(self).__name__} must implement posterior(x)")
+        return self.family(self.local_parameters(x), x)
 
-    def local_heads(self) -> list[nn.Module]:
-        """The layers whose outputs are the parameters of one datum's q(z | x); set free, they reach every member."""
-        return [self.head]
+    def posteriors(self, x: Tensor) -> Posteriors:
+        """q(z_l | x) by site, batch shape ``(..., B)`` and event shape ``(Z_l,)``, the lowest latent first."""
+        return {"z": self.posterior(x)}
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The Pyro guide: site ``z`` in the plate ``data``; returns z."""
+    def clusters(self, x: Tensor) -> dict[str, Tensor]:
+        """q(y | x) of each clustered latent by the name of the cluster's site, ``(B, K)``; here none."""
+        return {}
+
+    def fit_clusters(self, x: Tensor, clusters: Mapping[str, Tensor]) -> None:
+        """Set q(y | x) to clusters ``(N,)`` that the codes fell into, by the latent's site; here there is none."""
+
+    def with_local_parameters(self, parameters: tuple[Tensor, ...]) -> Self:
+        """This guide with given local parameters in place of the encoder's; the copy shares all weights.
+
+        Example:
+            >>> import pyro_vaes as pv
+            >>> guide = pv.guides.MeanField(vae, encoder)
+            >>> free = [each.detach().requires_grad_() for each in guide.local_parameters(x)]
+            >>> guide.with_local_parameters(free).posterior(x).mean.shape
+            torch.Size([4, 2])
+        """
+        member = copy.copy(self)
+        member.__dict__["local_parameters"] = lambda x: parameters
+        return member
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """The Pyro guide: the latents' sites in the plate ``data``; returns the latents."""
         register_params(self)
         with pyro.plate("data", len(x)):
-            return pyro.sample("z", self.posterior(x))
+            return self.draw(x)
+
+    def draw(self, x: Tensor) -> dict[str, Tensor]:
+        """Sample the latents' sites, inside the plate."""
+        return {site: pyro.sample(site, q) for site, q in self.posteriors(x).items()}
+
+    def _posterior_of(self, site: str, x: Tensor) -> dist.TorchDistribution:
+        return self.posteriors(x)[site]
+
+
+class SequentialGuide(Guide):
+    """Base class of guides that draw latents one after another, each given those before; see :class:`Guide`.
+
+    A new one implements :meth:`chain`.
+    """
+
+    def chain(self, x: Tensor, sample: Callable[[str, dist.TorchDistribution], Tensor]) -> None:
+        """Call ``sample(site, q)`` for each latent in turn; it gives the value that the next q may depend on."""
+        raise NotImplementedError(f"{type(self).__name__} must implement chain(x, sample)")
+
+    def posteriors(self, x: Tensor) -> Posteriors:
+        """q(z_l | x, latents before) by site, the latents before at their conditional means."""
+        found: Posteriors = {}
+
+        def mean(site: str, q: dist.TorchDistribution) -> Tensor:
+            found[site] = q
+            return q.mean
+
+        self.chain(x, mean)
+        return {site: found[site] for site in self.vae.sites}
+
+    def draw(self, x: Tensor) -> dict[str, Tensor]:
+        """Sample the latents' sites, inside the plate."""
+        drawn: dict[str, Tensor] = {}
+
+        def sample(site: str, q: dist.TorchDistribution) -> Tensor:
+            drawn[site] = pyro.sample(site, q)
+            return drawn[site]
+
+        self.chain(x, sample)
+        return {site: drawn[site] for site in self.vae.sites}

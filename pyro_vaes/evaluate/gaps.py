@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +25,6 @@ from pyro_vaes.vae import Guide
 from pyro_vaes.validation import checked_sizes
 
 Model = Callable[..., Any]
-Member = contextlib.AbstractContextManager[nn.Module]  # of the family; its value is a guide that samples from it
 PARTICLES = 8  # draws per datum of the objective
 LEARNING_RATE = 0.05  # of local parameters
 GUIDE_LEARNING_RATE = 0.003  # of the weights of a whole guide, many of which affect each output
@@ -96,9 +94,9 @@ def inference_gaps(
 
         log p(x) - ELBO(q) = (log p(x) - ELBO(q*)) + (ELBO(q*) - ELBO(q)) = approximation + amortization
 
-    For a ``Guide`` all data are optimized at once: the outputs of the layers in its ``local_heads()`` become free
-    parameters, with the model and all other weights fixed. For any other module, a copy of the guide is fitted to one
-    datum after another, which is slow.
+    All data are optimized at once if the guide is made of ``local_parameters`` and a ``family``: q* is
+    ``family(free, x)`` with free parameters of each datum, and all weights fixed. For any other module, a copy of the
+    guide is fitted to one datum after another, which is slow.
 
     Both ELBOs are means of the same log weights as the bounds, with common random numbers, which reduces the noise of
     their difference; q* is q itself if the optimization did not improve the ELBO. The estimate of log p(x) is, for
@@ -138,19 +136,18 @@ def inference_gaps(
         raise InputError(
             f"annealed holds {len(annealed.per_datum)} estimates for {len(x)} observations: give those of this x"
         )
-    if isinstance(guide, Guide):
-        members = _amortized_members(model, guide, x, num_steps, _width(x, num_samples), progress)
-    else:
-        members = _fitted_members(model, guide, x, num_steps, progress)
     starts, ends, khat = [], [], []
     with isolated():
-        for batch, best in members:
+        if isinstance(guide, Guide) and _has_family(model, guide, x[:1]):
+            members = _local_members(model, guide, x, num_steps, _width(x, num_samples), progress)
+        else:
+            members = _fitted_members(model, guide, x, num_steps, progress)
+        for batch, member in members:
             seed = int(torch.randint(2**62, ()))
             weights = _seeded_weights(model, guide, batch, num_samples, seed)
             starts.append(_estimate(weights))
             khat.append(pareto_k(weights))
-            with best as member:
-                ends.append(_estimate(_seeded_weights(model, member, batch, num_samples, seed)))
+            ends.append(_estimate(_seeded_weights(model, member, batch, num_samples, seed)))
     start, end = (_Estimate(*map(torch.cat, zip(*each, strict=True))) for each in (starts, ends))
     return InferenceGaps(
         log_likelihood=_highest([start, end] if annealed is None else [start, end, _estimate(annealed.log_weights)]),
@@ -193,25 +190,41 @@ def _width(x: Tensor, num_draws: int) -> int:
     return max(1, CHUNK_VALUES // (x[0].numel() * num_draws))
 
 
-def _amortized_members(
+def _has_family(model: Model, guide: Guide, x: Tensor) -> bool:
+    """Whether a guide's posteriors are made of its local parameters, so that these can be optimized for each datum."""
+    try:
+        free = _free_parameters(guide, x)
+    except (NotImplementedError, AttributeError):  # it has none
+        return False
+    value = ELBO().differentiable_loss(model, guide.with_local_parameters(free), x)
+    reached = torch.autograd.grad(value, free, allow_unused=True) if value.requires_grad else ()
+    return any(gradient is not None for gradient in reached)
+
+
+@torch.no_grad()
+def _free_parameters(guide: Guide, x: Tensor) -> tuple[Tensor, ...]:
+    """Parameters of each datum to optimize, which start at those that the guide gives."""
+    return tuple(each.clone().requires_grad_() for each in guide.local_parameters(x))
+
+
+def _local_members(
     model: Model, guide: Guide, x: Tensor, num_steps: int, width: int, progress: bool
-) -> Iterator[tuple[Tensor, Member]]:
+) -> Iterator[tuple[Tensor, nn.Module]]:
     """Batches of at most ``width`` observations with their best members, fitted by local parameters."""
     loss: Loss = MixtureELBO() if isinstance(guide, Mixture) else ELBO(PARTICLES)
     batches = x.split(_width(x, PARTICLES))
     with _bar(num_steps * len(batches), progress) as bar:
         for batch in batches:
-            outputs = _outputs(guide, batch)
-            with _replaced(guide, outputs):
-                _ascend(loss, model, guide, batch, outputs, LEARNING_RATE, num_steps, bar.update)
-            parts = zip(*(output.detach().split(width) for output in outputs), strict=True)
+            free = _free_parameters(guide, batch)
+            _ascend(loss, model, guide.with_local_parameters(free), batch, free, LEARNING_RATE, num_steps, bar.update)
+            parts = zip(*(each.detach().split(width) for each in free), strict=True)
             for few, part in zip(batch.split(width), parts, strict=True):
-                yield few, _replaced(guide, part)
+                yield few, guide.with_local_parameters(part)
 
 
 def _fitted_members(
     model: Model, guide: nn.Module, x: Tensor, num_steps: int, progress: bool
-) -> Iterator[tuple[Tensor, Member]]:
+) -> Iterator[tuple[Tensor, nn.Module]]:
     """Single observations with a copy of the guide fitted to each; parameters of the model are fixed."""
     shared = list(model.modules()) if isinstance(model, nn.Module) else []
     fixed = {parameter for module in shared for parameter in module.parameters()}
@@ -225,7 +238,7 @@ def _fitted_members(
                     "expected a module that registers its parameters"
                 )
             _ascend(ELBO(PARTICLES), model, member, datum, free, GUIDE_LEARNING_RATE, num_steps, bar.update)
-            yield datum, contextlib.nullcontext(member)
+            yield datum, member
 
 
 def _ascend(
@@ -254,41 +267,6 @@ def _ascend(
         optimizer.step()
         schedule.step()
         on_step()
-
-
-@torch.no_grad()
-def _outputs(guide: Guide, x: Tensor) -> list[Tensor]:
-    """Outputs of the guide's local heads at x, as leaves for optimization."""
-    layers = guide.local_heads()
-    given: dict[nn.Module, Tensor] = {}
-    with contextlib.ExitStack() as stack:
-        for layer in layers:
-            hook = layer.register_forward_hook(lambda layer, _, output: given.__setitem__(layer, output))
-            stack.callback(hook.remove)
-        guide.posterior(x)
-    if len(given) < len(layers):
-        raise InputError(
-            f"{type(guide).__name__}.posterior does not call every layer of its local_heads(): "
-            "let local_heads() return the layers whose outputs are the parameters of q(z | x)"
-        )
-    return [given[layer].clone().requires_grad_() for layer in layers]
-
-
-@contextlib.contextmanager
-def _replaced(guide: Guide, outputs: Sequence[Tensor]) -> Iterator[Guide]:
-    """Context manager that replaces the outputs of the guide's local heads.
-
-    They are not replaced while the prior is evaluated, since it may call the guide's posterior at its own inputs.
-    """
-    in_prior: list[bool] = []
-    prior = guide.vae.prior
-    with contextlib.ExitStack() as stack:
-        for layer, output in zip(guide.local_heads(), outputs, strict=True):
-            hook = layer.register_forward_hook(lambda *_, output=output: None if in_prior else output)
-            stack.callback(hook.remove)
-        stack.callback(prior.register_forward_pre_hook(lambda *_: in_prior.append(True)).remove)
-        stack.callback(prior.register_forward_hook(lambda *_: in_prior.clear(), always_call=True).remove)
-        yield guide
 
 
 def _bar(steps: int, progress: bool) -> Any:

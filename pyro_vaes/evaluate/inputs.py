@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
+from pyro_vaes.vae import LatentVariableModel
 
 
 def as_input(model: Callable[..., Any], x: Tensor) -> Tensor:
@@ -26,10 +27,10 @@ def as_input(model: Callable[..., Any], x: Tensor) -> Tensor:
         raise InputError("x holds no data: give at least one observation")
     if isinstance(model, nn.Module):
         x = x.to(next(model.parameters(), x).device)
-    if (likelihood := getattr(model, "likelihood", None)) is not None:
+    if isinstance(model, LatentVariableModel):
         if x.dtype == torch.uint8:
             raise InputError("x is uint8: give preprocessed pixels, such as data.test.x")
-        likelihood.check(x)
+        model.likelihood.check(x)
     return x
 
 

@@ -19,8 +19,8 @@ from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.inputs import as_input, seeded
 from pyro_vaes.evaluate.psis import is_arviz_0
 from pyro_vaes.param_store import isolated
-from pyro_vaes.traces import sample_sites
-from pyro_vaes.vae import VAE
+from pyro_vaes.traces import sample_sites, total
+from pyro_vaes.vae import LatentVariableModel
 from pyro_vaes.validation import check_whole
 
 MAX_DATA = 32  # all chains of all data share one trajectory, whose step size decreases with their number
@@ -171,17 +171,20 @@ def joined(values: Mapping[str, Tensor], sites: Mapping[str, int]) -> Tensor:
 def _sampler(model: Callable[..., Any], x: Tensor) -> tuple[NUTS, dict[str, Tensor], dict[str, Any]]:
     """The kernel, initial values from the prior in unconstrained coordinates, and the transforms to them."""
     start, potential, transforms, _ = initialize_model(model, (x,), init_strategy=init_to_sample)
-    if isinstance(model, VAE) and type(model).forward is VAE.forward:
-        potential = _potential(model, x, transforms["z"])
+    if isinstance(model, LatentVariableModel) and type(model).forward is LatentVariableModel.forward:
+        potential = _potential(model, x, transforms)
     return NUTS(potential_fn=potential), start, transforms
 
 
-def _potential(vae: VAE, x: Tensor, unconstrain: Any) -> Callable[[Mapping[str, Tensor]], Tensor]:
+def _potential(
+    model: LatentVariableModel, x: Tensor, transforms: Mapping[str, Any]
+) -> Callable[[Mapping[str, Tensor]], Tensor]:
     """The potential -log p(x, z) in unconstrained coordinates, as Pyro's but without a trace."""
 
     def potential(values: Mapping[str, Tensor]) -> Tensor:
-        z = unconstrain.inv(values["z"])
-        return (unconstrain.log_abs_det_jacobian(z, values["z"]) - vae.log_joint(x, z)).sum()
+        z = {site: transforms[site].inv(values[site]) for site in model.sites}
+        volume = total(transforms[site].log_abs_det_jacobian(z[site], values[site]).sum() for site in model.sites)
+        return volume - model.log_joint(x, *z.values()).sum()
 
     return potential
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pyro
@@ -59,22 +60,19 @@ def posterior_mean(guide: Guide, x: Tensor, num_samples: int = NUM_SAMPLES) -> T
 
 
 @torch.no_grad()
-def posterior_means(guide: Any, x: Tensor) -> dict[str, Tensor]:
-    """E_q[z_l | x] of every continuous latent, by site, the lowest level first, each ``(B, Z_l)``.
+def posterior_means(guide: Callable[..., Any], x: Tensor) -> dict[str, Tensor]:
+    """E_q[z_l | x] of every continuous latent by its site, the lowest first, each ``(B, Z_l)``.
 
     Args:
-        guide: a guide with ``posterior(x)``, or with ``posteriors(x)``, the distributions of z_1 to z_L; for any other
-            Pyro guide the means of 50 draws are taken.
+        guide: a :class:`~pyro_vaes.vae.Guide`, or any Pyro guide, whose means are then those of 50 draws.
         x: the data, ``(B, *event_shape)``.
 
     Example:
         >>> {name: code.shape for name, code in posterior_means(guide, x).items()}
         {'z': torch.Size([4, 2])}
     """
-    if hasattr(guide, "posterior"):
-        return {"z": mean(guide.posterior(x))}
-    if hasattr(guide, "posteriors"):
-        return {f"z{level}": mean(q) for level, q in enumerate(guide.posteriors(x), 1)}
+    if isinstance(guide, Guide):
+        return {site: mean(q) for site, q in guide.posteriors(x).items()}
     with pyro.plate("particles", NUM_SAMPLES, dim=-2):
         sites = sample_sites(poutine.trace(guide).get_trace(x))
     drawn = {name: site["value"] for name, site in sites.items() if not site["fn"].has_enumerate_support}

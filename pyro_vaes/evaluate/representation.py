@@ -128,8 +128,8 @@ def representation(
         >>> result.rows[-1]["probe"], result.rows[-1]["labels"], result.rows[-1]["stderr"]
         ('linear', 200, None)
     """
-    if not hasattr(guide, "posterior"):
-        raise InputError(f"{type(guide).__name__} has no posterior(x), whose mean is the code")
+    if not isinstance(guide, Guide):
+        raise InputError(f"{type(guide).__name__} has no posteriors(x), whose means are the codes: give a Guide")
     y_train, y_test = (labels(split, name, column) for split, name in ((data.train, "train"), (data.test, "test")))
     if len(np.unique(y_train)) < 2:
         raise InputError(f"all training data have the label {y_train[0]}: probes need at least two labels")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vaes.evaluate.posterior_means import posterior_means
+from pyro_vaes.vae import Guide
 
 
 @torch.no_grad()
@@ -17,7 +18,7 @@ def inference_ms(guide: nn.Module, x: Tensor, repeats: int = 5) -> float:
     """Median time in milliseconds to infer the posteriors of a batch and to draw from each.
 
     Args:
-        guide: the guide; for one without a ``posterior``, the time of :func:`posterior_means` is measured.
+        guide: the guide; of one that is no ``Guide`` the posterior means are timed.
         x: the batch.
         repeats: number of measurements.
 
@@ -35,8 +36,8 @@ def inference_ms(guide: nn.Module, x: Tensor, repeats: int = 5) -> float:
 
 
 def _draw(guide: Any, x: Tensor) -> None:
-    if hasattr(guide, "posterior"):
-        drawn = guide.posterior(x).sample()
+    if isinstance(guide, Guide):
+        drawn = [q.sample() for q in guide.posteriors(x).values()]
     else:
-        drawn = torch.cat([*posterior_means(guide, x).values()], -1)
-    drawn.sum().item()  # waits for the device
+        drawn = list(posterior_means(guide, x).values())
+    torch.cat(drawn, -1).sum().item()  # which waits for the device

@@ -42,10 +42,10 @@ class FullCovariance(Guide):
         self.below: Tensor
         self.register_buffer("below", torch.tril_indices(size, size, -1), persistent=False)
 
-    def posterior(self, x: Tensor) -> dist.TorchDistribution:
-        """N(μ(x), L(x) L(x)ᵀ)."""
+    def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> dist.TorchDistribution:
+        """N(μ, L Lᵀ)."""
         size = self.vae.latent_dim
-        mean, raw_scale, below = self.head(self.encoder(x)).split([size, size, self.below.shape[1]], -1)
+        mean, raw_scale, below = parameters[0].split([size, size, self.below.shape[1]], -1)
         scale = positive(raw_scale)
         factor = torch.diag_embed(scale)
         factor[..., self.below[0], self.below[1]] = scale[..., self.below[0]] * below

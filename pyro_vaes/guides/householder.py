@@ -52,8 +52,8 @@ class Householder(Guide):
         super().__init__(vae, encoder, outputs=vae.latent_dim * (2 + flows))
         self.flows = flows
 
-    def posterior(self, x: Tensor) -> dist.TorchDistribution:
-        """N(μ(x), diag σ(x)²) after the reflections."""
-        outputs = self.head(self.encoder(x)).unflatten(-1, (2 + self.flows, -1))
+    def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> dist.TorchDistribution:
+        """N(μ, diag σ²) after the reflections."""
+        outputs = parameters[0].unflatten(-1, (2 + self.flows, -1))
         mean, raw_scale = outputs[..., :2, :].unbind(-2)
         return ReflectedNormal(mean, positive(raw_scale), outputs[..., 2:, :])

@@ -66,13 +66,15 @@ class InverseAutoregressiveFlow(Guide):
         networks = (MADE(size, hidden, 2, context, reverse=k % 2 == 1) for k in range(flows))
         self.flows: Iterable[MADE] = nn.ModuleList(networks)  # type: ignore[assignment]
 
-    def posterior(self, x: Tensor) -> dist.TorchDistribution:
-        """N(μ(x), diag σ(x)²), transformed."""
+    def local_parameters(self, x: Tensor) -> tuple[Tensor, ...]:
+        """μ and raw σ of the base, and the context of each transform."""
         features = self.encoder(x)
-        mean, raw_scale = self.head(features).chunk(2, -1)
-        transforms = [AutoregressiveTransform(network, gated, network.context(features)) for network in self.flows]
-        return dist.TransformedDistribution(dist.Normal(mean, positive(raw_scale)).to_event(1), transforms)
+        return self.head(features), *(network.context(features) for network in self.flows)
 
-    def local_heads(self) -> list[nn.Module]:
-        """The layers whose outputs are the local parameters of q(z | x): of the base and of each transform."""
-        return [self.head, *(network.context for network in self.flows)]
+    def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> dist.TorchDistribution:
+        """N(μ, diag σ²) transformed."""
+        base, *contexts = parameters
+        mean, raw_scale = base.chunk(2, -1)
+        pairs = zip(self.flows, contexts, strict=True)
+        transforms = [AutoregressiveTransform(network, gated, context) for network, context in pairs]
+        return dist.TransformedDistribution(dist.Normal(mean, positive(raw_scale)).to_event(1), transforms)

@@ -76,14 +76,22 @@ class Laplace(Guide):
         self.step_size = step_size
         self.detach = detach
 
-    def posterior(self, x: Tensor) -> dist.TorchDistribution:
-        """N(μ_T, Λ(μ_T)⁻¹)."""
+    def local_parameters(self, x: Tensor) -> tuple[Tensor, ...]:
+        """μ₀."""
+        with self._gradients():
+            return super().local_parameters(x)
+
+    def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> dist.TorchDistribution:
+        """N(μ_T, Λ(μ_T)⁻¹) of the search from μ₀."""
         shared = self._shared(x)
-        with torch.no_grad() if self.detach else contextlib.nullcontext():
-            mean = self.head(self.encoder(x))
+        with self._gradients():
+            (mean,) = parameters
             for t in range(self.updates):
                 mean = mean + self.step_size / (t + 1) * self._newton_step(x, mean, shared)
         return PrecisionNormal(mean, self._precision_factor(mean, linearize(self.vae.decoder, mean), shared))
+
+    def _gradients(self) -> contextlib.AbstractContextManager[Any]:
+        return torch.no_grad() if self.detach else contextlib.nullcontext()
 
     def _newton_step(self, x: Tensor, mean: Tensor, shared: _Quadratic | None) -> Tensor:
         """Λ⁻¹ ∇ log p(x, μ), with its exact gradient by implicit differentiation.

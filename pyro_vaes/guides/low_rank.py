@@ -41,7 +41,7 @@ class LowRank(Guide):
         super().__init__(vae, encoder, outputs=vae.latent_dim * (2 + rank))
         self.rank = rank
 
-    def posterior(self, x: Tensor) -> dist.TorchDistribution:
-        """N(μ(x), diag σ(x)² + F(x) F(x)ᵀ)."""
-        mean, raw_scale, *columns = self.head(self.encoder(x)).unflatten(-1, (2 + self.rank, -1)).unbind(-2)
+    def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> dist.TorchDistribution:
+        """N(μ, diag σ² + F Fᵀ)."""
+        mean, raw_scale, *columns = parameters[0].unflatten(-1, (2 + self.rank, -1)).unbind(-2)
         return dist.LowRankMultivariateNormal(mean, torch.stack(columns, -1), positive(raw_scale).square())

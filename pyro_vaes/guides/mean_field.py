@@ -31,7 +31,7 @@ class MeanField(Guide):
     def __init__(self, vae: VAE, encoder: nn.Module) -> None:
         super().__init__(vae, encoder, outputs=2 * vae.latent_dim)
 
-    def posterior(self, x: Tensor) -> dist.TorchDistribution:
-        """N(μ(x), diag σ(x)²)."""
-        mean, raw_scale = self.head(self.encoder(x)).chunk(2, -1)
+    def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> dist.TorchDistribution:
+        """N(μ, diag σ²)."""
+        mean, raw_scale = parameters[0].chunk(2, -1)
         return dist.Normal(mean, positive(raw_scale)).to_event(1)

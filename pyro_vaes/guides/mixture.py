@@ -63,17 +63,8 @@ class Mixture(Guide):
         gates = (_Gate(self.head.in_features, index, self.gate_rate) for index in range(1, components))
         self.gates = nn.ModuleList(gates).to(self.head.weight)
 
-    def posterior(self, x: Tensor) -> NormalMixture:
-        """Σ αₘ(x) N(μₘ(x), diag σₘ(x)²)."""
-        locs, scales, gates = self.local_parameters(x)
-        return NormalMixture(recursive_log_weights(gates), locs, scales)
-
-    def local_heads(self) -> list[nn.Module]:
-        """The layers whose outputs are the local parameters of q(z | x): of each component, and of the gates."""
-        return [self.head, *self.heads, *self.gates]
-
-    def local_parameters(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Means and scales ``(..., B, M, Z)``, and logits of εₘ, ``(..., B, M - 1)``.
+    def local_parameters(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Means and raw scales ``(..., B, M, Z)``, and logits of εₘ, ``(..., B, M - 1)``.
 
         A gate takes its component's features, detached from the encoder.
         """
@@ -83,7 +74,12 @@ class Mixture(Guide):
         locs, raw_scales = outputs.chunk(2, -1)
         gates = [gate(each.detach()) for gate, each in zip(self.gates, features[1:], strict=True)]
         empty = locs[..., 0, :0]
-        return locs, positive(raw_scales), torch.cat(gates, -1) if gates else empty
+        return locs, raw_scales, torch.cat(gates, -1) if gates else empty
+
+    def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> NormalMixture:
+        """Σ αₘ N(μₘ, diag σₘ²)."""
+        locs, raw_scales, gates = parameters
+        return NormalMixture(recursive_log_weights(gates), locs, positive(raw_scales))
 
 
 class _Gate(nn.Linear):

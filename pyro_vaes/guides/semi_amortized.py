@@ -72,16 +72,16 @@ class SemiAmortized(Guide):
         self.steps, self.lr, self.momentum, self.clip = steps, lr, momentum, clip
         self.stop_gradients = stop_gradients
 
-    def posterior(self, x: Tensor) -> dist.TorchDistribution:
+    def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> dist.TorchDistribution:
         """N(μ, diag σ²) after the steps."""
-        parameters = self.head(self.encoder(x))
-        velocity = torch.zeros_like(parameters)
+        (refined,) = parameters
+        velocity = torch.zeros_like(refined)
         for _ in range(self.steps):
-            gradient = self._gradient(x, parameters)
+            gradient = self._gradient(x, refined)
             norm = gradient.norm(dim=-1, keepdim=True)
             velocity = self.momentum * velocity + gradient * (self.clip / norm.clamp_min(self.clip))
-            parameters = parameters + self.lr * velocity
-        return _mean_field(parameters)
+            refined = refined + self.lr * velocity
+        return _mean_field(refined)
 
     def _gradient(self, x: Tensor, parameters: Tensor) -> Tensor:
         """Gradient of each datum's ELBO in its parameters, at one draw; also if gradients are disabled."""

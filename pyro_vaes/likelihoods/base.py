@@ -38,7 +38,11 @@ class Likelihood(nn.Module):
     quadratic: bool = False
     preprocessing: ClassVar[Mapping[str, Any]] = {}
     features_shape: Sequence[int] | None = None
-    initialized: bool = False
+    initialized: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("initialized", torch.tensor(False))
 
     @classmethod
     def build(cls, event_shape: Sequence[int], **options: Any) -> Likelihood:

@@ -27,12 +27,13 @@ __all__ = [
 
 
 def default_loss(guide: object) -> Loss:
-    """The loss that a guide asks for: ``ELBO()`` unless its attribute ``loss`` names another.
+    """The loss of a guide's attribute ``loss``, a name in this package or a function that makes one; else ``ELBO()``.
 
     Example:
         >>> import pyro_vaes as pv
         >>> default_loss(pv.guides.RecursiveMixture(vae, encoder))
         <pyro_vaes.losses.mixture_elbo.RecursiveMixtureELBO object at ...>
     """
-    loss: Loss = globals()[getattr(guide, "loss", "ELBO")]()
-    return loss
+    asked = getattr(guide, "loss", "ELBO")
+    made: Loss = globals()[asked]() if isinstance(asked, str) else asked()
+    return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyro.distributions import TorchDistribution
 from pyro.distributions.util import scale_and_mask
@@ -20,6 +20,29 @@ from pyro_vaes.traces import (
     sample_sites,
     total,
 )
+
+
+class Parts(NamedTuple):
+    """The parts of an evidence lower bound; tensors ``(B,)`` in nats, dictionaries by latent site.
+
+    Attributes:
+        reconstruction: E_q[log p(x | z)].
+        kl: KL(q(z | x) ‖ p(z)) over all latents.
+        kls: the KL of each latent.
+        posteriors: q of each latent, at the draws of the latents before it.
+        priors: p of each latent, at the same draws.
+    """
+
+    reconstruction: Tensor
+    kl: Tensor
+    kls: dict[str, Tensor]
+    posteriors: dict[str, TorchDistribution]
+    priors: dict[str, TorchDistribution]
+
+    def terms(self) -> Terms:
+        """Reconstruction and KL by name, and the KL of each latent, if there are several."""
+        several = {f"kl_{site}": value for site, value in self.kls.items()} if len(self.kls) > 1 else {}
+        return {"reconstruction": self.reconstruction, "kl": self.kl, **several}
 
 
 class ELBO(Loss):
@@ -67,7 +90,12 @@ class ELBO(Loss):
         self.sticking_the_landing = sticking_the_landing
 
     def objective(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> tuple[Tensor, Terms]:
-        """Reconstruction - β · kl, and the two (and the KL of each latent, where there are several)."""
+        """Reconstruction - β · kl, and the two (and the KL of each latent, if there are several)."""
+        parts = self.parts(model, guide, x, *args)
+        return parts.reconstruction - self.kl_weight() * parts.kl, parts.terms()
+
+    def parts(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> Parts:
+        """The parts that this and derived objectives are made of, from one pair of traces."""
         model_trace, guide_trace = paired_traces(
             model, guide, x, *args, num_particles=self.num_particles, enumerate_discrete=True
         )
@@ -76,15 +104,17 @@ class ELBO(Loss):
         same_order = list(latents) == [name for name, site in sites.items() if not site["is_observed"]]
         analytic = getattr(guide, "analytic_kl", True) and same_order and not self.sticking_the_landing
         kls = {name: mean(_kl(name, site, sites[name], analytic)) for name, site in latents.items()}
-        reconstruction = mean(total(site["log_prob"] for site in sites.values() if site["is_observed"]))
-        terms = {"reconstruction": reconstruction, "kl": total(kls.values())}
-        if len(kls) > 1:
-            terms |= {f"kl_{name}": value for name, value in kls.items()}
+        kl = total(kls.values())
         if self.sticking_the_landing:
-            held = mean(log_q_stop_gradient(guide, x, *args, guide_trace=guide_trace))
             sampled = mean(total(site["log_prob"] for site in latents.values()))
-            terms["kl"] = terms["kl"] - sampled + held
-        return reconstruction - self.kl_weight() * terms["kl"], terms
+            kl = kl - sampled + mean(log_q_stop_gradient(guide, x, *args, guide_trace=guide_trace))
+        return Parts(
+            reconstruction=mean(total(site["log_prob"] for site in sites.values() if site["is_observed"])),
+            kl=kl,
+            kls=kls,
+            posteriors={name: site["fn"] for name, site in latents.items()},
+            priors={name: sites[name]["fn"] for name in latents},
+        )
 
     def kl_weight(self) -> Any:
         """The KL's weight β at this step."""

@@ -6,9 +6,7 @@ import math
 from typing import Any
 
 import torch
-from pyro import poutine
 from pyro.distributions import TorchDistribution
-from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import Independent, kl_divergence
 
@@ -70,14 +68,13 @@ class FreeBits(ELBO):
 
     def objective(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> tuple[Tensor, Terms]:
         """Reconstruction - bounded kl, and the parts."""
-        with SiteDistributions() as seen:
-            _, terms = super().objective(model, guide, x, *args)
+        parts = self.parts(model, guide, x, *args)
         if self.per_dimension:
-            kls = [self._over_dimensions(name, *fns[:2]) for name, fns in seen.latents.items()]
+            kls = [self._over_dimensions(site, q, parts.priors[site]) for site, q in parts.posteriors.items()]
         else:
-            kls = [value for name, value in terms.items() if name.startswith("kl_")] or [terms["kl"]]
+            kls = list(parts.kls.values()) if len(parts.kls) > 1 else [parts.kl]
         bounded = free(total(free(kl, self.per_latent) for kl in kls), self.total)
-        return terms["reconstruction"] - bounded, terms
+        return parts.reconstruction - bounded, parts.terms()
 
     def _over_dimensions(self, name: str, q: TorchDistribution, p: TorchDistribution) -> Tensor:
         if not (isinstance(q, Independent) and isinstance(p, Independent)):
@@ -89,18 +86,6 @@ class FreeBits(ELBO):
         kl = kl_divergence(q.base_dist, p.base_dist).flatten(len(q.batch_shape))
         kl = kl.mean(0) if kl.dim() > 2 else kl
         return free(kl, self.per_dimension).sum(-1)
-
-
-class SiteDistributions(Messenger):
-    """Notes each latent's distributions, the guide's first and the model's next, while an objective is computed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.latents: dict[str, list[TorchDistribution]] = {}
-
-    def _pyro_post_sample(self, msg: Any) -> None:
-        if not msg["is_observed"] and not poutine.util.site_is_subsample(msg):
-            self.latents.setdefault(msg["name"], []).append(msg["fn"])
 
 
 def free(kl: Tensor, bound: float) -> Tensor:

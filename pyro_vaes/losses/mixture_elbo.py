@@ -14,6 +14,7 @@ from pyro_vaes.errors import InputError
 from pyro_vaes.guides import Mixture, RecursiveMixture
 from pyro_vaes.guides.mixture import recursive_log_weights
 from pyro_vaes.losses.base import Loss, Pair, Terms
+from pyro_vaes.networks.positive import positive
 from pyro_vaes.param_store import register_params
 from pyro_vaes.vae import VAE
 
@@ -56,7 +57,7 @@ class MixtureELBO(Loss):
     def objective(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> tuple[Tensor, Terms]:
         """ELBO(Q), with all its gradients."""
         vae, mixture = self._checked(model, guide)
-        locs, scales, gates = mixture.local_parameters(x)
+        locs, scales, gates = _components(mixture, x)
         z = (locs + scales * torch.randn_like(locs)).movedim(-2, 0)
         log_prior, log_likelihood = _log_densities(vae, x, locs, scales, z)
         log_components = NormalMixture(recursive_log_weights(gates), locs, scales).component_log_prob(z)
@@ -100,7 +101,7 @@ class RecursiveMixtureELBO(MixtureELBO):
     def objective(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> tuple[Tensor, Terms]:
         """ELBO(Q_M) in value; in gradient, the sum of every group's own objective."""
         vae, mixture = self._checked(model, guide)
-        locs, scales, gates = mixture.local_parameters(x)
+        locs, scales, gates = _components(mixture, x)
         z = (locs + scales * torch.randn_like(locs)).movedim(-2, 0)
         log_alpha = recursive_log_weights(gates).detach()
         weights = log_alpha.movedim(-1, 0).exp().clamp_min(1e-20)
@@ -138,6 +139,12 @@ class _ScaleGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return grad * ctx.saved_tensors[0], None
+
+
+def _components(mixture: Mixture, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Means and scales ``(B, M, Z)``, and logits of ε, ``(B, M - 1)``."""
+    locs, raw_scales, gates = mixture.local_parameters(x)
+    return locs, positive(raw_scales), gates
 
 
 def _log_densities(model: VAE, x: Tensor, locs: Tensor, scales: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from pyro_vaes.distributions.normal import ReflectedNormal
 from pyro_vaes.errors import InputError, unknown
 from pyro_vaes.losses.base import Pair, Terms
 from pyro_vaes.losses.elbo import ELBO
-from pyro_vaes.losses.free_bits import SiteDistributions, free
+from pyro_vaes.losses.free_bits import free
 
 Form = Literal["paper", "code"]
 CHUNK_VALUES = 2**20  # numbers that one pass over dimensions may hold
@@ -77,16 +77,15 @@ class MutualPosteriorDivergence(ELBO):
 
     def objective(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> tuple[Tensor, Terms]:
         """Reconstruction - bounded kl - η diversity - γ smoothness, and the parts."""
-        with SiteDistributions() as seen:
-            _, terms = super().objective(model, guide, x, *args)
-        bases = [_base(name, q) for name, (q, *_) in seen.latents.items()]
-        loc, scale = (torch.cat(parts, -1) for parts in zip(*bases, strict=True))
+        parts = self.parts(model, guide, x, *args)
+        bases = [_base(site, q) for site, q in parts.posteriors.items()]
+        loc, scale = (torch.cat(each, -1) for each in zip(*bases, strict=True))
         if len(x) > 1:
             diversity = self.diversity(loc, scale)
             smoothness = off_diagonal(pairwise_kl(loc, scale)).std()
         else:
             diversity = smoothness = loc.new_zeros(())
-        terms |= {"diversity": diversity.expand(len(x)), "smoothness": smoothness.expand(len(x))}
+        terms = parts.terms() | {"diversity": diversity.expand(len(x)), "smoothness": smoothness.expand(len(x))}
         regulariser = self.eta * terms["diversity"] + self.gamma * terms["smoothness"]
         return terms["reconstruction"] - free(terms["kl"], self.free_bits) - regulariser, terms
 

@@ -64,16 +64,12 @@ class ProgressiveELBO(ELBO):
         decoder: Any = getattr(model, "decoder", None)
         if (before := getattr(decoder, "presence", None)) is None:
             raise InputError(
-                f"{type(decoder).__name__} has no levels that fade in: take a decoder of pyro_vaes.networks.ladder, "
+                f"{type(decoder).__name__} has no latents that fade in: take a decoder of pyro_vaes.networks.ladder, "
                 "or the loss ELBO"
             )
         presence = self.presence(len(before))
         decoder.presence = torch.as_tensor(presence, dtype=before.dtype, device=before.device)
-        objective, terms = super().objective(model, guide, x, *args)
-        absent = [
-            (1 - share) * terms[f"kl_{site}{level}"]
-            for level, share in enumerate(presence, 1)
-            for site in "yz"
-            if share < 1 and f"kl_{site}{level}" in terms
-        ]
-        return (objective + self.kl_weight() * total(absent) if absent else objective), terms
+        parts = self.parts(model, guide, x, *args)
+        shares = {f"{kind}{index}": share for index, share in enumerate(presence, 1) for kind in "yz"}
+        kl = total(shares[site] * value for site, value in parts.kls.items()) if min(presence) < 1 else parts.kl
+        return parts.reconstruction - self.kl_weight() * kl, parts.terms()

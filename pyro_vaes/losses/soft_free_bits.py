@@ -56,12 +56,12 @@ class SoftFreeBits(ELBO):
 
     def objective(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> tuple[Tensor, Terms]:
         """Reconstruction - weight · kl, and the parts."""
-        _, terms = super().objective(model, guide, x, *args)
-        kl = terms["kl"]
+        parts = self.parts(model, guide, x, *args)
+        kl = parts.kl
         weight = torch.ones_like(kl[0]) if self.num_steps == 0 else self.weight.to(kl)
         if torch.is_grad_enabled():  # what is only evaluated moves nothing
             self.weight = self._adapted(weight, kl.detach().mean())
-        return terms["reconstruction"] - weight * kl, terms
+        return parts.reconstruction - weight * kl, parts.terms()
 
     def state_dict(self) -> dict[str, Tensor]:
         """The weight."""

@@ -1,11 +1,10 @@
 """Pyro models with several latents or clusters, each with its guides.
 
-A level's latents are ``"z1"``, the lowest, to ``"zL"``; clusters are ``"y"``, or ``"y1"`` ... on levels.
+The latents are ``"z1"``, the lowest, to ``"zL"``; clusters are ``"y"``, or ``"y1"`` … of several latents.
 """
 
-from pyro_vaes.models.base import LevelsGuide, LevelsModel
 from pyro_vaes.models.cluster_init import initialize_from_codes
-from pyro_vaes.models.cluster_posterior import ClusterPosterior
+from pyro_vaes.models.cluster_posterior import ClusterParameters, ClusterPosterior
 from pyro_vaes.models.conditional_normal import ConditionalNormal
 from pyro_vaes.models.hierarchical import HierarchicalGuide, HierarchicalVAE, TopDownGuide
 from pyro_vaes.models.ladder import LadderGuide, LadderVAE
@@ -13,6 +12,7 @@ from pyro_vaes.models.ladder_mixture import LadderMixtureGuide, LadderMixtureVAE
 from pyro_vaes.models.mixture import MixtureGuide, MixtureVAE
 
 __all__ = [
+    "ClusterParameters",
     "ClusterPosterior",
     "ConditionalNormal",
     "HierarchicalGuide",
@@ -21,8 +21,6 @@ __all__ = [
     "LadderMixtureGuide",
     "LadderMixtureVAE",
     "LadderVAE",
-    "LevelsGuide",
-    "LevelsModel",
     "MixtureGuide",
     "MixtureVAE",
     "TopDownGuide",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
@@ -10,17 +13,56 @@ from torch.nn import functional as F
 
 from pyro_vaes.distributions.normal_mixture import NormalMixture
 from pyro_vaes.models.conditional_normal import normal
+from pyro_vaes.networks.positive import positive
 from pyro_vaes.priors import GaussianMixture
 
+EMPTY = 10.0  # nats by which a cluster without data lies below the others
 
-def draw_clustered(prior: GaussianMixture, level: str = "") -> Tensor:
-    """Sample the sites ``y`` and ``z`` of a mixture prior, with the level's number in their names; gives z."""
-    y = pyro.sample(f"y{level}", dist.Categorical(logits=prior.logits))
-    return pyro.sample(f"z{level}", dist.Normal(prior.locs[y], prior.log_scales[y].exp()).to_event(1))
+
+def cluster_site(site: str) -> str:
+    """Name of the cluster's site of a latent's.
+
+    Example:
+        >>> cluster_site("z"), cluster_site("z2")
+        ('y', 'y2')
+    """
+    return site.replace("z", "y")
+
+
+def draw_clustered(prior: GaussianMixture, site: str) -> Tensor:
+    """Sample a cluster and, of it, the latent ``site`` from a mixture prior; returns the latent."""
+    y = pyro.sample(cluster_site(site), dist.Categorical(logits=prior.logits))
+    return pyro.sample(site, dist.Normal(prior.locs[y], prior.log_scales[y].exp()).to_event(1))
+
+
+class ClusterParameters(NamedTuple):
+    """The parameters of q(y | x) q(z | x, y), with y summed out wherever it can be.
+
+    Shapes:
+        ``logits (..., B, K)``, ``outputs (..., B, K, 2 Z)``: mean and raw scale of z for each y.
+    """
+
+    logits: Tensor
+    outputs: Tensor
+
+    def clusters(self) -> dist.TorchDistribution:
+        """q(y | x), batch shape ``(..., B)``."""
+        return dist.Categorical(logits=self.logits)
+
+    def marginal(self) -> NormalMixture:
+        """q(z | x) = Σ_y q(y | x) q(z | x, y), batch shape ``(..., B)``."""
+        locs, raw_scales = self.outputs.chunk(2, -1)
+        return NormalMixture(self.logits, locs, positive(raw_scales))
+
+    def draw(self, site: str) -> Tensor:
+        """Sample the cluster, which losses sum out, and the latent ``site``; returns the latent."""
+        y = pyro.sample(cluster_site(site), self.clusters(), infer={"enumerate": "parallel"})
+        codes = self.outputs[(None,) * (y.dim() + 2 - self.outputs.dim())]  # all values of y lie left of the plates
+        return pyro.sample(site, normal(codes.take_along_dim(y[..., None, None], -2).squeeze(-2)))
 
 
 class ClusterPosterior(nn.Module):
-    """The posterior q(y | h) q(z | h, y) on an encoder's features h, with y summed out wherever it can be.
+    """The head of a posterior q(y | h) q(z | h, y) on an encoder's features h.
 
     A layer of features and one-hot y, of as many units as there are features, and a linear head on it give mean and
     scale of q(z | h, y).
@@ -31,11 +73,11 @@ class ClusterPosterior(nn.Module):
         latent_dim: size Z of the code.
 
     Shapes:
-        h ``(..., features)``; q(y | h) over K clusters and q(z | h) over ``(Z,)``, of batch shape ``(...)``.
+        ``h (..., features)`` to :class:`ClusterParameters` of batch shape ``(...)``.
 
     Example:
         >>> posterior = ClusterPosterior(features=16, components=3, latent_dim=2)
-        >>> posterior.marginal(torch.zeros(4, 16)).locs.shape
+        >>> posterior(torch.zeros(4, 16)).marginal().locs.shape
         torch.Size([4, 3, 2])
     """
 
@@ -46,21 +88,33 @@ class ClusterPosterior(nn.Module):
         self.shift = nn.Embedding(components, features)  # the columns for one-hot y of the layer's weights
         self.head = nn.Linear(features, 2 * latent_dim)
 
-    def clusters(self, features: Tensor) -> dist.TorchDistribution:
-        """q(y | h), batch shape ``(..., B)``."""
-        return dist.Categorical(logits=self.logits(features))
+    def forward(self, features: Tensor) -> ClusterParameters:
+        """The parameters of q(y | h) q(z | h, y)."""
+        hidden = F.relu(self.hidden(features).unsqueeze(-2) + self.shift.weight)
+        return ClusterParameters(self.logits(features), self.head(hidden))
 
-    def codes(self, features: Tensor, y: Tensor) -> dist.TorchDistribution:
-        """q(z | h, y); y broadcasts against the batch shape of h."""
-        return normal(self.head(F.relu(self.hidden(features) + self.shift(y))))
+    @torch.no_grad()
+    def fit(self, features: Tensor, clusters: Tensor) -> None:
+        """Set q(y | h) to given clusters by logistic regression, and q(z | h, y) to its average over y.
 
-    def marginal(self, features: Tensor) -> NormalMixture:
-        """q(z | h) = Σ_y q(y | h) q(z | h, y), batch shape ``(..., B)``."""
-        every = torch.arange(self.shift.num_embeddings, device=features.device)
-        codes = self.codes(features.unsqueeze(-2), every)
-        return NormalMixture(self.logits(features), codes.mean, codes.variance.sqrt())
+        Args:
+            features: ``(N, features)``.
+            clusters: cluster of each, ``(N,)``.
+        """
+        from sklearn.linear_model import LogisticRegression
 
-    def draw(self, features: Tensor, level: str = "") -> Tensor:
-        """Sample the sites ``y``, which losses sum out, and ``z``, with the level's number in their names; gives z."""
-        y = pyro.sample(f"y{level}", self.clusters(features), infer={"enumerate": "parallel"})
-        return pyro.sample(f"z{level}", self.codes(features, y))
+        usage = self.logits(features).softmax(-1).mean(0)
+        self.shift.weight.copy_((usage @ self.shift.weight).expand_as(self.shift.weight))
+        known = np.unique(clusters)
+        if len(known) < 2:
+            return
+        scale = features.std(0).clamp_min(1e-3).double().cpu()
+        inputs = (features.double().cpu() / scale).numpy()
+        fitted = LogisticRegression(max_iter=1000, tol=1e-2).fit(inputs, clusters.numpy())
+        weight, bias = torch.from_numpy(fitted.coef_) / scale, torch.from_numpy(fitted.intercept_)
+        if len(known) == 2:  # scikit-learn gives the difference of the two logits alone
+            weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
+        self.logits.weight.zero_()
+        self.logits.bias.fill_(float(bias.min()) - EMPTY)
+        self.logits.weight[known] = weight.to(self.logits.weight)
+        self.logits.bias[known] = bias.to(self.logits.bias)

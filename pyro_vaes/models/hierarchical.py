@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pyro
 import pyro.distributions as dist
@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods import Likelihood
-from pyro_vaes.models.base import LevelsGuide, LevelsModel, level_features
 from pyro_vaes.models.conditional_normal import ConditionalNormal, normal
-from pyro_vaes.param_store import register_params
+from pyro_vaes.networks.shapes import latent_features
 from pyro_vaes.priors import Prior
 from pyro_vaes.traces import total
+from pyro_vaes.vae import LatentVariableModel, SequentialGuide
 
 
-class HierarchicalVAE(LevelsModel):
+class HierarchicalVAE(LatentVariableModel):
     """The model p(x, z) = p(z_L) p(z_{L-1} | z_L) ... p(z_1 | z_2) p(x | decoder(z_1)).
 
     Args:
@@ -28,7 +28,7 @@ class HierarchicalVAE(LevelsModel):
         likelihood: p(x | features).
 
     Shapes:
-        ``x (B, *event_shape)``; calling it gives z_1 to z_L, ``(B, Z_l)`` each; ``log_joint`` takes
+        ``x (B, *event_shape)``; calling it gives each latent by site, ``(B, Z_l)``; ``log_joint`` takes
         ``z_l (..., B, Z_l)``, for ``(..., B)``.
 
     Raises:
@@ -61,28 +61,29 @@ class HierarchicalVAE(LevelsModel):
         self._check_conditionals()
 
     @property
-    def priors(self) -> list[Prior]:
-        """The prior, which only the highest level has."""
-        return [self.prior]
+    def priors(self) -> Mapping[str, Prior]:  # type: ignore[override]
+        """The prior of the highest latent, by site."""
+        return {self.sites[-1]: self.prior}
 
     def draw(self) -> list[Tensor]:
         """Sites ``zL`` down to ``z1``."""
-        z = [pyro.sample(f"z{len(self.latent_dims)}", self.prior())]
-        for level in reversed(range(len(self.conditionals))):
-            z.insert(0, pyro.sample(f"z{level + 1}", self.conditionals[level](z[0])))
+        z = [pyro.sample(self.sites[-1], self.prior())]
+        for site, conditional in zip(self.sites[-2::-1], self.conditionals[::-1], strict=True):
+            z.insert(0, pyro.sample(site, conditional(z[0])))
         return z
 
     def features(self, *z: Tensor) -> Tensor:
         """Decoder(z_1)."""
         return self.decoder(z[0])
 
-    def decode_from(self, level: int, *z: Tensor) -> Tensor:
-        """E[x | z_1], with each z_l below ``level``, counted from 1, at its mean E[z_l | z_{l+1}].
+    def decode_from(self, site: str, *z: Tensor) -> Tensor:
+        """E[x | z_1], with each z_l below ``site`` at its mean E[z_l | z_{l+1}].
 
-        The picture looks at z_1 alone: a higher level shows in it only through the levels below.
+        The decoder takes z_1 alone: a higher latent shows in its output only through the latents below.
         """
-        below = z[level - 1]
-        for conditional in reversed(self.conditionals[: level - 1]):
+        index = self.sites.index(site)
+        below = z[index]
+        for conditional in self.conditionals[:index][::-1]:
             below = conditional(below).mean
         return self.decode(below)
 
@@ -105,7 +106,7 @@ class HierarchicalVAE(LevelsModel):
                 ) from error
 
 
-class HierarchicalGuide(LevelsGuide):
+class HierarchicalGuide(SequentialGuide):
     """Bottom-up posterior q(z_1 | x) q(z_2 | z_1) ... q(z_L | z_{L-1}) of a hierarchy.
 
     Args:
@@ -113,7 +114,7 @@ class HierarchicalGuide(LevelsGuide):
         encoders: a module for each level, ``x -> (..., out_features)``, then ``z_{l-1} -> (..., out_features)``.
 
     Shapes:
-        ``x (B, *event_shape)``; calling it gives z_1 to z_L, ``(B, Z_l)`` each.
+        ``x (B, *event_shape)``; calling it gives each latent by site, ``(B, Z_l)``.
 
     Raises:
         InputError: for another number of encoders than levels.
@@ -137,24 +138,20 @@ class HierarchicalGuide(LevelsGuide):
         super().__init__(vae)
         if len(encoders) != len(vae.latent_dims):
             raise InputError(
-                f"there are {len(encoders)} encoders, but the model has {len(vae.latent_dims)} levels: give one a level"
+                f"there are {len(encoders)} encoders, but the model has {len(vae.latent_dims)} latents: give one for each"
             )
         self.conditionals = nn.ModuleList(
             ConditionalNormal(encoder, size) for encoder, size in zip(encoders, vae.latent_dims, strict=True)
         )
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """The Pyro guide: sites ``z1`` up to ``zL`` in the plate ``data``; gives z_1 to z_L."""
-        register_params(self)
-        below, z = x, []
-        with pyro.plate("data", len(x)):
-            for level, conditional in enumerate(self.conditionals, 1):
-                below = pyro.sample(f"z{level}", conditional(below))
-                z.append(below)
-        return z
+    def chain(self, x: Tensor, sample: Callable[[str, dist.TorchDistribution], Tensor]) -> None:
+        """Sites ``z1`` up to ``zL``."""
+        below = x
+        for site, conditional in zip(self.vae.sites, self.conditionals, strict=True):
+            below = sample(site, conditional(below))
 
 
-class TopDownGuide(LevelsGuide):
+class TopDownGuide(SequentialGuide):
     """Top-down posterior of a hierarchy: what the data say of z_l, times what the model says of it given z_{l+1}.
 
     q(z_L | x) = N(μ_L, σ_L²) and q(z_l | x, z_{l+1}) ∝ N(z_l; μ_l(x), σ_l²(x)) p(z_l | z_{l+1}), so that means are
@@ -166,7 +163,7 @@ class TopDownGuide(LevelsGuide):
             :class:`~pyro_vaes.networks.ladder.LadderMLPEncoder`.
 
     Shapes:
-        ``x (B, *event_shape)``; calling it gives z_1 to z_L, ``(B, Z_l)`` each.
+        ``x (B, *event_shape)``; calling it gives each latent by site, ``(B, Z_l)``.
 
     Raises:
         InputError: where the encoder has another number of levels.
@@ -181,28 +178,24 @@ class TopDownGuide(LevelsGuide):
         >>> decoder = pv.networks.MLPDecoder(2, (1, 8, 8), hidden=(16,))
         >>> model = HierarchicalVAE(decoder, pv.priors.StandardNormal(3), [conditional], pv.likelihoods.Gaussian())
         >>> guide = TopDownGuide(model, LadderMLPEncoder((1, 8, 8), hidden=((16,), (8,))))
-        >>> [z.shape for z in guide(x)]
-        [torch.Size([4, 2]), torch.Size([4, 3])]
+        >>> {site: z.shape for site, z in guide(x).items()}
+        {'z1': torch.Size([4, 2]), 'z2': torch.Size([4, 3])}
     """
 
     vae: HierarchicalVAE
 
     def __init__(self, vae: HierarchicalVAE, encoder: nn.Module) -> None:
-        super().__init__(vae)
-        self.encoder = encoder
-        sizes = zip(level_features(encoder, len(vae.latent_dims)), vae.latent_dims, strict=True)
+        super().__init__(vae, encoder)
+        sizes = zip(latent_features(encoder, len(vae.latent_dims)), vae.latent_dims, strict=True)
         self.heads = nn.ModuleList(nn.Linear(features, 2 * size) for features, size in sizes)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """The Pyro guide: sites ``zL`` down to ``z1`` in the plate ``data``; gives z_1 to z_L."""
-        register_params(self)
+    def chain(self, x: Tensor, sample: Callable[[str, dist.TorchDistribution], Tensor]) -> None:
+        """Sites ``zL`` down to ``z1``."""
         evidence = [normal(head(h)) for head, h in zip(self.heads, self.encoder(x), strict=True)]
-        with pyro.plate("data", len(x)):
-            z = [pyro.sample(f"z{len(evidence)}", evidence[-1])]
-            for level in reversed(range(len(evidence) - 1)):
-                posterior = _product(evidence[level], self.vae.conditionals[level](z[0]))
-                z.insert(0, pyro.sample(f"z{level + 1}", posterior))
-        return z
+        above = sample(self.vae.sites[-1], evidence[-1])
+        for index in reversed(range(len(evidence) - 1)):
+            posterior = _product(evidence[index], self.vae.conditionals[index](above))
+            above = sample(self.vae.sites[index], posterior)
 
 
 def _product(first: dist.TorchDistribution, second: dist.TorchDistribution) -> dist.TorchDistribution:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import cast
 
 import pyro
-import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods import Likelihood
-from pyro_vaes.models.cluster_posterior import ClusterPosterior, draw_clustered
+from pyro_vaes.models.cluster_init import CHUNK
+from pyro_vaes.models.cluster_posterior import ClusterParameters, ClusterPosterior, cluster_site, draw_clustered
+from pyro_vaes.models.conditional_normal import normal
 from pyro_vaes.models.ladder import LadderGuide, LadderVAE
 from pyro_vaes.priors import GaussianMixture, Prior
+from pyro_vaes.vae import Posteriors
 
 
 class LadderMixtureVAE(LadderVAE):
@@ -29,14 +32,14 @@ class LadderMixtureVAE(LadderVAE):
         decoder: any module ``[z_1, ..., z_L] -> features``, the lowest level first.
         priors: p(z_l) of each level, the lowest first; a ``GaussianMixture`` clusters.
         likelihood: p(x | features).
-        sites: levels whose cluster is a site, counted from 1.
+        cluster_sites: clusters that are sites, such as ``["y2"]``.
 
     Shapes:
-        ``x (B, *event_shape)``; calling it gives z_1 to z_L, ``(B, Z_l)`` each; ``log_joint`` takes
+        ``x (B, *event_shape)``; calling it gives each latent by site, ``(B, Z_l)``; ``log_joint`` takes
         ``z_l (..., B, Z_l)``, for ``(..., B)``.
 
     Raises:
-        InputError: where no level has a mixture, or a level of ``sites`` has none.
+        InputError: If no latent has a mixture, or one of ``cluster_sites`` is not that of a mixture.
 
     References:
         Variational ladder autoencoder clustering, VLAC (Willetts, Roberts, Holmes, 2019), of which the abstract
@@ -48,30 +51,33 @@ class LadderMixtureVAE(LadderVAE):
         >>> from pyro_vaes.networks.ladder import LadderMLPDecoder, LadderMLPEncoder
         >>> priors = [pv.priors.StandardNormal(2), pv.priors.GaussianMixture(3, components=4)]
         >>> decoder = LadderMLPDecoder((2, 3), (1, 8, 8), hidden=((16,), (8,)))
-        >>> model = LadderMixtureVAE(decoder, priors, pv.likelihoods.Gaussian(), sites=[2])
+        >>> model = LadderMixtureVAE(decoder, priors, pv.likelihoods.Gaussian(), cluster_sites=["y2"])
         >>> guide = LadderMixtureGuide(model, LadderMLPEncoder((1, 8, 8), hidden=((16,), (8,))))
         >>> sorted(pv.losses.ELBO().terms(model, guide, x))
         ['kl', 'kl_y2', 'kl_z1', 'kl_z2', 'reconstruction']
     """
 
     def __init__(
-        self, decoder: nn.Module, priors: Sequence[Prior], likelihood: Likelihood, sites: Sequence[int] = ()
+        self, decoder: nn.Module, priors: Sequence[Prior], likelihood: Likelihood, cluster_sites: Sequence[str] = ()
     ) -> None:
-        clustered = [level for level, prior in enumerate(priors, 1) if isinstance(prior, GaussianMixture)]
-        if not clustered:
-            raise InputError("no level has clusters: give one a priors.GaussianMixture, or take LadderVAE")
-        if not set(sites) <= set(clustered):
-            raise InputError(f"sites is {list(sites)}, but the levels with a GaussianMixture are {clustered}")
         super().__init__(decoder, priors, likelihood)
-        self.sites = frozenset(sites)
+        clustered = [cluster_site(site) for site, prior in self.priors.items() if isinstance(prior, GaussianMixture)]
+        if not clustered:
+            raise InputError("no latent has clusters: give one a priors.GaussianMixture, or take LadderVAE")
+        if not all(site in clustered for site in cluster_sites):
+            raise InputError(
+                f"cluster_sites is {cluster_sites!r}: expected a list of some of {clustered}, the clusters of the "
+                "latents with a GaussianMixture"
+            )
+        self.cluster_sites = frozenset(cluster_sites)
 
     def draw(self) -> list[Tensor]:
-        """Sites ``z1`` to ``zL``, and ``y1`` ... where they are asked for."""
+        """Sites ``z1`` to ``zL``, and those of ``cluster_sites``."""
         return [
-            draw_clustered(cast(GaussianMixture, prior), str(level))
-            if level in self.sites
-            else pyro.sample(f"z{level}", prior())
-            for level, prior in enumerate(self.priors, 1)
+            draw_clustered(prior, site)
+            if isinstance(prior, GaussianMixture) and cluster_site(site) in self.cluster_sites
+            else pyro.sample(site, prior())
+            for site, prior in self.priors.items()
         ]
 
 
@@ -83,7 +89,7 @@ class LadderMixtureGuide(LadderGuide):
         encoder: any module ``x -> [h_1, ..., h_L]`` with their sizes in ``out_features``.
 
     Shapes:
-        ``posteriors(x)`` have batch shape ``(..., B)`` and event shapes ``(Z_l,)``, the lowest level's first;
+        ``posteriors(x)`` have batch shape ``(..., B)`` and event shapes ``(Z_l,)``, by site;
         ``clusters(x)`` are ``(B, K_l)``.
 
     References:
@@ -103,37 +109,66 @@ class LadderMixtureGuide(LadderGuide):
 
     @torch.no_grad()
     def clusters(self, x: Tensor, num_samples: int = 100) -> dict[str, Tensor]:
-        """q(y_l | x) of each clustered level, by the name ``y1`` ... that its site has or would have.
+        """q(y_l | x) of each clustered latent, by the name ``y1`` … that its site has or would have.
 
         Where y_l is summed out, it is E[p(y_l | z_l)] over z_l ~ q(z_l | x), estimated from draws.
 
         Args:
             x: the data, ``(B, *event_shape)``.
-            num_samples: number of draws a datum.
+            num_samples: number of draws of each datum.
 
         Shapes:
             ``(B, K_l)`` each.
         """
-        levels = enumerate(zip(self.vae.priors, self.heads, self.encoder(x), strict=True), 1)
         clusters = {}
-        for level, (prior, head, features) in levels:
-            if isinstance(head, ClusterPosterior):
-                clusters[f"y{level}"] = head.clusters(features).probs
+        for site, parameters in self._by_site(x).items():
+            prior = self.vae.priors[site]
+            if isinstance(parameters, ClusterParameters):
+                clusters[cluster_site(site)] = parameters.clusters().probs
             elif isinstance(prior, GaussianMixture):
-                draws = self._posterior(head, features).sample((num_samples,))
-                clusters[f"y{level}"] = prior.responsibilities(draws).mean(0)
+                draws = normal(parameters).sample((num_samples,))
+                clusters[cluster_site(site)] = prior.responsibilities(draws).mean(0)
         return clusters
 
-    def _head(self, level: int, size: int) -> nn.Module:
-        if level + 1 not in self.vae.sites:
-            return super()._head(level, size)
-        prior = cast(GaussianMixture, self.vae.priors[level])
+    def fit_clusters(self, x: Tensor, clusters: Mapping[str, Tensor]) -> None:
+        """Set q(y_l | x) of each cluster that is a site to the clusters ``(N,)`` of the data, by the latent's site."""
+        features = zip(*(self.encoder(batch) for batch in x.split(CHUNK)), strict=True)
+        for (site, head), h in zip(self.heads.items(), features, strict=True):
+            if isinstance(head, ClusterPosterior):
+                head.fit(torch.cat(h), clusters[site])
+
+    def local_parameters(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Outputs of the head of each latent; of a cluster that is a site, its logits and the codes of each y."""
+        outputs = (head(h) for head, h in zip(self.heads.values(), self.encoder(x), strict=True))
+        return tuple(chain.from_iterable(each if isinstance(each, tuple) else (each,) for each in outputs))
+
+    def posteriors(self, x: Tensor) -> Posteriors:
+        """q(z_l | x) by site, clusters summed out: batch shape ``(..., B)``, event shape ``(Z_l,)``."""
+        return {
+            site: each.marginal() if isinstance(each, ClusterParameters) else normal(each)
+            for site, each in self._by_site(x).items()
+        }
+
+    def draw(self, x: Tensor) -> dict[str, Tensor]:
+        """Sample the sites ``z1`` to ``zL`` and those of the model's ``cluster_sites``, inside the plate."""
+        return {
+            site: each.draw(site) if isinstance(each, ClusterParameters) else pyro.sample(site, normal(each))
+            for site, each in self._by_site(x).items()
+        }
+
+    def _by_site(self, x: Tensor) -> dict[str, Tensor | ClusterParameters]:
+        """The local parameters by site."""
+        values = iter(self.local_parameters(x))
+        return {
+            site: ClusterParameters(next(values), next(values)) if self._is_site(site) else next(values)
+            for site in self.vae.sites
+        }
+
+    def _is_site(self, site: str) -> bool:
+        return cluster_site(site) in self.vae.cluster_sites
+
+    def _head(self, site: str, size: int) -> nn.Module:
+        if not self._is_site(site):
+            return super()._head(site, size)
+        prior = cast(GaussianMixture, self.vae.priors[site])
         return ClusterPosterior(size, len(prior.logits), prior.latent_dim)
-
-    def _posterior(self, head: nn.Module, features: Tensor) -> dist.TorchDistribution:
-        return head.marginal(features) if isinstance(head, ClusterPosterior) else super()._posterior(head, features)
-
-    def _draw(self, level: int, head: nn.Module, features: Tensor) -> Tensor:
-        if isinstance(head, ClusterPosterior):
-            return head.draw(features, str(level))
-        return super()._draw(level, head, features)

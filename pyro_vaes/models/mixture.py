@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import pyro
+from collections.abc import Mapping
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
 from pyro_vaes.distributions.normal_mixture import NormalMixture
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods import Likelihood
-from pyro_vaes.models.base import LevelsGuide
-from pyro_vaes.models.cluster_posterior import ClusterPosterior, draw_clustered
+from pyro_vaes.models.cluster_init import CHUNK
+from pyro_vaes.models.cluster_posterior import ClusterParameters, ClusterPosterior, draw_clustered
 from pyro_vaes.networks.shapes import out_features
-from pyro_vaes.param_store import register_params
 from pyro_vaes.priors import GaussianMixture
-from pyro_vaes.vae import VAE
+from pyro_vaes.vae import VAE, Guide
 
 
 class MixtureVAE(VAE):
@@ -55,16 +57,12 @@ class MixtureVAE(VAE):
             )
         super().__init__(decoder, prior, likelihood)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The Pyro model: sites ``y``, ``z`` and ``x`` (observed) in the plate ``data``; returns z."""
-        register_params(self)
-        with pyro.plate("data", len(x)):
-            z = draw_clustered(self.prior)
-            pyro.sample("x", self.likelihood(self.decoder(z)), obs=x)
-        return z
+    def draw(self) -> list[Tensor]:
+        """Sites ``y`` and ``z``."""
+        return [draw_clustered(self.prior, "z")]
 
 
-class MixtureGuide(LevelsGuide):
+class MixtureGuide(Guide):
     """The posterior q(y | x) q(z | x, y) of a mixture model; losses sum y out exactly.
 
     Args:
@@ -88,34 +86,25 @@ class MixtureGuide(LevelsGuide):
     vae: MixtureVAE
 
     def __init__(self, vae: MixtureVAE, encoder: nn.Module) -> None:
-        super().__init__(vae)
-        self.encoder = encoder
-        self.family = ClusterPosterior(out_features(encoder), len(vae.prior.logits), vae.latent_dim)
+        super().__init__(vae, encoder)
+        self.head: Any = ClusterPosterior(out_features(encoder), len(vae.prior.logits), vae.latent_dim)
 
-    def posterior(self, x: Tensor) -> NormalMixture:
+    def local_parameters(self, x: Tensor) -> ClusterParameters:
+        """The parameters of q(y | x) q(z | x, y)."""
+        return self.head(self.encoder(x))
+
+    def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> NormalMixture:
         """q(z | x) = Σ_y q(y | x) q(z | x, y), batch shape ``(..., B)`` and event shape ``(Z,)``."""
-        return self.family.marginal(self.encoder(x))
-
-    @property
-    def heads(self) -> list[ClusterPosterior]:
-        """The layers behind the encoder's features, as those of the only level."""
-        return [self.family]
-
-    def features(self, x: Tensor) -> list[Tensor]:
-        """The encoder's features, as those of the only level."""
-        return [self.encoder(x)]
-
-    def posteriors(self, x: Tensor) -> list[NormalMixture]:
-        """q(z | x), as that of the only level."""
-        return [self.posterior(x)]
+        return ClusterParameters(*parameters).marginal()
 
     def clusters(self, x: Tensor) -> dict[str, Tensor]:
         """q(y | x) by the site's name: ``{"y": (B, K)}``."""
-        return {"y": self.family.clusters(self.encoder(x)).probs}
+        return {"y": self.local_parameters(x).clusters().probs}
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The Pyro guide: sites ``y`` and ``z`` in the plate ``data``; returns z."""
-        register_params(self)
-        features = self.encoder(x)
-        with pyro.plate("data", len(x)):
-            return self.family.draw(features)
+    def fit_clusters(self, x: Tensor, clusters: Mapping[str, Tensor]) -> None:
+        """Set q(y | x) to the clusters ``(N,)`` of the data, by the latent's site."""
+        self.head.fit(torch.cat([self.encoder(batch) for batch in x.split(CHUNK)]), clusters["z"])
+
+    def draw(self, x: Tensor) -> dict[str, Tensor]:
+        """Sample the sites ``y`` and ``z``, inside the plate."""
+        return {"z": ClusterParameters(*self.local_parameters(x)).draw("z")}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from pyro_vaes.errors import InputError
@@ -24,3 +26,28 @@ def out_features(encoder: nn.Module) -> int:
         f"{type(encoder).__name__} does not say how many features it gives: "
         "set its attribute `out_features` to the size of the last dimension of its output"
     )
+
+
+def latent_features(encoder: nn.Module, latents: int) -> tuple[int, ...]:
+    """Sizes of the features that an encoder gives for each latent of a hierarchy: its attribute ``out_features``.
+
+    Raises:
+        InputError: If the encoder does not say, or gives features for another number of latents.
+
+    Example:
+        >>> from pyro_vaes.networks import LadderMLPEncoder
+        >>> latent_features(LadderMLPEncoder((1, 8, 8), hidden=((16,), (8,))), latents=2)
+        (16, 8)
+    """
+    sizes = getattr(encoder, "out_features", None)
+    if not isinstance(sizes, Sequence):
+        raise InputError(
+            f"{type(encoder).__name__} does not say how many features it gives for each latent: "
+            "set its attribute `out_features` to their sizes, such as (256, 256), and return a list of features"
+        )
+    if len(sizes) != latents:
+        raise InputError(
+            f"{type(encoder).__name__} gives features of the sizes {tuple(sizes)}, but the model has {latents} latents: "
+            "expected one size for each"
+        )
+    return tuple(sizes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from matplotlib.axes import Axes
@@ -14,58 +14,52 @@ from torch import Tensor, nn
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.inputs import as_input
 from pyro_vaes.evaluate.posterior_means import mean
-from pyro_vaes.models import LevelsModel
 from pyro_vaes.plots.images import tiled
-from pyro_vaes.vae import VAE
+from pyro_vaes.priors import Prior
+from pyro_vaes.vae import Guide, LatentVariableModel
 
 DRAWS = 1000  # from a latent's prior, whose quantiles are traversed
 
 
 class LatentView(NamedTuple):
-    """One level of a model: the name of its site, the decoder of its traversal, draws of its prior, and the prior."""
+    """One latent of a model: its site, the decoder as it moves, draws of it, and its prior, None if conditional."""
 
-    name: str
+    site: str
     decode: Callable[..., Tensor]
     draws: Tensor
-    prior: object
+    prior: Prior | None
 
 
-def latent_views(model: VAE | LevelsModel) -> list[LatentView]:
-    """The levels of a model, the lowest first."""
-    if isinstance(model, VAE):
-        return [LatentView("z", model.decode, model.prior().sample((DRAWS,)), model.prior)]
-    draws = model.sample_latents(DRAWS)
-    priors = [None] * (len(draws) - len(model.priors)) + [*model.priors]  # a stack has one of its highest level only
+def latent_views(model: LatentVariableModel) -> list[LatentView]:
+    """The latents of a model, the lowest first."""
     return [
-        LatentView(f"z{level}", partial(model.decode_from, level), *pair)
-        for level, pair in enumerate(zip(draws, priors, strict=True), 1)
+        LatentView(site, partial(model.decode_from, site), draws, model.priors.get(site))
+        for site, draws in zip(model.sites, model.sample_latents(DRAWS), strict=True)
     ]
 
 
-def fixed_latents(model: nn.Module, guide: Any, x: Tensor, parts: Sequence[LatentView]) -> list[Tensor]:
-    """The value of each level while another varies: its posterior mean at x, or a prior draw without a posterior."""
+def fixed_latents(model: nn.Module, guide: nn.Module, x: Tensor, views: Sequence[LatentView]) -> list[Tensor]:
+    """The value of each latent while another moves: a posterior mean, or a draw of the prior if there is none."""
+    if not isinstance(guide, Guide):
+        return [view.draws[0] for view in views]
     x = as_input(model, x).to(next(guide.parameters()))
-    if hasattr(guide, "posteriors"):
-        return [mean(q)[0] for q in guide.posteriors(x)]
-    if hasattr(guide, "posterior"):
-        return [mean(guide.posterior(x))[0]]
-    return [part.draws[0] for part in parts]
+    return [mean(q)[0] for q in guide.posteriors(x).values()]
 
 
-def traversals_of(parts: Sequence[LatentView], fixed: Sequence[Tensor], points: int) -> Figure:
-    """Traversals of a model's latents around fixed values."""
-    return traversals([part.decode for part in parts], fixed, [part.draws for part in parts], points)
+def traversals_of(views: Sequence[LatentView], fixed: Sequence[Tensor], points: int) -> Figure:
+    """The traversals of a model's latents around fixed values."""
+    return traversals([view.decode for view in views], fixed, [view.draws for view in views], points)
 
 
-def draw_traversals(model: VAE | LevelsModel, guide: nn.Module, x: Tensor, points: int = 8) -> Figure:
-    """The figure ``traversals.png``, with fixed levels at the posterior means of a datum ``(1, *event_shape)``.
+def draw_traversals(model: LatentVariableModel, guide: nn.Module, x: Tensor, points: int = 8) -> Figure:
+    """The figure of ``traversals.png``, the others fixed at the posterior means of a datum ``(1, *event_shape)``.
 
     Example:
         >>> len(draw_traversals(vae, guide, x[:1], points=3).axes)
         1
     """
-    parts = latent_views(model)
-    return traversals_of(parts, fixed_latents(model, guide, x, parts), points)
+    views = latent_views(model)
+    return traversals_of(views, fixed_latents(model, guide, x, views), points)
 
 
 @torch.no_grad()

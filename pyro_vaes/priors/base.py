@@ -33,12 +33,13 @@ class Prior(nn.Module):
         InputError: If the size is not a positive integer.
     """
 
-    initialized: bool = False
+    initialized: Tensor
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
         checked_sizes(latent_dim=(latent_dim,))
         self.latent_dim = latent_dim
+        self.register_buffer("initialized", torch.tensor(False))
 
     def forward(self) -> dist.TorchDistribution:
         """p(z), with batch shape ``()`` and event shape ``(Z,)``."""

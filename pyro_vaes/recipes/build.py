@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from pyro_vaes import guides, likelihoods, losses, networks, priors
+from pyro_vaes.data import Data, load
 from pyro_vaes.errors import InputError, unknown
 from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.losses import ExponentialWarmup, Loss, default_loss
 from pyro_vaes.priors import Prior
 from pyro_vaes.recipes.recipe import Guide_co, Model_co, System
-from pyro_vaes.recipes.settings import Settings
 from pyro_vaes.recipes.spec import apply_options, instantiate, parse, resolve
+from pyro_vaes.settings import Settings
 from pyro_vaes.vae import VAE, Guide
 from pyro_vaes.validation import check_seed, check_whole
 
+Built = TypeVar("Built")
 Networks = dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]]
 
 
@@ -44,17 +46,20 @@ def build_vae(event_shape: Sequence[int], settings: Settings) -> VAE:
     return VAE(decoder, build_prior(settings.prior, settings.size), likelihood)
 
 
-def build_guide(text: str, vae: VAE, event_shape: Sequence[int], settings: Settings) -> Guide:
-    """The guide of a name with options, such as ``laplace(updates=1)``.
+def build_guide(
+    made: str | Callable[[VAE, nn.Module], Guide], vae: VAE, event_shape: Sequence[int], settings: Settings
+) -> Guide:
+    """The guide of a name with options, such as ``laplace(updates=1)``, or what a class makes of model and encoder.
 
     Raises:
-        InputError: for an unknown guide or option, or a guide that the model's prior cannot be made of.
+        InputError: If guide or option does not exist, or the model's prior cannot be made of the guide.
 
     Example:
         >>> build_guide("laplace(updates=1)", build_vae((1, 8, 8), Settings()), (1, 8, 8), Settings()).updates
         1
     """
-    guide = instantiate("guide", guides, Guide, text, vae, build_encoder(event_shape, settings))
+    encoder = build_encoder(event_shape, settings)
+    guide = instantiate("guide", guides, Guide, made, vae, encoder) if isinstance(made, str) else made(vae, encoder)
     vae.prior()  # a prior that is made of the guide says here whether it can be
     return guide
 
@@ -67,7 +72,7 @@ def build_encoder(event_shape: Sequence[int], settings: Settings, known: Network
 def build_decoder(features_shape: Sequence[int], settings: Settings) -> nn.Module:
     """The decoder of some settings, from the latent, or the lowest of several."""
     hidden = tuple(reversed(settings.hidden))
-    return build_network(1, settings.network, NETWORKS, settings.levels[0], features_shape, hidden)
+    return build_network(1, settings.network, NETWORKS, settings.latent_dims[0], features_shape, hidden)
 
 
 def build_network(which: int, text: str, known: Networks, *args: Any, **own: Any) -> nn.Module:
@@ -138,10 +143,31 @@ def build_seeded(
         >>> all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters()))
         True
     """
+    return seeded_build(lambda: recipe(event_shape, settings), seed)
+
+
+def seeded_build(build: Callable[[], Built], seed: int) -> Built:
+    """What a function builds under a seed; the random state is left as it was.
+
+    Raises:
+        InputError: If the seed cannot be used, or no memory holds what is built.
+    """
     check_seed(seed)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         try:
-            return recipe(event_shape, settings)
-        except (RuntimeError, MemoryError, OverflowError) as error:  # as where no memory holds it
+            return build()
+        except (RuntimeError, MemoryError, OverflowError) as error:  # such as a size that no memory holds
             raise InputError(f"no system can be made of these settings: {error}") from error
+
+
+def load_data(settings: Settings, download: bool = True) -> Data:
+    """The data of some settings, the same in every run; unless told otherwise, prepared as the likelihood needs them.
+
+    Raises:
+        InputError: If data or likelihood do not exist or cannot be used.
+    """
+    kind, options = resolve("likelihood", likelihoods, Likelihood, settings.likelihood)
+    preprocessing = apply_options("likelihood", settings.likelihood, kind.required_preprocessing, **options)
+    chosen = {**preprocessing, **({"binarize": settings.binarize} if settings.binarize else {})}
+    return load(settings.data, settings.data_root, train_size=settings.train_size, download=download, **chosen)

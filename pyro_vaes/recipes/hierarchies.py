@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TypeVar
+from dataclasses import replace
 
 from torch import nn
 
@@ -19,7 +19,6 @@ from pyro_vaes.models import (
     LadderMixtureGuide,
     LadderMixtureVAE,
     LadderVAE,
-    LevelsGuide,
     MixtureGuide,
     MixtureVAE,
     TopDownGuide,
@@ -35,15 +34,16 @@ from pyro_vaes.recipes.build import (
     build_prior,
     features_shape,
 )
-from pyro_vaes.recipes.published import SMALL
-from pyro_vaes.recipes.recipe import System, records_origin
-from pyro_vaes.recipes.settings import Settings
+from pyro_vaes.recipes.published import CLUSTERS, FACETS, FACETS_COLOR, HIERARCHY, LADDER, LADDER_COLOR
+from pyro_vaes.recipes.recipe import Recipe, System
 from pyro_vaes.recipes.spec import resolve, split
+from pyro_vaes.settings import Settings
+from pyro_vaes.vae import SequentialGuide
 
-Ladder = TypeVar("Ladder", bound=LadderVAE)
-
-
-OfLadder = TypeVar("OfLadder", bound=LadderGuide)
+OfLADDERS: Networks = {
+    "mlp": (networks.LadderMLPEncoder, networks.LadderMLPDecoder),
+    "conv": (networks.LadderConvEncoder, networks.LadderConvDecoder),
+}
 
 
 LADDERS: Networks = {
@@ -52,37 +52,19 @@ LADDERS: Networks = {
 }
 
 
-@records_origin
-def ladder(event_shape: Sequence[int], settings: Settings = SMALL["ladder"]) -> System[LadderVAE, LadderGuide]:
-    """VLAE: independent latents at several depths. Learning Hierarchical Features (Zhao, Song, Ermon, 2017)."""
-    return _ladder(LadderVAE, LadderGuide, event_shape, settings)
-
-
-@records_origin
-def ladder_mixture(
-    event_shape: Sequence[int], settings: Settings = SMALL["ladder-mixture"]
-) -> System[LadderMixtureVAE, LadderMixtureGuide]:
-    """VLAC: a ladder with clusters on its levels. Variational ladder autoencoder clustering (Willetts et al., 2019)."""
-    return _ladder(LadderMixtureVAE, LadderMixtureGuide, event_shape, settings)
-
-
-@records_origin
-def hierarchical(
-    event_shape: Sequence[int], settings: Settings = SMALL["hierarchical"]
-) -> System[HierarchicalVAE, LevelsGuide]:
-    """Stacked latents, each the parent of the one below. Deep latent Gaussian models (Rezende et al., 2014)."""
+def build_hierarchical(event_shape: Sequence[int], settings: Settings) -> System[HierarchicalVAE, SequentialGuide]:
+    """Stacked latents, each the parent of the one below."""
     likelihood = build_likelihood(event_shape, settings)
     decoder = build_decoder(features_shape(likelihood, event_shape), settings)
-    sizes = settings.levels
+    sizes = settings.latent_dims
     below = [ConditionalNormal(_between(above, settings), size) for size, above in itertools.pairwise(sizes)]
     model = HierarchicalVAE(decoder, build_prior(settings.prior, sizes[-1]), below, likelihood)
     guide = _hierarchical_guide(model, event_shape, settings)
     return System(model, guide, build_loss(guide, settings))
 
 
-@records_origin
-def mixture(event_shape: Sequence[int], settings: Settings = SMALL["mixture"]) -> System[MixtureVAE, MixtureGuide]:
-    """GM-DGM: explicit clusters, summed out exactly. Semi-supervised learning, model M2 (Kingma et al., 2014)."""
+def build_mixture(event_shape: Sequence[int], settings: Settings) -> System[MixtureVAE, MixtureGuide]:
+    """Explicit clusters, summed out exactly."""
     _refuse_guide(settings)
     likelihood = build_likelihood(event_shape, settings)
     decoder = build_decoder(features_shape(likelihood, event_shape), settings)
@@ -96,12 +78,21 @@ def _refuse_guide(settings: Settings) -> None:
         raise InputError(f"guide is {settings.guide!r}, but this model has a guide of its own: leave it out")
 
 
-def _ladder(
-    model_class: type[Ladder], guide_class: type[OfLadder], event_shape: Sequence[int], settings: Settings
-) -> System[Ladder, OfLadder]:
+def build_ladder(event_shape: Sequence[int], settings: Settings) -> System[LadderVAE, LadderGuide]:
+    """Independent latents at several depths."""
     _refuse_guide(settings)
-    model = model_class(*_ladder_parts(event_shape, settings))
-    guide = guide_class(model, build_encoder(event_shape, settings, LADDERS))
+    model = LadderVAE(*_ladder_parts(event_shape, settings))
+    guide = LadderGuide(model, build_encoder(event_shape, settings, LADDERS))
+    return System(model, guide, build_loss(guide, settings))
+
+
+def build_ladder_mixture(
+    event_shape: Sequence[int], settings: Settings
+) -> System[LadderMixtureVAE, LadderMixtureGuide]:
+    """Independent latents at several depths, with clusters."""
+    _refuse_guide(settings)
+    model = LadderMixtureVAE(*_ladder_parts(event_shape, settings))
+    guide = LadderMixtureGuide(model, build_encoder(event_shape, settings, LADDERS))
     return System(model, guide, build_loss(guide, settings))
 
 
@@ -110,14 +101,14 @@ def _ladder_parts(event_shape: Sequence[int], settings: Settings) -> tuple[nn.Mo
     likelihood = build_likelihood(event_shape, settings)
     merge = "gate" if event_shape[0] == 1 else "concatenate"
     shape = features_shape(likelihood, event_shape)
-    decoder = build_network(1, settings.network, LADDERS, settings.levels, shape, settings.hidden, merge=merge)
+    decoder = build_network(1, settings.network, LADDERS, settings.latent_dims, shape, settings.hidden, merge=merge)
     names = split(settings.prior)
-    names = names * len(settings.levels) if len(names) == 1 else names
-    if len(names) != len(settings.levels):
+    names = names * len(settings.latent_dims) if len(names) == 1 else names
+    if len(names) != len(settings.latent_dims):
         raise InputError(
-            f"there are {len(names)} priors for {len(settings.levels)} levels: give one for all, or one a level"
+            f"there are {len(names)} priors for {len(settings.latent_dims)} latents: give one for all, or one each"
         )
-    return decoder, [build_prior(*pair) for pair in zip(names, settings.levels, strict=True)], likelihood
+    return decoder, [build_prior(*pair) for pair in zip(names, settings.latent_dims, strict=True)], likelihood
 
 
 def _between(size: int, settings: Settings) -> nn.Module:
@@ -125,13 +116,43 @@ def _between(size: int, settings: Settings) -> nn.Module:
     return networks.MLPEncoder((size,), (settings.hidden[-1],))
 
 
-def _hierarchical_guide(model: HierarchicalVAE, event_shape: Sequence[int], settings: Settings) -> LevelsGuide:
+def _hierarchical_guide(model: HierarchicalVAE, event_shape: Sequence[int], settings: Settings) -> SequentialGuide:
     """Bottom-up, or top-down where the settings say so; the guides of other models do not fit."""
     name = settings.guide or "hierarchical-guide"
-    found, options = resolve("guide", models, LevelsGuide, name)
+    found, options = resolve("guide", models, SequentialGuide, name)
     if options or found not in (HierarchicalGuide, TopDownGuide):
         raise InputError(f"guide is {name!r}: expected hierarchical-guide or top-down-guide, without options")
     if found is TopDownGuide:
         return TopDownGuide(model, build_encoder(event_shape, settings, LADDERS))
-    upper = [_between(size, settings) for size in settings.levels[:-1]]
+    upper = [_between(size, settings) for size in settings.latent_dims[:-1]]
     return HierarchicalGuide(model, [build_encoder(event_shape, settings), *upper])
+
+
+ladder = Recipe(
+    "ladder",
+    build_ladder,
+    "VLAE: independent latents at several depths. Learning Hierarchical Features (Zhao, Song, Ermon, 2017).",
+    small=HIERARCHY,
+    published={"mnist": LADDER, "svhn": LADDER_COLOR},
+)
+hierarchical = Recipe(
+    "hierarchical",
+    build_hierarchical,
+    "Stacked latents, each the parent of the one below. Deep latent Gaussian models (Rezende et al., 2014).",
+    small=HIERARCHY,
+    published={"mnist": LADDER, "svhn": LADDER_COLOR},
+)
+mixture = Recipe(
+    "mixture",
+    build_mixture,
+    "GM-DGM: explicit clusters, summed out exactly. Semi-supervised learning, model M2 (Kingma et al., 2014).",
+    small=Settings(likelihood="bernoulli", prior="gaussian-mixture(components=10)", cluster_epoch=10),
+    published={"mnist": CLUSTERS, "fashion-mnist": CLUSTERS},
+)
+ladder_mixture = Recipe(
+    "ladder-mixture",
+    build_ladder_mixture,
+    "VLAC: a ladder with clusters. Variational ladder autoencoder clustering (Willetts et al., 2019).",
+    small=replace(HIERARCHY, prior="gaussian-mixture(components=10)", cluster_epoch=10),
+    published={"mnist": FACETS, "svhn": FACETS_COLOR},
+)

@@ -1,25 +1,21 @@
-"""A system, its origin, and the decorator that records it."""
+"""A system, a recipe that builds it, and the origin that the built parts remember."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
 
 from torch import nn
 
+from pyro_vaes.errors import InputError
 from pyro_vaes.losses import Loss
-from pyro_vaes.recipes.settings import Settings
-from pyro_vaes.recipes.spec import kebab
+from pyro_vaes.settings import Settings
 
 Model_co = TypeVar("Model_co", bound=nn.Module, covariant=True)
-
-
 Guide_co = TypeVar("Guide_co", bound=nn.Module, covariant=True)
-
-
-Arguments = ParamSpec("Arguments")
 
 
 class System(NamedTuple, Generic[Model_co, Guide_co]):
@@ -30,14 +26,11 @@ class System(NamedTuple, Generic[Model_co, Guide_co]):
     loss: Loss
 
 
-Built = TypeVar("Built", bound=System[Any, Any])
-
-
 class Origin(NamedTuple):
     """What a recipe built a pair from; ``pyro_vaes.save`` writes it down, so that ``load`` can build the pair again.
 
     Attributes:
-        recipe: the recipe's name on the command line.
+        recipe: the recipe's name.
         event_shape: shape of one datum.
         settings: its settings.
     """
@@ -47,22 +40,64 @@ class Origin(NamedTuple):
     settings: Settings
 
 
-def records_origin(recipe: Callable[Arguments, Built]) -> Callable[Arguments, Built]:
-    """The recipe, whose model and guide keep their :class:`Origin` as the attribute ``origin``, which is no weight.
+@dataclass(frozen=True)
+class Recipe(Generic[Model_co, Guide_co]):
+    """A published system: its name on the command line, how it is built, its paper, and its settings.
+
+    Calling it with the shape of one datum builds the system; model and guide then have their :class:`Origin` as the
+    attribute ``origin``, which is no weight.
+
+    Attributes:
+        name: name on the command line.
+        build: a function of the shape of one datum and settings.
+        paper: the paper's short name, what is special, title, authors and year.
+        small: settings for 2 cores.
+        published: settings as published, by data set; the first data set's serve others too.
 
     Example:
         >>> from pyro_vaes.recipes import vae
-        >>> system = vae((1, 8, 8), Settings(latent_dim=2))
+        >>> system = vae((1, 8, 8), latent_dim=2)
         >>> system.model.origin.recipe, system.guide.origin.settings.latent_dim
         ('vae', 2)
     """
-    default = inspect.signature(recipe).parameters["settings"].default
 
-    @functools.wraps(recipe)
-    def build_recorded(event_shape: Sequence[int], settings: Settings = default) -> Any:
-        system = cast(Any, recipe)(event_shape, settings)
+    name: str
+    build: Callable[[Sequence[int], Settings], System[Model_co, Guide_co]]
+    paper: str
+    small: Settings = field(default_factory=Settings)
+    published: Mapping[str, Settings] = field(default_factory=dict)
+
+    def __call__(
+        self, event_shape: Sequence[int], settings: Settings | None = None, **changes: object
+    ) -> System[Model_co, Guide_co]:
+        """Build the system.
+
+        Args:
+            event_shape: shape of one datum.
+            settings: the settings; the small ones by default.
+            **changes: settings that differ from these.
+
+        Raises:
+            InputError: If a setting does not exist or cannot be used.
+        """
+        chosen = self.small if settings is None else settings
+        known = {each.name for each in dataclasses.fields(Settings)}
+        if unknown := changes.keys() - known:
+            raise InputError(f"{min(unknown)!r} is no setting: expected some of {', '.join(sorted(known))}")
+        chosen = dataclasses.replace(chosen, **changes)  # type: ignore[arg-type]
+        system = self.build(event_shape, chosen)
         for module in (system.model, system.guide):
-            module.__dict__["origin"] = Origin(kebab(recipe.__name__), tuple(map(int, event_shape)), settings)
+            module.__dict__["origin"] = Origin(self.name, tuple(map(int, event_shape)), chosen)
         return system
 
-    return cast(Callable[Arguments, Built], build_recorded)
+    def settings(self, published: bool = False, data: str = "") -> Settings:
+        """The small settings, or the published ones of a data set.
+
+        Raises:
+            InputError: If nothing is published.
+        """
+        if not published:
+            return self.small
+        if not self.published:
+            raise InputError(f"recipe {self.name!r} has no published settings: leave --published out")
+        return self.published.get(Path(data).stem, next(iter(self.published.values())))

@@ -4,60 +4,95 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from pyro_vaes.networks import ConstantDecoder
-from pyro_vaes.recipes.build import build_guide, build_likelihood, build_loss, build_prior, build_vae, features_shape
-from pyro_vaes.recipes.published import SMALL
-from pyro_vaes.recipes.recipe import System, records_origin
-from pyro_vaes.recipes.settings import Settings
+from pyro_vaes.recipes.build import (
+    build_guide,
+    build_likelihood,
+    build_loss,
+    build_prior,
+    build_vae,
+    features_shape,
+)
+from pyro_vaes.recipes.published import BINARY, LOSSY, LOSSY_COLOR, MAE, MAE_COLOR, PARK, PIXELCNN
+from pyro_vaes.recipes.recipe import Recipe, System
+from pyro_vaes.settings import Settings
 from pyro_vaes.vae import VAE, Guide
 
 
-@records_origin
-def vae(event_shape: Sequence[int], settings: Settings = SMALL["vae"]) -> System[VAE, Guide]:
-    """VAE: mean-field posterior. Auto-Encoding Variational Bayes (Kingma, Welling, 2014)."""
-    return _with_guide("mean-field", build_vae(event_shape, settings), event_shape, settings)
+def single_latent(event_shape: Sequence[int], settings: Settings, guide: str = "mean-field") -> System[VAE, Guide]:
+    """The plain VAE with the guide of the settings, or else the given one."""
+    return _with_guide(build_vae(event_shape, settings), event_shape, replace(settings, guide=settings.guide or guide))
 
 
-@records_origin
-def full_covariance(event_shape: Sequence[int], settings: Settings = SMALL["full-covariance"]) -> System[VAE, Guide]:
-    """VAE, full-covariance posterior. An Introduction to Variational Autoencoders (Kingma, Welling, 2019)."""
-    return _with_guide("full-covariance", build_vae(event_shape, settings), event_shape, settings)
-
-
-@records_origin
-def laplace(event_shape: Sequence[int], settings: Settings = SMALL["laplace"]) -> System[VAE, Guide]:
-    """VLAE: Laplace posterior. Variational Laplace Autoencoders (Park, Kim, Kim, 2019)."""
-    return _with_guide("laplace", build_vae(event_shape, settings), event_shape, settings)
-
-
-@records_origin
-def lossy(event_shape: Sequence[int], settings: Settings = SMALL["lossy"]) -> System[VAE, Guide]:
-    """VLAE: windowed PixelCNN, flow prior. Variational Lossy Autoencoder (Chen et al., 2017)."""
-    return vae(event_shape, settings)
-
-
-@records_origin
-def af_prior(event_shape: Sequence[int], settings: Settings = SMALL["af-prior"]) -> System[VAE, Guide]:
-    """VAE with an autoregressive flow prior. Variational Lossy Autoencoder (Chen et al., 2017)."""
-    return vae(event_shape, settings)
-
-
-@records_origin
-def mae(event_shape: Sequence[int], settings: Settings = SMALL["mae"]) -> System[VAE, Guide]:
-    """MAE: PixelCNN, mutual posterior divergence. MAE (Ma, Zhou, Hovy, 2019)."""
-    return vae(event_shape, settings)
-
-
-@records_origin
-def pixelcnn(event_shape: Sequence[int], settings: Settings = SMALL["pixelcnn"]) -> System[VAE, Guide]:
-    """PixelCNN without a code. Pixel Recurrent Neural Networks (van den Oord et al., 2016)."""
+def no_code(event_shape: Sequence[int], settings: Settings) -> System[VAE, Guide]:
+    """A VAE whose decoder ignores the code, so that the likelihood stands alone."""
     likelihood = build_likelihood(event_shape, settings)
     decoder = ConstantDecoder(settings.size, features_shape(likelihood, event_shape))
     model = VAE(decoder, build_prior(settings.prior, settings.size), likelihood)
-    return _with_guide("mean-field", model, event_shape, replace(settings, network="mlp", hidden=(1,)))
+    return _with_guide(model, event_shape, replace(settings, network="mlp", hidden=(1,)))
 
 
-def _with_guide(guide: str, model: VAE, event_shape: Sequence[int], settings: Settings) -> System[VAE, Guide]:
-    chosen = build_guide(settings.guide or guide, model, event_shape, settings)
-    return System(model, chosen, build_loss(chosen, settings))
+def _with_guide(model: VAE, event_shape: Sequence[int], settings: Settings) -> System[VAE, Guide]:
+    guide = build_guide(settings.guide or "mean-field", model, event_shape, settings)
+    return System(model, guide, build_loss(guide, settings))
+
+
+vae = Recipe(
+    "vae",
+    single_latent,
+    "VAE: mean-field posterior. Auto-Encoding Variational Bayes (Kingma, Welling, 2014).",
+    published={"mnist": PARK},
+)
+full_covariance = Recipe(
+    "full-covariance",
+    partial(single_latent, guide="full-covariance"),
+    "VAE, full-covariance posterior. An Introduction to Variational Autoencoders (Kingma, Welling, 2019).",
+)
+laplace = Recipe(
+    "laplace",
+    partial(single_latent, guide="laplace"),
+    "VLAE: Laplace posterior. Variational Laplace Autoencoders (Park, Kim, Kim, 2019).",
+    published={"mnist": PARK},
+)
+lossy = Recipe(
+    "lossy",
+    single_latent,
+    "VLAE: windowed PixelCNN, flow prior. Variational Lossy Autoencoder (Chen et al., 2017).",
+    small=replace(
+        PIXELCNN,
+        likelihood="pixelcnn(window=(5, 3), layers=4, channels=8)",
+        prior="autoregressive-flow(flows=2)",
+        loss="free-bits(total=4)",
+        epochs=8,
+    ),
+    published={**dict.fromkeys(BINARY, LOSSY), "cifar10": LOSSY_COLOR},
+)
+af_prior = Recipe(
+    "af-prior",
+    single_latent,
+    "VAE with an autoregressive flow prior. Variational Lossy Autoencoder (Chen et al., 2017).",
+    small=Settings(likelihood="bernoulli", prior="autoregressive-flow(flows=2)"),
+    published={
+        **dict.fromkeys(BINARY, replace(LOSSY, likelihood="bernoulli")),
+        "cifar10": replace(LOSSY_COLOR, likelihood="discretized-logistic"),
+    },
+)
+mae = Recipe(
+    "mae",
+    single_latent,
+    "MAE: PixelCNN, mutual posterior divergence. MAE (Ma, Zhou, Hovy, 2019).",
+    small=replace(PIXELCNN, loss="mutual-posterior-divergence(eta=2, gamma=0.5)"),
+    published={**dict.fromkeys(BINARY, MAE), "cifar10": MAE_COLOR},
+)
+pixelcnn = Recipe(
+    "pixelcnn",
+    no_code,
+    "PixelCNN without a code. Pixel Recurrent Neural Networks (van den Oord et al., 2016).",
+    small=replace(PIXELCNN, latent_dim=1),
+    published={
+        **dict.fromkeys(BINARY, replace(LOSSY, prior="standard-normal", loss=None, latent_dim=1)),
+        "cifar10": replace(LOSSY_COLOR, prior="standard-normal", loss=None, latent_dim=1),
+    },
+)

@@ -1,9 +1,12 @@
-"""Names on the command line: ``MeanField`` is ``mean-field``, with options ``laplace(updates=1)``."""
+"""Specifications of parts: ``mean-field``, with options ``laplace(updates=1)``, or of any module ``module:Class``."""
 
 from __future__ import annotations
 
 import ast
+import importlib
+import os
 import re
+import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -31,7 +34,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
         >>> parse("laplace(updates=1, step_size=1.0)")
         ('laplace', {'updates': 1, 'step_size': 1.0})
     """
-    match = re.fullmatch(r"\s*([\w-]+)\s*(\(.*\))?\s*", text)
+    match = re.fullmatch(r"\s*([\w-]+|[\w.]+:\w+)\s*(\(.*\))?\s*", text)
     try:
         if match is None:
             raise SyntaxError
@@ -89,18 +92,48 @@ def registry(package: ModuleType, base: type) -> dict[str, type]:
     }
 
 
+def is_own(text: str) -> bool:
+    """Whether a specification, or one of a comma-separated list, names a class of a module, which is imported.
+
+    Example:
+        >>> is_own("my_module:MyGuide(option=1)"), is_own("laplace(updates=1)")
+        (True, False)
+    """
+    return any(":" in item.partition("(")[0] for item in split(text))
+
+
 def resolve(kind: str, package: ModuleType, base: type, text: str) -> tuple[Any, dict[str, Any]]:
-    """A package's class from its name, hyphens or not, and the options beside it.
+    """A package's class from its name, hyphens or not, or any module's from ``module:Class``, and the options.
 
     Raises:
-        InputError: for an unknown name, with the near ones.
+        InputError: If the name is unknown, with the near ones, or the module has no such class.
     """
     name, options = parse(text)
+    if is_own(name):
+        return _imported(kind, base, name), options
     known = registry(package, base)
     for each, found in known.items():
         if each.replace("-", "") == name.replace("-", ""):
             return found, options
     raise unknown(kind, name, known)
+
+
+def _imported(kind: str, base: type, name: str) -> Any:
+    """A class of a module in the current folder or the environment."""
+    module, _, attribute = name.partition(":")
+    path = list(sys.path)
+    sys.path.insert(0, os.getcwd())
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except Exception as error:  # of the module's own code
+        raise InputError(
+            f"{kind} {name!r}: {module} cannot be imported from {os.getcwd()} ({type(error).__name__}: {error})"
+        ) from error
+    finally:
+        sys.path[:] = path
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise InputError(f"{kind} {name!r}: expected a class that derives from {base.__name__}, not {shown(found)}")
+    return found
 
 
 def instantiate(kind: str, package: ModuleType, base: type, text: str, *args: Any) -> Any:

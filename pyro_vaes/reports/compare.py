@@ -11,13 +11,14 @@ from typing import Any
 
 from pyro_vaes.data import Data
 from pyro_vaes.errors import InputError
-from pyro_vaes.recipes import Settings, build_seeded, vae
 from pyro_vaes.recipes.spec import slug
 from pyro_vaes.reports.compare_report import write_report
+from pyro_vaes.reports.contestants import Contestant, contestants
 from pyro_vaes.reports.diagnose import diagnose
 from pyro_vaes.reports.diagnosis import NamedPair
 from pyro_vaes.reports.trial import TRIAL, Trial, finished_trial, measure
 from pyro_vaes.runs.folder import CHECKPOINT, RunFolder
+from pyro_vaes.settings import Settings
 from pyro_vaes.training.fit import fit
 from pyro_vaes.training.validate import check_budget, check_optimizer
 from pyro_vaes.validation import check_seed, check_whole, choose_device
@@ -25,14 +26,14 @@ from pyro_vaes.validation import check_seed, check_whole, choose_device
 
 def compare(
     data: Data,
-    guides: Sequence[str],
-    settings: Settings,
-    seeds: Sequence[int],
-    out: str | os.PathLike[str],
+    guides: Sequence[Contestant] | Mapping[str, Contestant],
+    settings: Settings | None = None,
+    seeds: Sequence[int] = (0, 1),
+    out: str | os.PathLike[str] = "report",
+    *,
     num_samples: int = 1000,
     test_size: int | None = None,
     images: int = 20,
-    device: str = "auto",
     overwrite: bool = False,
     resume: bool = False,
     progress: bool = True,
@@ -42,43 +43,56 @@ def compare(
 
     Args:
         data: what to train and test on.
-        guides: names of guides, with options if any: ``laplace(updates=1)``.
-        settings: model and budget.
+        guides: names of guides, with options if any, such as ``laplace(updates=1)``; classes of guides; or, in a
+            mapping by the name in the report, these or a pair ``(model, guide)`` of your own, of which every seed
+            trains a copy.
+        settings: model and training.
         seeds: one trial each.
         out: folder of the report; its folder ``runs`` gets one run folder per trial.
         num_samples: importance samples per test datum.
         test_size: number of test data to measure on, from the first; all if left out.
         images: number of test data of a diagnosis of every guide's first seed at the end; 0 for none.
-        device: as in ``fit``.
         overwrite: whether to replace the report that ``out`` holds.
         resume: whether to go on with the comparison that ``out`` holds: finished trials are kept, an interrupted one
             goes on from its last checkpoint.
         progress: whether to show progress.
-        config: where the data come from, for ``config.yaml``, of the report and of each run.
+        config: what ``config.yaml`` says of the data; by default the settings.
 
     Returns:
         The finished trials; Ctrl-C leaves those that were finished, and a report on them.
 
     Raises:
         InputError: If a guide or setting does not exist, or a report does already; before any training.
+
+    Example:
+        >>> import tempfile
+        >>> import pyro_vaes as pv
+        >>> data, settings = pv.data.load("digits", train_size=200), pv.recipes.Settings(latent_dim=2, epochs=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     trials = compare(data, ["mean-field", pv.guides.LowRank], settings, [0], folder + "/report",
+        ...                      num_samples=10, images=0, progress=False)
+        >>> [trial.guide for trial in trials]
+        ['mean-field', 'low-rank']
     """
-    out = Path(out)
-    whole = {"guides": ",".join(guides), **(config or {}), "seeds": ",".join(map(str, seeds)) + ","}
+    out, settings = Path(out), settings or Settings()
+    made = contestants(guides, data.event_shape, settings)
+    described = settings.config() if config is None else dict(config)
+    whole = {**described, "guides": ",".join(made), "seeds": ",".join(map(str, seeds)) + ","}
     whole |= {"num_samples": num_samples, **({"test_size": test_size} if test_size else {}), "diagnose": images}
-    whole |= {"out": str(out)}
-    _check(data, guides, settings, seeds, device, num_samples, test_size, images)
-    _claim(RunFolder(out), whole, overwrite, resume)
+    for name in ("guide", "seed"):
+        whole.pop(name, None)
+    _check(data, made, settings, seeds, num_samples, test_size, images)
+    _claim(RunFolder(out), whole | {"out": str(out)}, overwrite, resume)
     x_test = data.test.x[:test_size]
     trials: list[Trial] = []
     try:
-        for guide, seed in ((guide, seed) for guide in guides for seed in seeds):
+        for name, seed in ((name, seed) for name in made for seed in seeds):
             if progress:
-                print(f"{guide}, seed {seed}", flush=True)
-            path = out / "runs" / f"{slug(guide)}-seed{seed}"
-            described = {"recipe": "vae", **(config or {}), "guide": guide, "seed": seed, "out": str(path)}
-            system = build_seeded(vae, data.event_shape, replace(settings, guide=guide), seed)
+                print(f"{name}, seed {seed}", flush=True)
+            path = out / "runs" / f"{slug(name)}-seed{seed}"
+            system = made[name].build(seed)
             if resume and (path / TRIAL).exists():
-                trials.append(finished_trial(guide, seed, system, path))
+                trials.append(finished_trial(name, seed, system, path))
                 continue
             going_on = resume and (path / CHECKPOINT).exists()
             run = fit(
@@ -86,26 +100,24 @@ def compare(
                 system.guide,
                 data,
                 system.loss,
-                **settings.training,
-                seed=seed,
-                device=device,
+                **replace(settings, seed=seed).training,
                 out=path,
                 overwrite=(overwrite or resume) and not going_on,
                 resume=going_on,
                 progress=progress,
-                config=described,
+                config={**described, **made[name].config, "seed": seed, "out": str(path)},
             )
             if run.interrupted:
                 break
-            row = measure(guide, seed, system, run, x_test, num_samples)
+            row = measure(name, seed, system, run, x_test, num_samples)
             (path / TRIAL).write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
-            trials.append(Trial(guide, seed, system, run.history, row))
+            trials.append(Trial(name, seed, system, run.history, row))
     except KeyboardInterrupt:  # Ctrl-C while measuring: the trials before are whole
         return trials
     finally:
         if trials:
             write_report(trials, data, x_test, settings, out, num_samples)
-    if images > 1 and len(trials) == len(guides) * len(seeds):
+    if images > 1 and len(trials) == len(made) * len(seeds):
         _diagnose(trials, data, out, min(images, len(data.test)), progress)
     return trials
 
@@ -126,30 +138,28 @@ def _diagnose(trials: Sequence[Trial], data: Data, out: Path, images: int, progr
 
 def _check(
     data: Data,
-    guides: Sequence[str],
+    made: Mapping[str, Any],
     settings: Settings,
     seeds: Sequence[int],
-    device: str,
     num_samples: int,
     test_size: int | None,
     images: int,
 ) -> None:
-    if not guides or not seeds:
+    if not made or not seeds:
         raise InputError("nothing to compare: give at least one guide and one seed")
-    if len(set(guides)) < len(guides) or len(set(seeds)) < len(seeds):
-        raise InputError(f"guides {', '.join(guides)} with seeds {', '.join(map(str, seeds))}: none may repeat")
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"seeds are {', '.join(map(str, seeds))}: none may repeat")
     check_whole("num_samples", num_samples)
     if test_size is not None and not 1 < test_size <= len(data.test):
         raise InputError(f"test_size is {test_size}: expected 2 to {len(data.test)}, the test data that there are")
     check_whole("diagnose", images, least=0)
-    choose_device(device)
+    choose_device(settings.device)
     check_budget(settings.epochs, settings.batch_size, settings.lr)
     check_optimizer(settings.optimizer, settings.ema)
     for seed in seeds:
         check_seed(seed)
-    for guide in guides:
-        system = build_seeded(vae, data.event_shape, replace(settings, guide=guide), seeds[0])
-        system.model.likelihood.check(data.valid.x)
+    for each in made.values():
+        each.build(seeds[0]).model.likelihood.check(data.valid.x)
 
 
 def _claim(folder: RunFolder, config: Mapping[str, Any], overwrite: bool, resume: bool) -> None:

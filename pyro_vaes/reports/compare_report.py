@@ -16,10 +16,10 @@ from torch import Tensor
 from pyro_vaes import plots
 from pyro_vaes.data import Data
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate import posterior_mean, ppca
-from pyro_vaes.recipes import Settings
+from pyro_vaes.evaluate import posterior_means, ppca
 from pyro_vaes.reports.tables import markdown_table, write_csv
 from pyro_vaes.reports.trial import Trial
+from pyro_vaes.settings import Settings
 
 PICTURED = 10  # images per row
 
@@ -57,7 +57,7 @@ def write_report(
     summary = _summary(rows)
     if trials[0].system.model.likelihood.quadratic:
         with contextlib.suppress(InputError):  # it has no closed form with so many factors
-            exact = ppca(data.train.x, x_test, settings.size)
+            exact = ppca(data.train.x, x_test, sum(trials[0].system.model.latent_dims))
             figures = {"log_likelihood": exact.mean, "log_likelihood_stderr": exact.stderr}
             summary.append({"guide": "pPCA (exact)", **figures})
     write_csv(out / "trials.csv", rows)
@@ -112,7 +112,7 @@ def _preamble(trials: Sequence[Trial], data: Data, test_size: int, settings: Set
         f"# Guides compared on {data.name}",
         "",
         f"- Data: {data.description}.",
-        f"- Model: VAE with a {settings.prior} prior of {settings.size} dimensions, {settings.likelihood} "
+        f"- Model: VAE with a {settings.prior} prior of {settings.latent_dim} dimensions, {settings.likelihood} "
         f"likelihood and fully connected networks {hidden}; the same initial decoder, data order and budget under "
         "every guide.",
         f"- Training: {settings.epochs} epochs, batch {settings.batch_size}, Adam {settings.lr:g}, seeds {seeds}; "
@@ -144,10 +144,10 @@ def _pictures(trials: Sequence[Trial], data: Data, x_test: Tensor) -> dict[str, 
     if len(data.event_shape) == 3 and data.event_shape[0] in (1, 3):
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            samples = [model.decode(model.prior().sample((PICTURED,))) for model, _ in pairs.values()]
-            rebuilt = [model.decode(posterior_mean(guide, x)) for model, guide in pairs.values()]
+            samples = [model.decode(*model.sample_latents(PICTURED)) for model, _ in pairs.values()]
+            rebuilt = [model.decode(*posterior_means(guide, x).values()) for model, guide in pairs.values()]
         figures["samples"] = plots.image_grid(samples, list(pairs))
         figures["reconstructions"] = plots.image_grid([x, *rebuilt], ["original", *pairs])
-    if trials[0].system.model.latent_dim == 2:
+    if all(model.latent_dims == (2,) for model, _ in pairs.values()):
         figures["posteriors"] = plots.posteriors(pairs, x[:5])
     return figures

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,10 @@ from pyro_vaes.evaluate import (
     reference_posterior,
     to_arviz,
 )
-from pyro_vaes.reports.diagnosis import Diagnosis, Model, NamedPair
+from pyro_vaes.reports.diagnosis import Diagnosis, NamedPair
 from pyro_vaes.reports.diagnosis_page import write_page
 from pyro_vaes.runs.atomic import write_whole
+from pyro_vaes.vae import LatentVariableModel
 from pyro_vaes.validation import check_whole
 
 WORST = 10  # images shown
@@ -45,7 +46,7 @@ PAGE, FIGURES = "diagnosis.html", "diagnosis.json"
 
 
 def diagnose(
-    pairs: Sequence[NamedPair],
+    pairs: Sequence[NamedPair] | Mapping[str, tuple[LatentVariableModel, nn.Module]],
     data: Data,
     out: str | os.PathLike[str],
     images: int = 50,
@@ -59,7 +60,7 @@ def diagnose(
     """Write ``diagnosis.html``, one page that needs no network, and ``diagnosis.json`` with the same figures.
 
     Args:
-        pairs: the pairs, the first being the one that others are compared with.
+        pairs: the pairs, or ``(model, guide)`` by name; the first is the one that others are compared with.
         data: what they were trained on; the report is on the first images of its test split.
         out: the folder.
         images: number of images.
@@ -73,6 +74,8 @@ def diagnose(
     Raises:
         InputError: If there are no pairs, names that repeat, or fewer images than asked for.
     """
+    if isinstance(pairs, Mapping):
+        pairs = [NamedPair(name, *pair) for name, pair in pairs.items()]
     names = [pair.name for pair in pairs]
     if not names or len(set(names)) < len(names):
         raise InputError(f"pairs are {', '.join(names) or 'none'}: give at least one, each under a name of its own")
@@ -153,7 +156,7 @@ def _diagnosis(
     return Diagnosis(pair, gaps, simulated, compared, worst, _draws(model, guide, x[worst]), numbers)
 
 
-def _draws(model: Model, guide: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+def _draws(model: LatentVariableModel, guide: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     """Draws of all continuous latents of each datum side by side, and as importance weights correct them."""
     names = list(posterior_means(guide, x[:1].to(next(guide.parameters()))))
     groups = [to_arviz(model, guide, x, DRAWS, resample=resample).posterior for resample in (False, True)]

@@ -9,10 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pyro_vaes.evaluate import Calibration, InferenceGaps, ReferenceComparison
-from pyro_vaes.models import LevelsModel
-from pyro_vaes.vae import VAE
-
-Model = VAE | LevelsModel
+from pyro_vaes.vae import LatentVariableModel
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class NamedPair:
     """
 
     name: str
-    model: Model
+    model: LatentVariableModel
     guide: nn.Module
     history: Sequence[Mapping[str, float]] = ()
     note: str = ""

@@ -154,8 +154,7 @@ def _guide(diagnosis: Diagnosis, x: Tensor) -> dict[str, Any]:
 def _worst(diagnosis: Diagnosis, x: Tensor) -> Figure:
     model = diagnosis.pair.model
     chosen = x[diagnosis.worst].to(next(model.parameters()).device)
-    sizes = getattr(model, "latent_dims", [diagnosis.draws[0].shape[-1]])
-    rebuilt = model.decode(*diagnosis.draws[0].to(chosen).split(list(sizes), -1)).mean(0)
+    rebuilt = model.decode(*diagnosis.draws[0].to(chosen).split(list(model.latent_dims), -1)).mean(0)
     return plots.corrected_posteriors(chosen, rebuilt, *diagnosis.draws)
 
 

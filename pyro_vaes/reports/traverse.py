@@ -20,13 +20,13 @@ from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import clustering, factor_probes
 from pyro_vaes.evaluate.inputs import as_input, seeded
 from pyro_vaes.evaluate.representation import labels, thresholded
-from pyro_vaes.models import LevelsModel
+from pyro_vaes.models.cluster_posterior import cluster_site
 from pyro_vaes.param_store import isolated
 from pyro_vaes.plots.traversals import LatentView, fixed_latents, latent_views, traversals_of
 from pyro_vaes.priors import GaussianMixture
 from pyro_vaes.reports.tables import markdown_table
 from pyro_vaes.runs.atomic import unlinked
-from pyro_vaes.vae import VAE
+from pyro_vaes.vae import Guide, LatentVariableModel
 from pyro_vaes.validation import check_seed, check_whole
 
 COLUMNS = 10  # samples of a cluster
@@ -38,7 +38,7 @@ SCORES = ("hungarian", "majority", "nmi", "ari")
 
 
 def traverse(
-    model: VAE | LevelsModel,
+    model: LatentVariableModel,
     guide: nn.Module,
     data: Data,
     out: str | os.PathLike[str],
@@ -50,8 +50,8 @@ def traverse(
     """Draw what each level of latents does, and tabulate which factor each one tells.
 
     - ``traversals.png``: the pictures of each level as it moves over quantiles of 1,000 draws of its prior, the others
-      fixed at the posterior means of the first test image, or at a draw of the prior where the guide has neither
-      ``posterior(x)`` nor ``posteriors(x)``. In a stacked hierarchy the levels below follow at their conditional means.
+      fixed at the posterior means of the first test image, or at a draw of the prior if the guide is no
+      ``Guide``. In a stacked hierarchy the levels below follow at their conditional means.
     - ``clusters-z2.png`` and the like: samples of each cluster of a level whose prior is a ``GaussianMixture``, the
       20 of most weight at most.
     - ``levels.md`` and, with the same figures, ``levels.json``: what :func:`~pyro_vaes.evaluate.factor_probes` and, of
@@ -103,18 +103,17 @@ def traverse(
     folder.mkdir(parents=True, exist_ok=True)
     table = factor_probes(model, guide, data, factors, seed, progress).rows if factors else []
     with isolated(), seeded(seed, next(guide.parameters()).device), torch.no_grad():
-        parts = latent_views(model)
-        scores = _cluster_scores(model, guide, data, parts, factors)
-        figures = (
-            _figures(parts, fixed_latents(model, guide, thresholded(data.test)[:1], parts), points) if drawable else {}
-        )
+        views = latent_views(model)
+        scores = _cluster_scores(model, guide, data, factors)
+        fixed = fixed_latents(model, guide, thresholded(data.test)[:1], views) if drawable else []
+        figures = _figures(views, fixed, points) if drawable else {}
     report = {
         "data": data.description,
         "split": "test",
         "seed": seed,
         "levels": table,
         "clusters": scores,
-        "left_out": _left_out(guide, data, parts, factors, drawable),
+        "left_out": _left_out(model, guide, data, factors, scores, drawable),
     }
     for name, figure in figures.items():
         figure.savefig(unlinked(folder / name), dpi=120)
@@ -139,44 +138,48 @@ def _factors(data: Data, given: Sequence[str]) -> Sequence[str]:
     return given
 
 
-def _figures(parts: Sequence[LatentView], fixed: Sequence[Tensor], points: int) -> dict[str, Figure]:
+def _figures(views: Sequence[LatentView], fixed: Sequence[Tensor], points: int) -> dict[str, Figure]:
     """The pictures by the names of their files."""
-    draws = [part.draws for part in parts]
-    figures = {TRAVERSALS: traversals_of(parts, fixed, points)}
-    for place, part in enumerate(parts):
-        if isinstance(part.prior, GaussianMixture):
-            latents = [each[:COLUMNS] for each in draws]
-            figures[f"clusters-{part.name}.png"] = _clusters_figure(part, part.prior, latents, place)
+    figures = {TRAVERSALS: traversals_of(views, fixed, points)}
+    for place, view in enumerate(views):
+        if isinstance(view.prior, GaussianMixture):
+            latents = [each.draws[:COLUMNS] for each in views]
+            figures[f"clusters-{view.site}.png"] = _clusters_figure(view, view.prior, latents, place)
     return figures
 
 
-def _clusters_figure(part: LatentView, prior: GaussianMixture, latents: Sequence[Tensor], place: int) -> Figure:
+def _clusters_figure(view: LatentView, prior: GaussianMixture, latents: Sequence[Tensor], place: int) -> Figure:
     weights, order = prior.logits.softmax(0).sort(descending=True, stable=True)
     samples = prior().component_distribution.sample((COLUMNS,)).movedim(1, 0)
     shown = order[:MOST_ROWS]
     names = [f"{y}: {weight:.1%}" for y, weight in zip(shown.tolist(), weights.tolist(), strict=False)]
-    return plots.clusters(part.decode, latents, place, samples[shown], names)
+    return plots.clusters(view.decode, latents, place, samples[shown], names)
+
+
+def _mixtures(model: LatentVariableModel) -> dict[str, GaussianMixture]:
+    """The mixture priors by the names of their clusters' sites."""
+    return {cluster_site(site): prior for site, prior in model.priors.items() if isinstance(prior, GaussianMixture)}
 
 
 def _cluster_scores(
-    model: nn.Module, guide: Any, data: Data, parts: Sequence[LatentView], factors: Sequence[str]
+    model: LatentVariableModel, guide: nn.Module, data: Data, factors: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """One row per clustered level and factor."""
-    mixtures = {part.name: part.prior for part in parts if isinstance(part.prior, GaussianMixture)}
-    if not (factors and mixtures and hasattr(guide, "clusters")):
+    """One row per clustered latent and factor."""
+    mixtures = _mixtures(model)
+    if not (factors and mixtures and isinstance(guide, Guide)):
         return []
     train, test = (_assigned(model, guide, split) for split in (data.train, data.test))
     rows = []
-    for level, prior in mixtures.items():
-        site = level.replace("z", "y")
+    for site in train.keys() & mixtures.keys():
         for column, factor in enumerate(factors):
             y_train, y_test = labels(data.train, "train", column), labels(data.test, "test", column)
             scores = clustering(y_train, train[site], y_test, test[site])
-            rows.append({"level": level, "clusters": len(prior.logits), "factor": factor, **asdict(scores)})
-    return rows
+            level = site.replace("y", "z")
+            rows.append({"level": level, "clusters": len(mixtures[site].logits), "factor": factor, **asdict(scores)})
+    return sorted(rows, key=lambda row: row["level"])
 
 
-def _assigned(model: nn.Module, guide: Any, split: Split) -> dict[str, Tensor]:
+def _assigned(model: LatentVariableModel, guide: Guide, split: Split) -> dict[str, Tensor]:
     """The likeliest cluster of each datum, ``(N,)``, by the name of its site."""
     like = next(guide.parameters())
     batches = [guide.clusters(x.to(like)) for x in as_input(model, thresholded(split)).split(CHUNK)]
@@ -184,7 +187,12 @@ def _assigned(model: nn.Module, guide: Any, split: Split) -> dict[str, Tensor]:
 
 
 def _left_out(
-    guide: nn.Module, data: Data, parts: Sequence[LatentView], factors: Sequence[str], drawable: bool
+    model: LatentVariableModel,
+    guide: nn.Module,
+    data: Data,
+    factors: Sequence[str],
+    scores: Sequence[object],
+    drawable: bool,
 ) -> list[str]:
     """Sentences that say what is not shown, and why."""
     lines = []
@@ -192,8 +200,8 @@ def _left_out(
         lines.append(f"There are no pictures: data of shape {data.event_shape} are no images of 1 or 3 channels.")
     if not factors:
         lines.append("There are no tables: these take labels of both the training and the test split.")
-    elif any(isinstance(part.prior, GaussianMixture) for part in parts) and not hasattr(guide, "clusters"):
-        lines.append(f"Clusters are not scored: {type(guide).__name__} has no clusters(x).")
+    elif _mixtures(model) and not scores:
+        lines.append(f"Clusters are not scored: {type(guide).__name__} gives none in clusters(x).")
     return lines
 
 

@@ -16,7 +16,7 @@ from pyro_vaes.evaluate import active_units, inference_ms, log_likelihood
 from pyro_vaes.recipes import System
 from pyro_vaes.runs.checkpoint import load_weights
 from pyro_vaes.runs.folder import RunFolder
-from pyro_vaes.training.trainer import Run
+from pyro_vaes.training.run import Run
 from pyro_vaes.vae import VAE, Guide
 
 TRIAL = "trial.json"

@@ -35,15 +35,7 @@ def load_weights(module: nn.Module, state: Mapping[str, Any], part: str, last: b
     weights, trained = (state["last"] if last else state)[part], state.get("classes", {}).get(part, part)
     advice = "the settings that it was trained with, which its config.yaml has"
     check_weights(module, weights, f"the checkpoint's {part} is a {trained}", advice)
-    put_weights(module, weights)
-
-
-def put_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Load weights that fit, and mark the parts that learn from the data at the start of a training as initialized."""
     module.load_state_dict(weights)
-    for part in module.modules():
-        if hasattr(part, "initialized"):
-            part.initialized = True  # type: ignore[assignment]
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,9 @@ from pyro_vaes.distributions.normal_mixture import NormalMixture
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.inputs import as_input
 from pyro_vaes.likelihoods import PixelCNN
-from pyro_vaes.models import LevelsModel
 from pyro_vaes.param_store import isolated
 from pyro_vaes.runs.atomic import write_whole
-from pyro_vaes.vae import VAE
+from pyro_vaes.vae import Guide, LatentVariableModel
 
 ENCODER, DECODER = "encoder.pt2", "decoder.pt2"
 TRACED = 3  # data that a program is traced on: of one, torch would take the number for a constant
@@ -38,7 +37,7 @@ PARAMETERS: dict[type, tuple[str, ...]] = {
 Outputs = dict[str, Tensor]
 
 
-def export(model: VAE | LevelsModel, guide: nn.Module, x: Tensor, out: str | os.PathLike[str]) -> list[str]:
+def export(model: LatentVariableModel, guide: nn.Module, x: Tensor, out: str | os.PathLike[str]) -> list[str]:
     """Write ``encoder.pt2`` and ``decoder.pt2``, programs for the CPU that need torch and nothing else.
 
     The encoder takes x to the parameters of q(z | x): its mean, then its standard deviation or, of a family that is
@@ -128,39 +127,45 @@ def _shapes(tensors: Mapping[str, Tensor]) -> str:
     return ", ".join(f"{name} ({', '.join(map(str, ('B', *value.shape[1:])))})" for name, value in tensors.items())
 
 
-def _encoder(model: nn.Module, guide: Any, x: Tensor) -> _Exported:
+def _encoder(model: LatentVariableModel, guide: nn.Module, x: Tensor) -> _Exported:
     name = type(guide).__name__
-    if not (hasattr(guide, "posterior") or hasattr(guide, "posteriors")):
-        return _Exported(b"", f"not written, since {name} has neither posterior(x) nor posteriors(x)")
+    if not isinstance(guide, Guide):
+        return _Exported(b"", f"not written, since {name} has no posteriors(x): give a pyro_vaes Guide")
     try:
         return _Program(lambda x: _posterior_parameters(guide, x), guide, model).exported(x=x)
     except Exception as error:  # of distributions, of torch's tracer: which one depends on what cannot be traced
-        if not hasattr(guide, "head"):
-            raise _untraceable(name, error) from error
+        reason = error
     try:
-        content, line = _Program(lambda x: {"head": guide.head(guide.encoder(x))}, guide).exported(x=x)
+        content, line = _Program(lambda x: _local_parameters(guide, x), guide).exported(x=x)
+    except (NotImplementedError, AttributeError):  # it is not made of local parameters and a family
+        raise _untraceable(name, reason) from reason
     except Exception as error:
         raise _untraceable(type(guide.encoder).__name__, error) from error
     return _Exported(content, f"{line}; the encoder with its head, from where {name} goes on in ways not exported")
 
 
-def _decoder(model: VAE | LevelsModel, x: Tensor) -> _Exported:
-    sizes = model.latent_dims if isinstance(model, LevelsModel) else (model.latent_dim,)
-    names = [f"z{level}" for level in range(1, len(sizes) + 1)] if len(sizes) > 1 else ["z"]
-    latents = dict(zip(names, (x.new_zeros(TRACED, size) for size in sizes), strict=True))
-    output = f"E[x | {', '.join(names)}]"
+def _local_parameters(guide: Guide, x: Tensor) -> Outputs:
+    """Local parameters by name: ``head``, or ``head1`` … of several."""
+    found = guide.local_parameters(x)
+    names = ["head"] if len(found) == 1 else [f"head{index}" for index in range(1, len(found) + 1)]
+    return dict(zip(names, found, strict=True))
+
+
+def _decoder(model: LatentVariableModel, x: Tensor) -> _Exported:
+    latents = {site: x.new_zeros(TRACED, size) for site, size in zip(model.sites, model.latent_dims, strict=True)}
+    output = f"E[x | {', '.join(latents)}]"
     try:
         return _Program(lambda *z: {output: model.decode(*z)}, model).exported(**latents)
     except Exception as error:
         raise _untraceable(type(model).__name__, error) from error
 
 
-def _posterior_parameters(guide: Any, x: Tensor) -> Outputs:
+def _posterior_parameters(guide: Guide, x: Tensor) -> Outputs:
     """The parameters of each latent's posterior by their names."""
-    if hasattr(guide, "posterior"):
-        return _parameters(guide.posterior(x))
-    levels = [_parameters(q) for q in guide.posteriors(x)]
-    return {f"{name}_z{level}": value for level, each in enumerate(levels, 1) for name, value in each.items()}
+    posteriors = {site: _parameters(q) for site, q in guide.posteriors(x).items()}
+    if len(posteriors) == 1:
+        return next(iter(posteriors.values()))
+    return {f"{name}_{site}": value for site, each in posteriors.items() for name, value in each.items()}
 
 
 def _parameters(q: torch.distributions.Distribution) -> Outputs:

@@ -12,12 +12,15 @@ import torch
 from torch import nn
 
 from pyro_vaes.errors import InputError, shown
-from pyro_vaes.recipes import RECIPES, Settings, build_seeded
-from pyro_vaes.runs.checkpoint import are_weights, check_weights, put_weights
+from pyro_vaes.recipes import RECIPES, build_seeded
+from pyro_vaes.recipes.spec import is_own
+from pyro_vaes.runs.checkpoint import are_weights, check_weights
 from pyro_vaes.runs.pair_file import VERSION, PairFile
+from pyro_vaes.settings import PARTS, Settings
 from pyro_vaes.validation import as_path
 
 PLAIN = (bool, int, float, str, tuple)  # types of the attributes that are a part's options
+LOCAL = ("data", "data_root", "device", "step", "precision")  # settings of the machine that trained
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # of a pair that is built again
 
 
@@ -88,7 +91,7 @@ def load(
             raise InputError(f"{whose}, here it is a {here}: give one of its class")
         check_weights(module, content.weights[name], whose, "one that was built as it was")
     for name, module in pair.items():
-        put_weights(module, content.weights[name])
+        module.load_state_dict(content.weights[name])
         module.eval()
     return model, guide
 
@@ -114,7 +117,9 @@ def _built(model: nn.Module, guide: nn.Module) -> dict[str, Any] | None:
     if (_parts(model), _parts(guide)) != (_parts(again.model), _parts(again.guide)):
         return None
     settings = {
-        name: list(value) if isinstance(value, tuple) else value for name, value in asdict(origin.settings).items()
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(origin.settings).items()
+        if name not in LOCAL
     }
     return {"recipe": origin.recipe, "event_shape": list(origin.event_shape), "settings": settings}
 
@@ -129,7 +134,7 @@ def _parts(module: nn.Module) -> tuple[dict[str, Any], dict[str, torch.Size]]:
 
 
 def _is_option(key: str, value: object) -> bool:
-    return isinstance(value, PLAIN) and not key.startswith("_") and key not in ("training", "origin", "initialized")
+    return isinstance(value, PLAIN) and not key.startswith("_") and key not in ("training", "origin")
 
 
 def _rebuild(file: Path, content: PairFile) -> tuple[nn.Module, nn.Module]:
@@ -138,6 +143,13 @@ def _rebuild(file: Path, content: PairFile) -> tuple[nn.Module, nn.Module]:
         both = " and a ".join(content.classes[name] for name in ("model", "guide"))
         raise InputError(
             f"{file} holds a {both} that are not as a recipe builds them: build them as they were and give them, "
+            "load(path, model, guide)"
+        )
+    named = content.built.get("settings") or {}
+    own = [text for name in PARTS if isinstance(text := named.get(name), str) and is_own(text)]
+    if own:
+        raise InputError(
+            f"{file} names {own[0]!r}, and a file never has a module imported: build the pair and give it, "
             "load(path, model, guide)"
         )
     try:

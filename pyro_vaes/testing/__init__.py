@@ -1,4 +1,4 @@
-"""Contract checks for your own priors, likelihoods, guides and losses.
+"""Contract checks for your own priors, likelihoods, models, guides and losses.
 
 In a test file or a notebook::
 
@@ -7,12 +7,13 @@ In a test file or a notebook::
     def test_my_prior():
         check_prior(MyPrior)
 
-The library's own priors, likelihoods, guides and losses pass the same checks.
+The library's own priors, likelihoods, models, guides and losses pass the same checks.
 """
 
 from pyro_vaes.testing.guides import GUIDE_CHECKS, check_guide
 from pyro_vaes.testing.likelihoods import LIKELIHOOD_CHECKS, check_likelihood
 from pyro_vaes.testing.losses import LOSS_CHECKS, check_loss
+from pyro_vaes.testing.models import MODEL_CHECKS, check_model
 from pyro_vaes.testing.pairs import LATENT_DIM, Check, Pair, pair
 from pyro_vaes.testing.priors import PRIOR_CHECKS, check_prior
 
@@ -21,12 +22,14 @@ __all__ = [
     "LATENT_DIM",
     "LIKELIHOOD_CHECKS",
     "LOSS_CHECKS",
+    "MODEL_CHECKS",
     "PRIOR_CHECKS",
     "Check",
     "Pair",
     "check_guide",
     "check_likelihood",
     "check_loss",
+    "check_model",
     "check_prior",
     "pair",
 ]

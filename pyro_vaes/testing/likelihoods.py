@@ -8,7 +8,7 @@ from torch.distributions import Independent, Normal, constraints
 
 from pyro_vaes.guides import Laplace, MeanField
 from pyro_vaes.likelihoods import Likelihood
-from pyro_vaes.testing.guides import PAIR_CHECKS
+from pyro_vaes.testing.models import PAIR_CHECKS
 from pyro_vaes.testing.pairs import Check, MakeLikelihood, MakePair, agree, pair, run_checks
 
 DRAWS = 20_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from pyro_vaes.guides import MeanField
-from pyro_vaes.testing.guides import gradients_are_finite, trains_in_stock_svi
 from pyro_vaes.testing.pairs import BATCH, Check, MakeGuide, MakeLoss, MakePair, pair, run_checks
+from pyro_vaes.testing.training import gradients_are_finite, trains_in_stock_svi
 
 
 def objective_and_terms_are_per_datum(make: MakePair) -> None:

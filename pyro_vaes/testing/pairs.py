@@ -9,6 +9,7 @@ from unittest import mock
 
 import pyro
 import torch
+from pyro import poutine
 from torch import Tensor, nn
 
 from pyro_vaes.guides import MeanField
@@ -16,7 +17,8 @@ from pyro_vaes.likelihoods import Bernoulli, Likelihood
 from pyro_vaes.losses import Loss, default_loss
 from pyro_vaes.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from pyro_vaes.priors import Prior, StandardNormal
-from pyro_vaes.vae import VAE, Guide
+from pyro_vaes.traces import sample_sites
+from pyro_vaes.vae import VAE, Guide, LatentVariableModel
 
 #: Size of the latent in checks.
 LATENT_DIM = 3
@@ -37,12 +39,13 @@ MakeGuide = Callable[[VAE, nn.Module], Guide]
 MakeLikelihood = Callable[[], Likelihood]
 MakeLoss = Callable[[], Loss]
 MakePrior = Callable[[int], Prior]
+MakeModel = Callable[[], tuple[LatentVariableModel, Guide]]
 
 
 class Pair(NamedTuple):
     """A model, its guide, a batch from the model, and the training loss."""
 
-    model: VAE
+    model: LatentVariableModel
     guide: Guide
     x: Tensor
     loss: Loss
@@ -61,6 +64,11 @@ class Pair(NamedTuple):
     def moved(self, before: dict[str, Tensor]) -> set[str]:
         """Names of the parameters that differ from a snapshot."""
         return {name for name, parameter in self.parameters().items() if not torch.equal(parameter, before[name])}
+
+    def cluster_sites(self) -> set[str]:
+        """Names of the guide's discrete latents."""
+        sites = sample_sites(poutine.trace(self.guide).get_trace(self.x))
+        return {name for name, site in sites.items() if site["fn"].has_enumerate_support}
 
 
 MakePair = Callable[[], Pair]
@@ -94,7 +102,16 @@ def pair(
     decoder, encoder = NETWORKS[network]
     model = VAE(decoder(shape), prior(LATENT_DIM), likelihood())
     chosen = guide(model, encoder(shape))
+    assert_one_event(model.prior(), LATENT_DIM)  # before the plate of a draw, where Pyro refuses it in its own words
     return Pair(model, chosen, model.sample(BATCH), loss() if loss else default_loss(chosen))
+
+
+def assert_one_event(p: pyro.distributions.TorchDistribution, size: int) -> None:
+    """Assert that a prior is one event of the latent's size."""
+    assert (tuple(p.batch_shape), tuple(p.event_shape)) == ((), (size,)), (
+        f"the prior has batch shape {tuple(p.batch_shape)} and event shape {tuple(p.event_shape)}, expected () and "
+        f"({size},): declare the latents to be one event with .to_event(1)"
+    )
 
 
 def run_checks(name: str, checks: Sequence[Check], makes: Sequence[MakePair]) -> None:

@@ -7,18 +7,15 @@ from pyro.distributions import MultivariateNormal
 
 from pyro_vaes.guides import Laplace, MeanField
 from pyro_vaes.priors import Prior
-from pyro_vaes.testing.guides import PAIR_CHECKS
-from pyro_vaes.testing.pairs import Check, MakePair, MakePrior, agree, pair, run_checks
+from pyro_vaes.testing.models import PAIR_CHECKS
+from pyro_vaes.testing.pairs import Check, MakePair, MakePrior, agree, assert_one_event, pair, run_checks
 
 
 def prior_shapes(make: MakePair) -> None:
     """The prior has batch shape () and event shape (Z,), and its draws and densities fit them."""
-    prior = make().model.prior
+    prior = make().model.priors["z"]
     p, size = prior(), prior.latent_dim
-    assert (tuple(p.batch_shape), tuple(p.event_shape)) == ((), (size,)), (
-        f"the prior has batch shape {tuple(p.batch_shape)} and event shape {tuple(p.event_shape)}, expected () and "
-        f"({size},): declare the latents to be one event with .to_event(1)"
-    )
+    assert_one_event(p, size)
     z = p.sample((5, 2))
     assert (tuple(z.shape), tuple(p.log_prob(z).shape)) == ((5, 2, size), (5, 2))
 
@@ -26,7 +23,7 @@ def prior_shapes(make: MakePair) -> None:
 @torch.no_grad()
 def prior_draws_have_its_density(make: MakePair) -> None:
     """The draws follow the density, and the density is normalized."""
-    p = make().model.prior()
+    p = make().model.priors["z"]()
     draws = p.sample((5000,))
     inside = MultivariateNormal(draws.mean(0), 0.5 * draws.T.cov())
     agree(p, inside, draws=20_000)
@@ -34,7 +31,7 @@ def prior_draws_have_its_density(make: MakePair) -> None:
 
 def prior_score_and_precision(make: MakePair) -> None:
     """The score is the gradient of log p, and the precision is positive definite, as ``Laplace`` requires."""
-    prior = make().model.prior
+    prior = make().model.priors["z"]
     z = torch.randn(2, 5, prior.latent_dim)
     torch.testing.assert_close(prior.score(z), Prior.score(prior, z))
     smallest = torch.linalg.eigvalsh(prior.precision(z)).min()

@@ -28,14 +28,14 @@ class CompiledStep(EagerStep):
     Its arguments are those of :class:`EagerStep`.
 
     Raises:
-        CannotCompile: at the first batch, where the loss cannot be traced or compiled, or the graph's gradients differ.
+        CannotCompile: If the loss cannot be traced or compiled, or the graph's gradients differ, at the first batch.
     """
 
     shape: torch.Size | None = None
     graph: Callable[..., Any]
 
     def differentiate(self, x: Tensor) -> Tensor:
-        """Set the gradients of all weights; gives the sums over the batch of objective and terms."""
+        """Set the gradients of all weights; returns the sums over the batch of objective and terms."""
         if x.shape != self.shape:
             return super().differentiate(x)
         with torch.no_grad():
@@ -44,7 +44,7 @@ class CompiledStep(EagerStep):
             weight.grad = gradient
         return sums
 
-    def capture(self, x: Tensor) -> None:
+    def prepare_for(self, x: Tensor) -> None:
         """Trace, compile and check the graph of batches such as this one."""
         check_repeatable(self.loss)
         import torch._inductor as inductor  # seconds, which no other step should wait for

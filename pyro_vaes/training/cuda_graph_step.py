@@ -1,4 +1,4 @@
-"""The gradient step as one CUDA graph: the GPU repeats what it was told once, and Python no longer takes part."""
+"""The gradient step as one CUDA graph: the GPU repeats it without Python."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WARM_UP = 3  # steps before the recording, in which libraries get their workspac
 
 
 class GraphStep(EagerStep):
-    """The step of :class:`EagerStep`, recorded as a CUDA graph: forward, backward and optimiser are one launch.
+    """The step of :class:`EagerStep`, recorded as a CUDA graph: forward, backward and optimizer are one launch.
 
     Its draws go on from torch's generator as eager ones do, and a schedule of the loss is read from a tensor that is
     filled before every step. A batch of another size, such as an epoch's last, is taken eagerly.
@@ -26,7 +26,7 @@ class GraphStep(EagerStep):
     replay: Callable[[], None]
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Take one step on a batch; gives the sums over it of objective and terms, in the order of ``names``."""
+        """Take one step on a batch; returns the sums over it of objective and terms, in the order of ``names``."""
         if self.batch is None or x.shape != self.batch.shape:
             return super().__call__(x)
         self.batch.copy_(x)
@@ -35,11 +35,11 @@ class GraphStep(EagerStep):
         self.finish()
         return self.sums.clone()
 
-    def capture(self, x: Tensor) -> None:
-        """Record the step on batches such as this one; weights, optimiser and generators stay as they are.
+    def prepare_for(self, x: Tensor) -> None:
+        """Record the step on batches such as this one; weights, optimizer and generators stay as they are.
 
         Raises:
-            CannotCompile: without a GPU, or where the loss does what a graph cannot repeat.
+            CannotCompile: If there is no GPU, or the loss does what a graph cannot repeat.
         """
         check_repeatable(self.loss)
         if self.group.size > 1:
@@ -58,7 +58,7 @@ class GraphStep(EagerStep):
 
     @contextlib.contextmanager
     def _unchanged(self) -> Iterator[None]:
-        """Within it steps may be taken that are taken back at its end, in place: the graph keeps addresses."""
+        """Context manager that takes back, in place, the steps taken inside: the graph keeps addresses."""
         values = [weight.detach().clone() for weight in self.weights]
         known = {
             weight: {name: value.clone() for name, value in state.items()}
@@ -70,15 +70,15 @@ class GraphStep(EagerStep):
             with torch.no_grad():
                 torch._foreach_copy_(list[Tensor](self.weights), values)
                 for weight, state in self.optimizer.state.items():
-                    for name, value in state.items():  # both optimisers start from zeros
+                    for name, value in state.items():  # both optimizers start from zeros
                         value.copy_(known[weight][name] if weight in known else torch.zeros_like(value))
 
 
 def record(work: Callable[[], Tensor], device: torch.device) -> tuple[Callable[[], None], Tensor]:
-    """Do some work a few times, then record it; gives what repeats it, and where its result then is.
+    """Run some work a few times, then record it; returns a function that repeats it, and the tensor of its result.
 
     Raises:
-        CannotCompile: without a GPU, or where the work waits for it or for the host.
+        CannotCompile: If there is no GPU, or the work waits for it or for the host.
     """
     if device.type != "cuda":
         raise CannotCompile("CUDA graphs need a GPU")

@@ -151,7 +151,7 @@ class ProcessGroup:
 
     @contextlib.contextmanager
     def raise_together(self) -> Iterator[None]:
-        """Within it an error of one is an error of all at its end; what it encloses must not wait for the others."""
+        """Context manager that raises an error of one process in all of them; inside, none may wait for the others."""
         try:
             yield
         except Exception as error:
@@ -214,7 +214,7 @@ def _connection_errors() -> Iterator[None]:
         yield
     except RuntimeError as error:  # of gloo, nccl and the store, which have no class in common below it
         raise ProcessLost(
-            f"the other processes of this training are not to be reached ({str(error).partition(chr(10))[0]}); "
+            f"the other processes of this training cannot be reached ({str(error).partition(chr(10))[0]}); "
             "start all of them again, with resume (--resume) if there is a checkpoint"
         ) from error
 

@@ -16,18 +16,18 @@ from torch import Tensor
 class Average:
     """Exponential moving average of weights.
 
-    It starts at the weights that are there, and after step t = 1, 2, … it is::
+    It starts at the initial weights, and after step t = 1, 2, … it is::
 
         average ← d · average + (1 - d) · weights,      d = min(decay, (1 + t) / (10 + t))
 
     so that the first weights are forgotten after a few steps, however near 1 the decay is.
 
     Args:
-        weights: what is averaged, each once.
+        weights: the tensors to average, each once.
         decay: the largest d, between 0 and 1.
 
     Attributes:
-        values: the averages, where the weights are.
+        values: the averages, on the device of the weights.
 
     References:
         Adam: A Method for Stochastic Optimization (Kingma, Ba, 2015), section on temporal averaging.
@@ -56,7 +56,7 @@ class Average:
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
-        """Within it the averages are in place of the weights, which are back, to the bit, at its end."""
+        """Context manager that puts the averages in place of the weights, and the weights back, to the bit, on exit."""
         raw = [each.detach().clone() for each in self.weights]
         try:
             _copy(self.values, self.weights)

@@ -1,4 +1,4 @@
-"""Where memory does not suffice: which batch size it would have sufficed for."""
+"""Out of memory: recognition of such errors, and the batch size that would fit."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def suggest_batch_size(
     x: Tensor,
     batch_size: int,
     kept: str,
-    rehearse: Callable[[Tensor], object] | None = None,
+    dry_run: Callable[[Tensor], object] | None = None,
     rows: float = 1,
 ) -> T:
-    """What some work makes of a batch; where no memory holds it, its largest half, quarter, ... that fits is named.
+    """Do some work on a batch; out of memory, name the batch size of its largest half, quarter, ... that fits.
 
     Args:
-        work: what is done with the batch.
+        work: a function of the batch.
         x: the batch.
-        batch_size: the setting that it follows from.
+        batch_size: the setting that gave the batch its size.
         kept: what is kept of the training, for the message.
-        rehearse: takes as much memory as ``work``, but changes nothing; ``work`` itself by default.
-        rows: rows of x for each of ``batch_size``.
+        dry_run: a function that takes as much memory as ``work``, but changes nothing; ``work`` itself by default.
+        rows: rows of x per unit of ``batch_size``.
 
     Raises:
-        InputError: says which ``batch_size`` fits.
+        InputError: If the memory does not suffice; says which ``batch_size`` fits.
 
     Example:
         >>> def work(x):
@@ -66,15 +66,15 @@ def suggest_batch_size(
             raise
         reason = str(error).partition("\n")[0]
     # Only here, past the except block, does the error no longer hold on to the tensors of what it broke off.
-    fitting = int(_largest(rehearse or work, x) / rows)
+    fitting = int(_largest(dry_run or work, x) / rows)
     advice = f"batch_size {fitting} fits" if fitting else "No batch_size fits: take smaller networks, or another device"
     raise InputError(f"batch_size {batch_size} takes more memory than there is ({reason}); {kept}. {advice}")
 
 
-def rehearsal(step: EagerStep) -> Callable[[Tensor], None]:
-    """A gradient step's work without its effect: forward and backward, beside what the optimiser will have kept."""
+def dry_run(step: EagerStep) -> Callable[[Tensor], None]:
+    """A gradient step without its effect: forward and backward, with memory for the optimizer's moments."""
 
-    def rehearse(x: Tensor) -> None:
+    def run(x: Tensor) -> None:
         moments = [] if step.optimizer.state else [torch.empty_like(each) for each in step.weights for _ in range(2)]
         try:
             step.differentiate(x)
@@ -82,18 +82,18 @@ def rehearsal(step: EagerStep) -> Callable[[Tensor], None]:
             step.optimizer.zero_grad(set_to_none=True)
             moments.clear()
 
-    return rehearse
+    return run
 
 
-def _largest(rehearse: Callable[[Tensor], object], x: Tensor) -> int:
-    """Rows of a batch that fit, by halving; 0 where not even one does."""
+def _largest(work: Callable[[Tensor], object], x: Tensor) -> int:
+    """Number of rows of a batch that fit, by halving; 0 if not even one does."""
     size = len(x) // 2
     while size:
         gc.collect()
         if x.is_cuda:
             torch.cuda.empty_cache()
         try:
-            rehearse(x[:size])
+            work(x[:size])
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

@@ -15,10 +15,10 @@ LAYERS = (F.linear, F.conv1d, F.conv2d, F.conv_transpose2d)
 
 
 class BFloat16Layers(TorchFunctionMode):
-    """Within it linear layers and convolutions compute in bfloat16, forward and backward, and give float32.
+    """Context manager in which linear layers and convolutions compute in bfloat16, forward and backward.
 
-    So do those of any network, wherever it is called; densities, divergences, factorisations and sums are what they
-    were. Float64 layers stay as they are.
+    Their results are float32. So are densities, divergences, factorizations and sums, as without it; float64 layers
+    stay as they are. It holds for the layers of any network, wherever it is called.
 
     References:
         A Study of BFLOAT16 for Deep Learning Training (Kalamkar et al., 2019).

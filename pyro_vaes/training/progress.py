@@ -1,35 +1,37 @@
-"""How far a training is, on a terminal or in a log file."""
+"""Progress of a training, on a terminal or in a log file."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Self
 
 from tqdm.auto import tqdm
+
+from pyro_vaes.training.callbacks import Callback
+from pyro_vaes.training.state import Epoch, TrainingState
 
 GAP = 30.0  # seconds between two lines of a log, or a hundredth of the time since the start where that is longer
 
 
-class Progress:
-    """Where a training is, its ELBO with the parts, its rate and the time that is left, on standard error.
+class Progress(Callback):
+    """Progress of a training on standard error: its ELBO with the parts, its rate and the time that is left.
 
-    On a terminal and in a notebook it is a bar. In a log file it is a line an epoch, so that the file can be read with
-    ``cat``: one at least every 30 seconds, where epochs are no longer than that, and the last; after an hour they
-    become rarer, so that training for a week writes some hundred of them.
+    On a terminal and in a notebook it is a bar. In a log file it is one line per epoch, so that the file can be read
+    with ``cat``: at most one every 30 seconds, and the last; after an hour lines become rarer, so that a training of a
+    week writes some hundred of them.
 
     Args:
-        epochs: epochs that the training ends after.
-        size: data an epoch.
-        seen: data that it has trained on already.
+        epochs: number of epochs in all.
+        size: examples per epoch.
+        seen: examples that were trained on before.
         shown: whether to show anything.
 
     Example:
-        >>> with Progress(epochs=2, size=100, seen=0, shown=False) as progress:
-        ...     progress.update(100)
-        ...     progress.epoch({"epoch": 1, "train_elbo": 1.0, "valid_elbo": 1.0, "reconstruction": 3.0, "kl": 2.0})
+        >>> progress = Progress(epochs=2, size=100, seen=0, shown=False)
+        >>> progress.update(100)
+        >>> progress.epoch({"epoch": 1, "train_elbo": 1.0, "valid_elbo": 1.0, "reconstruction": 3.0, "kl": 2.0})
+        >>> progress.close()
     """
 
     def __init__(self, epochs: int, size: int, seen: int, shown: bool) -> None:
@@ -47,21 +49,25 @@ class Progress:
             mininterval=0.5,
         )
 
-    def __enter__(self) -> Self:
-        return self
+    def on_step(self, state: TrainingState, epoch: Epoch) -> None:
+        """Show the examples of the batch."""
+        self.update(state.seen - self.seen)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bar.close()
+    def on_epoch_end(self, state: TrainingState, row: dict[str, float]) -> None:
+        """Show the epoch."""
+        self.epoch(row)
+
+    def on_end(self, state: TrainingState) -> None:
+        """Close the bar."""
+        self.close()
 
     def update(self, count: int) -> None:
-        """So many more data were trained on."""
+        """Count further examples that were trained on."""
         self.seen += count
         self.bar.update(count)
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        """An epoch ended, with this row of the history."""
+        """Show the end of an epoch, with its row of the history."""
         text = (
             f"ELBO train {row['train_elbo']:.2f} (reconstruction {row['reconstruction']:.2f}, KL {row['kl']:.2f}) "
             f"valid {row['valid_elbo']:.2f} nats"
@@ -74,3 +80,7 @@ class Progress:
             left = tqdm.format_interval((self.total - self.seen) / max(rate, 1e-9))
             line = f"epoch {row['epoch']}/{self.epochs}: {text}; {tqdm.format_sizeof(rate)} images/s, {left} left"
             print(line, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Close the bar."""
+        self.bar.close()

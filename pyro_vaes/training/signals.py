@@ -1,4 +1,4 @@
-"""When a training saves other than at the end of an epoch: by the clock, and when SIGTERM comes."""
+"""Times of checkpoints inside an epoch: by the clock, and when SIGTERM comes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class CheckpointTimer:
     """Says between gradient steps whether a checkpoint is due.
 
     Args:
-        minutes: a checkpoint is due so long after the last one.
+        minutes: minutes after the last checkpoint at which the next one is due.
 
     Attributes:
-        terminated: whether SIGTERM came while it was held back; a checkpoint is due then.
+        terminated: whether SIGTERM came while it was deferred; a checkpoint is due then.
 
     Example:
         >>> timer = CheckpointTimer(minutes=10)
@@ -40,7 +40,7 @@ class CheckpointTimer:
 
     @contextlib.contextmanager
     def defer_sigterm(self) -> Iterator[None]:
-        """Within it SIGTERM is only noted; at its end the signal goes to whoever handled it before."""
+        """Context manager that notes SIGTERM, and on exit raises it for whoever handled it before."""
         with on_termination(self._note):
             yield
         if self.terminated:
@@ -52,7 +52,7 @@ class CheckpointTimer:
 
 @contextlib.contextmanager
 def on_termination(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Within it SIGTERM calls the handler; only in the main thread, which is the one that Python lets handle signals.
+    """Context manager in which SIGTERM calls the handler; only in the main thread, where Python allows handlers.
 
     Example:
         >>> with on_termination(lambda number, frame: print("noted", number)):

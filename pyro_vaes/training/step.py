@@ -27,17 +27,17 @@ MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "adamax": ("exp_avg", "exp_inf")} 
 
 
 class CannotCompile(Exception):
-    """A step that cannot be recorded once and repeated."""
+    """A step that cannot be compiled, or recorded once and repeated."""
 
 
 class EagerStep:
-    """Forward, backward and optimiser, operation by operation; the host never waits for the device.
+    """Forward, backward and optimizer, operation by operation; the host never waits for the device.
 
     Args:
         model: the Pyro model.
         guide: its guide.
         loss: the objective.
-        lr: the optimiser's learning rate.
+        lr: the optimizer's learning rate.
         optimizer: ``"adam"`` or ``"adamax"``.
         ema: decay of the weights' moving average; None for none.
         precision: ``"float32"``, or ``"bfloat16"`` for the layers of networks.
@@ -67,23 +67,23 @@ class EagerStep:
         self.group = ProcessGroup()
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Take one step on a batch; gives the sums over it of objective and terms, in the order of ``names``."""
+        """Take one step on a batch; returns the sums over it of objective and terms, in the order of ``names``."""
         sums = self.group.all_reduce_gradients(self.weights, self.differentiate(x))
         self.optimizer.step()
         self.finish()
         return sums
 
     def finish(self) -> None:
-        """Count a step whose optimiser is done."""
+        """Count a step after the optimizer, and update the average."""
         self.loss.num_steps += 1
         if self.average is not None:
             self.average.update(self.loss.num_steps)
 
-    def capture(self, x: Tensor) -> None:
-        """Get ready for batches such as this one; here nothing has to be done."""
+    def prepare_for(self, x: Tensor) -> None:
+        """Prepare for batches of this shape; an eager step needs nothing."""
 
     def differentiate(self, x: Tensor) -> Tensor:
-        """Set the gradients of all weights; gives the sums over the batch of objective and terms."""
+        """Set the gradients of all weights; returns the sums over the batch of objective and terms."""
         self.optimizer.zero_grad(set_to_none=True)
         objective, terms = self.objective(x)
         (-objective.mean()).backward()
@@ -100,19 +100,19 @@ class EagerStep:
         return torch.tensor(self.loss.schedule(), dtype=like.dtype).to(like.device, non_blocking=True)
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
-        """Within it model and guide have their averaged weights; without an average, those that they have."""
+        """Context manager in which model and guide have their averaged weights, if there is an average."""
         return contextlib.nullcontext() if self.average is None else self.average.applied()
 
     def state_dict(self) -> dict[str, Any]:
-        """What the next step depends on beside the weights."""
+        """The state on which the next step depends beside the weights."""
         state = {"kind": self.kind, "optimizer": self.optimizer.state_dict(), "step": self.loss.num_steps}
         return state if self.average is None else state | {"average": [each.cpu() for each in self.average.values]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`state_dict` gave.
+        """Continue from what :meth:`state_dict` gave.
 
         Raises:
-            InputError: where the state is that of a step of another kind.
+            InputError: If the state is that of a step of another kind.
         """
         kind = state.get("kind", "adam")
         if kind != self.kind:
@@ -133,13 +133,13 @@ class EagerStep:
         self.loss.num_steps = state["step"]
 
     def _remembers(self, weight: Tensor, moments: Mapping[str, Any]) -> bool:
-        """Whether the optimiser's state of a weight is of the kind that it reads."""
+        """Whether the optimizer's state of a weight has the moments that it reads."""
         shapes = {name: value.shape for name, value in moments.items() if isinstance(value, Tensor)}
         return shapes == dict.fromkeys(MOMENTS[self.kind], weight.shape) | {"step": torch.Size()}
 
 
 def _kinds(optimizer: torch.optim.Optimizer) -> list[dict[str, type]]:
-    """The types of an optimiser's options."""
+    """The types of an optimizer's options."""
     return [
         {name: float if type(value) is int else type(value) for name, value in group.items()}
         for group in optimizer.param_groups
@@ -148,7 +148,7 @@ def _kinds(optimizer: torch.optim.Optimizer) -> list[dict[str, type]]:
 
 @contextlib.contextmanager
 def same_draws(x: Tensor) -> Iterator[None]:
-    """Within it draws are made that will be made again afterwards."""
+    """Context manager whose draws are repeated after it."""
     with torch.random.fork_rng([x.device] if x.is_cuda else []):
         yield
 
@@ -157,7 +157,7 @@ def check_repeatable(loss: Loss) -> None:
     """Refuse to record a loss whose next step is another function of its inputs.
 
     Raises:
-        CannotCompile: says why.
+        CannotCompile: If the loss has a state of its own.
     """
     if not loss.traceable:
         raise CannotCompile(f"{type(loss).__name__} keeps a state of its own from step to step")

@@ -1,4 +1,4 @@
-"""Which kind of step a training takes."""
+"""The kind of step that a training takes, and why."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def choose_step(asked: str, device: torch.device, steps: int) -> tuple[str, str]
     Args:
         asked: a kind, or ``"auto"``.
         device: where the training runs.
-        steps: how many it takes.
+        steps: number of steps of the training.
 
     Example:
         >>> choose_step("auto", torch.device("cpu"), steps=20_000)
@@ -43,16 +43,16 @@ def choose_step(asked: str, device: torch.device, steps: int) -> tuple[str, str]
     return "eager", f"{steps} steps would not repay a compilation"
 
 
-def capture(step: EagerStep, x: Tensor, asked: str, chosen: str, reason: str) -> str:
-    """Get a step ready for batches such as x, and say which kind it is now, and why.
+def prepare_step(step: EagerStep, x: Tensor, asked: str, chosen: str, reason: str) -> str:
+    """Prepare a step for batches such as x; returns which kind it is now, and why.
 
-    One that cannot be recorded goes on eagerly where the kind was left open.
+    One that cannot be recorded is taken eagerly if ``"auto"`` chose it.
 
     Raises:
-        InputError: where it cannot be recorded, but was asked for.
+        InputError: If it cannot be recorded, but was asked for.
     """
     try:
-        step.capture(x)
+        step.prepare_for(x)
     except CannotCompile as error:
         if asked != "auto":
             raise InputError(f"this step cannot be {PAST[asked]}: {error}. Take step='eager'") from error

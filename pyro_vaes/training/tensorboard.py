@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a training, where it is installed."""
+"""TensorBoard's event files of a training, where it is installed."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from pyro_vaes.models import LevelsGuide, LevelsModel
 from pyro_vaes.runs.folder import EVENTS
-from pyro_vaes.vae import VAE, Guide
+from pyro_vaes.training.callbacks import Callback
+from pyro_vaes.training.state import TrainingState
+from pyro_vaes.vae import Guide, LatentVariableModel
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-SHOWN = 8  # data that are rebuilt; twice as many are drawn
+SHOWN = 8  # examples that are reconstructed; twice as many are sampled
 
 
-class TensorBoardCallback:
+class TensorBoardCallback(Callback):
     """TensorBoard's event files of a run, in its folder ``events``; without the package ``tensorboard`` there are none.
 
-    Scalars are every column of the history, each epoch. Pictures are reconstructions of a few data (the data above),
-    samples and traversals, means E[x | z] all of them, after the epochs 1, 2, 4, 8 and so on: a run of 2,000 epochs has
-    eleven of each, and about 1.5 MB of event files. They need images, and model and guide of this library's kinds.
+    Scalars are every column of the history, each epoch. Images are reconstructions of a few examples (the examples
+    above), samples and traversals, means E[x | z] all of them, after the epochs 1, 2, 4, 8 and so on: a run of
+    2,000 epochs has eleven of each, and about 1.5 MB of event files. They need images, and model and guide of this
+    library's kinds.
 
     Drawing leaves torch's random state as it was. A resumed run has a further file in the same folder; epochs that it
     trains again take the place of those in earlier files. Where a file cannot be written, the training goes on without.
@@ -35,7 +37,7 @@ class TensorBoardCallback:
         folder: the run folder; None writes nothing.
         model: the model.
         guide: its guide.
-        x: a few data, ``(B, *event_shape)``, of the validation split.
+        x: a few examples of the validation split, ``(B, *event_shape)``.
 
     Example:
         >>> import pathlib, tempfile
@@ -51,6 +53,14 @@ class TensorBoardCallback:
         self.folder = folder / EVENTS if folder is not None and _installed() else None
         self.model, self.guide, self.x = model, guide, x[:SHOWN]
         self.writer: SummaryWriter | None = None
+
+    def on_validation_end(self, state: TrainingState, row: dict[str, float]) -> None:
+        """Add the epoch, in the first process."""
+        state.group.on_rank_zero(lambda: self.add(row))
+
+    def on_end(self, state: TrainingState) -> None:
+        """Close the files."""
+        self.close()
 
     def add(self, row: Mapping[str, float]) -> None:
         """Add the epoch of a row of the history; model and guide are in evaluation mode."""
@@ -83,7 +93,7 @@ class TensorBoardCallback:
     def _draw(self, writer: SummaryWriter, epoch: int) -> None:
         drawable = self.x.dim() == 4 and self.x.shape[1] in (1, 3)
         model, guide = self.model, self.guide
-        if not (drawable and isinstance(model, VAE | LevelsModel) and isinstance(guide, Guide | LevelsGuide)):
+        if not (drawable and isinstance(model, LatentVariableModel) and isinstance(guide, Guide)):
             return
         from pyro_vaes.evaluate.inputs import seeded  # heavier than what a training needs
         from pyro_vaes.evaluate.posterior_means import posterior_means

@@ -8,12 +8,14 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pyro_vaes.errors import InputError, unknown
+from pyro_vaes.errors import InputError, shown, unknown
 from pyro_vaes.losses import Loss
 from pyro_vaes.priors import GaussianMixture
+from pyro_vaes.training.callbacks import Callback
 from pyro_vaes.training.precision import PRECISIONS
 from pyro_vaes.training.step import OPTIMIZERS
 from pyro_vaes.training.step_kind import STEPS
+from pyro_vaes.vae import Guide, LatentVariableModel
 from pyro_vaes.validation import check_whole
 
 
@@ -21,7 +23,7 @@ def check_budget(epochs: int, batch_size: int, lr: float) -> None:
     """Refuse settings with which no training is possible.
 
     Raises:
-        InputError: for one that is out of range.
+        InputError: If one of them is out of range.
     """
     for name, value in (("epochs", epochs), ("batch_size", batch_size)):
         check_whole(name, value)
@@ -30,10 +32,10 @@ def check_budget(epochs: int, batch_size: int, lr: float) -> None:
 
 
 def check_optimizer(optimizer: str, ema: float | None) -> None:
-    """Refuse an optimiser or an average of the weights that there is not.
+    """Refuse an unknown optimizer, or a decay of averaged weights that is none.
 
     Raises:
-        InputError: for an unknown optimiser, or a decay outside (0, 1).
+        InputError: If the optimizer is unknown, or the decay outside (0, 1).
     """
     if optimizer not in OPTIMIZERS:
         raise unknown("optimizer", str(optimizer), OPTIMIZERS)
@@ -45,10 +47,10 @@ def check_optimizer(optimizer: str, ema: float | None) -> None:
 
 
 def check_means(loss: object, step: str, precision: str) -> None:
-    """Refuse what is no loss, or a way or precision to run a step that there is not.
+    """Refuse what is no loss, an unknown kind of step, or an unknown precision.
 
     Raises:
-        InputError: names what was given, and what is known.
+        InputError: If one of them is unknown; names the known ones.
     """
     if not isinstance(loss, Loss):
         raise InputError(f"loss is a {type(loss).__name__}: fit takes the losses of pyro_vaes.losses, such as ELBO()")
@@ -59,10 +61,10 @@ def check_means(loss: object, step: str, precision: str) -> None:
 
 
 def check_shards(processes: int, loss: Loss, *modules: nn.Module) -> None:
-    """Refuse to cut batches over several processes where the data of a batch depend on each other.
+    """Refuse to shard batches over processes if the examples of a batch depend on each other.
 
     Raises:
-        InputError: names the loss, or the layer.
+        InputError: If the loss or a layer couples them; names it.
     """
     if processes == 1:
         return
@@ -76,24 +78,36 @@ def check_shards(processes: int, loss: Loss, *modules: nn.Module) -> None:
 
 
 def check_minutes(minutes: float) -> None:
-    """Refuse a time between checkpoints that is none.
+    """Refuse a time between checkpoints that is not positive.
 
     Raises:
-        InputError: where it is not positive.
+        InputError: If it is not a positive number.
     """
     if not (isinstance(minutes, (int, float)) and minutes > 0):
         raise InputError(f"checkpoint_minutes is {minutes!r}: expected a positive number of minutes, such as 10")
 
 
-def check_clusters(model: Any, guide: Any, cluster_epoch: int) -> None:
-    """Refuse an epoch at which clusters are to be set where model or guide has none.
+def check_callbacks(callbacks: object) -> None:
+    """Refuse callbacks that are no sequence of instances.
 
     Raises:
-        InputError: says which model and guide, and what has clusters.
+        InputError: If there is something else among them.
+    """
+    if not isinstance(callbacks, (list, tuple)) or not all(isinstance(each, Callback) for each in callbacks):
+        raise InputError(
+            f"callbacks is {shown(callbacks)}: expected a list of instances of pyro_vaes.training.Callback"
+        )
+
+
+def check_clusters(model: Any, guide: Any, cluster_epoch: int) -> None:
+    """Refuse an epoch of cluster initialization for a model or guide without clusters.
+
+    Raises:
+        InputError: If there are no clusters; says what has some.
     """
     check_whole("cluster_epoch", cluster_epoch, least=0)
-    clustered = any(isinstance(prior, GaussianMixture) for prior in getattr(model, "priors", ()))
-    if cluster_epoch and not (clustered and hasattr(guide, "posteriors")):
+    priors = model.priors.values() if isinstance(model, LatentVariableModel) and isinstance(guide, Guide) else ()
+    if cluster_epoch and not any(isinstance(prior, GaussianMixture) for prior in priors):
         raise InputError(
             f"cluster_epoch is {cluster_epoch}, but a {type(model).__name__} with a {type(guide).__name__} has no "
             "clusters: leave it out, or take a MixtureVAE or a LadderMixtureVAE with its guide"

@@ -91,6 +91,6 @@ def test_ctrl_c_has_a_status_of_its_own(here, monkeypatch, capsys):
         patch.setattr("pyro_vaes.training.step.EagerStep.__call__", interrupts)
         assert run("train", "--config", "run/config.yaml", "--resume", "--epochs", "2") == 130
         assert "after epoch 1; go on with --config run/config.yaml --resume" in capsys.readouterr().out
-    monkeypatch.setattr("pyro_vaes.data.load", interrupts)
+    monkeypatch.setattr("pyro_vaes.recipes.load_data", interrupts)
     assert run("train", "vae", "--data", "tiny.npz", *SMALL, "--out", "other") == 130
     assert capsys.readouterr().err == "pyro-vaes: interrupted\n"

@@ -21,15 +21,9 @@ from pyro_vaes.guides import (
 from pyro_vaes.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Poisson
 from pyro_vaes.losses import ELBO, IWAE, MixtureELBO, RecursiveMixtureELBO, Warmup
 from pyro_vaes.priors import AutoregressiveFlow, ConvolutionalFlow, GaussianMixture, StandardNormal, VampPrior
-from pyro_vaes.testing.guides import (
-    assert_trains,
-    float64_and_a_batch_of_one,
-    gradients_are_finite,
-    shapes,
-    sites_and_plate,
-    state_dict_round_trip,
-)
+from pyro_vaes.testing.models import float64_and_a_batch_of_one, shapes, sites_and_plate, state_dict_round_trip
 from pyro_vaes.testing.pairs import NETWORKS, no_inner_noise
+from pyro_vaes.testing.training import assert_trains, gradients_are_finite
 
 PRIORS = {
     "StandardNormal": StandardNormal,
@@ -161,7 +155,7 @@ def test_two_guides_under_one_model_both_train():
 
 
 @every_guide
-def test_vectorised_particles_of_pyro(guide):
+def test_vectorized_particles_of_pyro(guide):
     pair = build(guide, "Gaussian")()
     vae, guide, x, _ = pair
     particles = 400

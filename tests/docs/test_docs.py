@@ -11,7 +11,6 @@ import torch
 
 import pyro_vaes as pv
 from pyro_vaes.cli import app as cli
-from pyro_vaes.runs import config as options
 from pyro_vaes.training import fit as training
 from tests.helpers import ROOT
 from tests.helpers.markdown_files import PAGES, README, RESULTS, blocks, commands, linked_files, run_python
@@ -62,7 +61,7 @@ def test_commands(line, monkeypatch, tmp_path):
     data = pv.data.Data.from_arrays(x_train=x, x_valid=x, x_test=x)
     built = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(options.Options, "load", lambda *_: data)
+    monkeypatch.setattr(pv.recipes, "load_data", lambda *_: data)
     monkeypatch.setattr(training, "fit", lambda *system, **_: built.append(system) or trained())
     with pytest.raises(SystemExit) as ended:
         cli.main(words)

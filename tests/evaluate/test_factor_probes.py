@@ -1,6 +1,7 @@
 """What levels tell of factors: where it is known, in closed form, and from any guide."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pyro
@@ -16,22 +17,23 @@ from pyro_vaes.guides import MeanField
 from pyro_vaes.likelihoods import Gaussian
 from pyro_vaes.networks import MLPDecoder, MLPEncoder
 from pyro_vaes.priors import StandardNormal
-from pyro_vaes.vae import VAE
+from pyro_vaes.vae import VAE, Guide
 
 
 def model(x):
     """Of which these tests need nothing."""
 
 
-class Columns(nn.Module):
-    """A guide whose level l has the pixel l of x as its mean."""
+class Columns(Guide):
+    """A guide whose latent l has the pixel l of x as its mean."""
 
     def __init__(self):
-        super().__init__()
+        super().__init__(SimpleNamespace(priors={}, features_shape=()))
         self.scale = nn.Parameter(torch.tensor(10.0))
 
     def posteriors(self, x):
-        return [dist.Normal(column[:, None], self.scale).to_event(1) for column in x.unbind(-1)]
+        columns = enumerate(x.unbind(-1), 1)
+        return {f"z{index}": dist.Normal(column[:, None], self.scale).to_event(1) for index, column in columns}
 
 
 def vectors(x, y, tested=1 / 2):

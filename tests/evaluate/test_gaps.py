@@ -14,8 +14,10 @@ from pyro_vaes.evaluate import gaps
 from pyro_vaes.evaluate.annealing import AnnealedLikelihood
 from pyro_vaes.evaluate.gaps import InferenceGaps, inference_gaps
 from pyro_vaes.guides import Laplace, MeanField, Mixture
+from pyro_vaes.guides.mixture import recursive_log_weights
 from pyro_vaes.likelihoods import Bernoulli, Gaussian
 from pyro_vaes.networks import MLPDecoder, MLPEncoder
+from pyro_vaes.networks.positive import positive
 from pyro_vaes.priors import StandardNormal, VampPrior
 from tests.helpers.linear_gaussian import LinearGaussian, inverse_positive
 
@@ -51,7 +53,7 @@ def best(linear):
 def perturb(guide, shift=0.0, widen=0.0):
     """Move the means by a share of the scales, and the raw scales; gives the guide."""
     mean, raw_scale = guide.head.bias.chunk(2)
-    mean += shift * guides.mean_field.positive(raw_scale)
+    mean += shift * positive(raw_scale)
     raw_scale += widen
     return guide
 
@@ -140,13 +142,14 @@ def test_every_guide(name):
 
 def test_all_parts_of_a_mixture_are_set_free():
     _, guide, x = small(Mixture, components=3)
-    outputs = gaps._outputs(guide, x)
-    assert [tuple(output.shape) for output in outputs] == [(4, 4)] * 3 + [(4, 1)] * 2
-    with gaps._replaced(guide, [output + 1 for output in outputs]):
-        locs, _, gates = guide.local_parameters(x)
-    expected, _, expected_gates = guide.local_parameters(x)
-    torch.testing.assert_close(locs, expected + 1)
-    torch.testing.assert_close(gates, expected_gates + 1)
+    parameters = guide.local_parameters(x)
+    assert [tuple(each.shape) for each in parameters] == [(4, 3, 2)] * 2 + [(4, 2)]
+    moved = guide.with_local_parameters(tuple(each + 1 for each in parameters)).posterior(x)
+    locs, raw_scales, gates = parameters
+    torch.testing.assert_close(moved.locs, locs + 1)
+    torch.testing.assert_close(moved.scales, positive(raw_scales + 1))
+    torch.testing.assert_close(moved.logits, recursive_log_weights(gates + 1))
+    torch.testing.assert_close(guide.local_parameters(x), parameters, rtol=0, atol=0)
 
 
 def test_a_prior_made_of_posteriors_stays_as_it_is():
@@ -154,9 +157,10 @@ def test_a_prior_made_of_posteriors_stays_as_it_is():
     guide = MeanField(vae, MLPEncoder((6,), hidden=(5,)))
     x, z = torch.rand(4, 6).round(), torch.randn(4, 2)  # as many data as pseudo-inputs
     before, mean = vae.prior().log_prob(z), guide.posterior(x).mean
-    with gaps._replaced(guide, [output + 1 for output in gaps._outputs(guide, x)]):
-        assert torch.equal(vae.prior().log_prob(z), before)
-        torch.testing.assert_close(guide.posterior(x).mean, mean + 1)
+    member = guide.with_local_parameters(tuple(each + 1 for each in guide.local_parameters(x)))
+    torch.testing.assert_close(member.posterior(x).mean, mean + 1)
+    assert torch.equal(vae.prior().log_prob(z), before)
+    assert member.vae is vae
     assert (inference_gaps(vae, guide, x, num_samples=30, num_steps=10).amortization_gap >= 0).all()
 
 
@@ -265,7 +269,7 @@ def test_guides_that_cannot_be_fitted_are_refused():
         (nn.Identity(), "no parameters of its own"),
         (used, "no gradient of the ELBO reaches"),
         (Laplace(vae, guide.encoder, detach=True), "set guide.detach = False"),
-        (Headless(vae, guide.encoder), "Headless.posterior does not call every layer"),
+        (Headless(vae, guide.encoder), "no gradient of the ELBO reaches what Headless computes"),
     ]:
         with pytest.raises(InputError, match=words):
             inference_gaps(vae, other, x)

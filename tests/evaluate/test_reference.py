@@ -186,7 +186,7 @@ class LogNormal(Prior):
 def test_the_short_way_to_the_potential_is_pyros(prior):
     vae, x = VAE(MLPDecoder(2, (4,), hidden=(3,)), prior(2), Gaussian(0.5)), torch.randn(6, 4)
     start, expected, transforms, _ = module.initialize_model(vae, (x,), init_strategy=module.init_to_sample)
-    potential = module._potential(vae, x, transforms["z"])
+    potential = module._potential(vae, x, transforms)
     torch.testing.assert_close(potential(start), expected(start))
 
 

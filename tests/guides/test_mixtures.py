@@ -12,6 +12,7 @@ from benchmarks import two_modes
 from pyro_vaes.distributions.normal_mixture import NormalMixture
 from pyro_vaes.guides.mixture import recursive_log_weights
 from pyro_vaes.losses.mixture_elbo import RecursiveMixtureELBO
+from pyro_vaes.networks.positive import positive
 
 BOOSTED = [pv.guides.RecursiveMixture, pv.guides.BoostedMixture]
 MIXTURES = [pv.guides.Mixture, *BOOSTED]
@@ -123,7 +124,8 @@ def sequential_gradients(vae, guide, x, seed):
     gradients = {}
 
     def q(index, held):
-        locs, scales, _ = guide.local_parameters(x)
+        locs, raw_scales, _ = guide.local_parameters(x)
+        scales = positive(raw_scales)
         base = torch.distributions.Independent(torch.distributions.Normal(locs[:, index], scales[:, index]), 1)
         if held:
             base = torch.distributions.Independent(

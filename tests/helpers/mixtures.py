@@ -19,7 +19,7 @@ def mixture(components=K, likelihood=Bernoulli):
     return Pair(model, MixtureGuide(model, MLPEncoder(SHAPE, (8,))), model.sample(BATCH), ELBO())
 
 
-def ladder_mixture(sites=(), network="mlp", merge="gate"):
+def ladder_mixture(cluster_sites=(), network="mlp", merge="gate"):
     priors = [GaussianMixture(2, K), StandardNormal(1), GaussianMixture(3, 2)]
     if network == "mlp":
         hidden = ((8,), (7,), (6,))
@@ -29,7 +29,7 @@ def ladder_mixture(sites=(), network="mlp", merge="gate"):
             LadderConvDecoder((2, 1, 3), SHAPE, (4, 3, 2), 8, merge, nn.ELU),
             LadderConvEncoder(SHAPE, (4, 3, 2), 8, nn.ELU),
         )
-    model = LadderMixtureVAE(decoder, priors, Bernoulli(), sites)
+    model = LadderMixtureVAE(decoder, priors, Bernoulli(), cluster_sites)
     return Pair(model, LadderMixtureGuide(model, encoder), model.sample(BATCH), ELBO())
 
 
@@ -37,9 +37,9 @@ PAIRS = {
     "mixture": mixture,
     "one-component": lambda: mixture(1),
     "ladder": ladder_mixture,
-    "ladder-top": lambda: ladder_mixture([3]),
-    "ladder-both": lambda: ladder_mixture([1, 3]),
-    "ladder-conv": lambda: ladder_mixture([3], "conv", "concatenate"),
+    "ladder-top": lambda: ladder_mixture(["y3"]),
+    "ladder-both": lambda: ladder_mixture(["y1", "y3"]),
+    "ladder-conv": lambda: ladder_mixture(["y3"], "conv", "concatenate"),
 }
 
 

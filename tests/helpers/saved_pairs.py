@@ -5,14 +5,14 @@ from safetensors import safe_open
 from torch import nn
 
 import pyro_vaes as pv
-from pyro_vaes.recipes import RECIPES, SMALL, Settings
+from pyro_vaes.recipes import RECIPES, Settings
 
 SHAPE = (1, 8, 8)
 X = torch.rand(4, *SHAPE, generator=torch.Generator().manual_seed(0))
 
 
 def build(recipe="vae", **changes):
-    return RECIPES[recipe](SHAPE, Settings(**{**vars(SMALL[recipe]), **changes}))
+    return RECIPES[recipe](SHAPE, Settings(**{**vars(RECIPES[recipe].small), **changes}))
 
 
 def by_hand(features=6, guide=pv.guides.MeanField):

@@ -21,7 +21,7 @@ BATCH, STEPS = 32, 3  # STEPS gradient steps an epoch of the 86 training images
 
 
 def pixels(n=95):
-    """Two blurred patterns in grey: something to learn."""
+    """Two blurred patterns in gray: something to learn."""
     rng = np.random.default_rng(0)
     patterns = rng.random((2, 4, 4))
     return (200 * patterns[rng.integers(0, 2, n)] + 50 * rng.random((n, 4, 4))).astype(np.uint8)

@@ -7,8 +7,7 @@ import torch
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood, Poisson
-from pyro_vaes.recipes import Settings, build_vae
-from pyro_vaes.runs.config import Options
+from pyro_vaes.recipes import Settings, build_vae, load_data
 from tests.helpers.likelihoods import SHAPE, per_pixel
 
 
@@ -137,8 +136,8 @@ def test_poisson_refuses_what_is_no_count(value):
     ],
 )
 def test_the_command_line_prepares_data_for_the_likelihood(likelihood, options, words):
-    settings = Settings(likelihood=likelihood, latent_dim=2, hidden=(8,))
-    data = Options(**options).load(settings)
+    settings = Settings(likelihood=likelihood, latent_dim=2, hidden=(8,), **options)
+    data = load_data(settings)
     assert words in data.description
     build_vae(data.event_shape, settings).likelihood.check(data.valid.x)
 

@@ -9,12 +9,12 @@ from pyro_vaes.errors import InputError
 from pyro_vaes.losses import ELBO, Warmup
 from pyro_vaes.losses.progressive import ProgressiveELBO
 from pyro_vaes.losses.schedules import ExponentialWarmup
-from pyro_vaes.testing.guides import assert_trains
 from pyro_vaes.testing.pairs import Pair
+from pyro_vaes.testing.training import assert_trains
 from tests.helpers.hierarchies import SIZES, hierarchy, ladder
 
 
-def test_levels_fade_in_from_the_top():
+def test_latents_fade_in_from_the_top():
     model, guide, x, _ = ladder()
     loss = ProgressiveELBO(steps=10, beta=0.5)
     loss.num_steps = 5
@@ -30,7 +30,7 @@ def test_levels_fade_in_from_the_top():
     assert_trains(Pair(model, guide, x, loss), loss)
 
 
-def test_levels_that_are_there_are_the_elbo():
+def test_latents_that_are_there_are_the_elbo():
     model, guide, x, _ = ladder()
     values = []
     for loss in (ELBO(), ProgressiveELBO(steps=3)):
@@ -46,5 +46,5 @@ def test_warmups():
         ExponentialWarmup(0)
     with pytest.raises(InputError, match="steps is 0"):
         ProgressiveELBO(0)
-    with pytest.raises(InputError, match="MLPDecoder has no levels that fade in"):
+    with pytest.raises(InputError, match="MLPDecoder has no latents that fade in"):
         ProgressiveELBO(1, beta=Warmup(3)).terms(*hierarchy()[:3])

@@ -15,14 +15,16 @@ from tests.helpers.mixtures import BATCH, K, double, ladder_mixture, seeded
 def test_summed_out_and_as_a_site_are_one_elbo():
     """With q(y | x, z) = p(y | z) the enumerated ELBO is that of the mixture's density, draw by draw."""
     model, guide, x = double(ladder_mixture())
-    explicit = LadderMixtureVAE(model.decoder, list(model.priors), model.likelihood, sites=[1, 3])
+    explicit = LadderMixtureVAE(
+        model.decoder, list(model.priors.values()), model.likelihood, cluster_sites=["y1", "y3"]
+    )
 
     def enumerated(x):
         with pyro.plate("data", len(x)):
-            z = [pyro.sample(f"z{level}", q) for level, q in enumerate(guide.posteriors(x), 1)]
-            for level in (1, 3):
-                probabilities = model.priors[level - 1].responsibilities(z[level - 1])
-                pyro.sample(f"y{level}", dist.Categorical(probabilities), infer={"enumerate": "parallel"})
+            z = {site: pyro.sample(site, q) for site, q in guide.posteriors(x).items()}
+            for y, site in (("y1", "z1"), ("y3", "z3")):
+                probabilities = model.priors[site].responsibilities(z[site])
+                pyro.sample(y, dist.Categorical(probabilities), infer={"enumerate": "parallel"})
 
     guide.analytic_kl = enumerated.analytic_kl = False
     expected = seeded(ELBO().objective, model, guide, x)[0]
@@ -31,27 +33,27 @@ def test_summed_out_and_as_a_site_are_one_elbo():
     assert -stock == pytest.approx(expected.sum().item(), rel=1e-8)
 
 
-def test_a_ladder_mixture_without_sites_is_the_ladder():
+def test_a_ladder_mixture_without_cluster_sites_is_the_ladder():
     model, guide, x, _ = ladder_mixture()
-    ladder = LadderVAE(model.decoder, list(model.priors), model.likelihood)
+    ladder = LadderVAE(model.decoder, list(model.priors.values()), model.likelihood)
     plain = LadderGuide(ladder, guide.encoder)
     plain.heads = guide.heads
     torch.testing.assert_close(seeded(ELBO().terms, model, guide, x), seeded(ELBO().terms, ladder, plain, x))
 
 
-def test_levels_fade_in_with_their_clusters():
-    model, guide, x, _ = ladder_mixture([1])
+def test_latents_fade_in_with_their_clusters():
+    model, guide, x, _ = ladder_mixture(["y1"])
     loss = ProgressiveELBO(steps=10)
     objective, terms = loss.objective(model, guide, x)
     torch.testing.assert_close(objective, terms["reconstruction"] - terms["kl_z3"])
 
 
-def test_clusters_of_a_summed_out_level_are_the_mean_responsibilities():
+def test_clusters_that_are_summed_out_are_the_mean_responsibilities():
     model, guide, x, _ = ladder_mixture()
     with torch.no_grad():
-        guide.heads[0].bias[2:] = -20.0  # q(z | x) all but a point
-        guide.heads[0].weight[2:] = 0.0
+        guide.heads["z1"].bias[2:] = -20.0  # q(z | x) all but a point
+        guide.heads["z1"].weight[2:] = 0.0
     found = guide.clusters(x, num_samples=3)
     assert {name: value.shape for name, value in found.items()} == {"y1": (BATCH, K), "y3": (BATCH, 2)}
-    expected = model.priors[0].responsibilities(guide.posteriors(x)[0].mean)
+    expected = model.priors["z1"].responsibilities(guide.posteriors(x)["z1"].mean)
     torch.testing.assert_close(found["y1"], expected, rtol=0, atol=1e-2)

@@ -42,16 +42,16 @@ def test_the_sum_over_y_by_hand():
     torch.manual_seed(4)
     probabilities = guide.clusters(x)["y"]
     terms = seeded(ELBO().terms, model, guide, x)
-    features = guide.encoder(x)
+    marginal = guide.posterior(x)
+    codes = [dist.Normal(marginal.locs[:, y], marginal.scales[:, y]).to_event(1) for y in range(K)]
     torch.manual_seed(4)
-    z = guide.family.codes(features, torch.arange(K)[:, None]).rsample()
+    z = dist.Normal(marginal.locs.movedim(1, 0), marginal.scales.movedim(1, 0)).rsample()
     prior = model.prior
     reconstruction, kl = torch.zeros(BATCH), torch.zeros(BATCH)
     for y in range(K):
-        q = guide.family.codes(features, torch.tensor(y))
         p = dist.Normal(prior.locs[y], prior.log_scales[y].exp()).to_event(1)
         reconstruction = reconstruction + probabilities[:, y] * model.likelihood(model.decoder(z[y])).log_prob(x)
-        kl = kl + probabilities[:, y] * torch.distributions.kl_divergence(q, p)
+        kl = kl + probabilities[:, y] * torch.distributions.kl_divergence(codes[y], p)
     kl_y = (probabilities * (probabilities.log() - prior.logits.log_softmax(0))).sum(-1)
     expected = {"reconstruction": reconstruction, "kl": kl + kl_y, "kl_y": kl_y, "kl_z": kl}
     torch.testing.assert_close(terms, expected)
@@ -66,10 +66,10 @@ def test_one_component_is_the_vae(particles):
     vae = pv.VAE(model.decoder, StandardNormal(2), model.likelihood)
     hidden = nn.Linear(8, 8)
     with torch.no_grad():
-        hidden.weight.copy_(guide.family.hidden.weight)
-        hidden.bias.copy_(guide.family.hidden.bias + guide.family.shift.weight[0])
+        hidden.weight.copy_(guide.head.hidden.weight)
+        hidden.bias.copy_(guide.head.hidden.bias + guide.head.shift.weight[0])
     plain = MeanField(vae, nn.Sequential(guide.encoder, hidden, nn.ReLU()))
-    plain.head = guide.family.head
+    plain.head = guide.head.head
     ours, theirs = (seeded(ELBO(particles).terms, *pair, x) for pair in ((model, guide), (vae, plain)))
     for name in ("reconstruction", "kl"):
         torch.testing.assert_close(ours[name], theirs[name], rtol=1e-5, atol=1e-5)
@@ -156,10 +156,12 @@ def test_fit_and_clusters_of_digits():
     ("build", "message"),
     [
         (lambda: MixtureVAE(MLPDecoder(2, SHAPE), StandardNormal(2), Gaussian()), "StandardNormal, which has no clu"),
-        (lambda: ladder_mixture([2]), r"sites is \[2\], but the levels with a GaussianMixture are \[1, 3\]"),
+        (lambda: ladder_mixture(["y2"]), r"cluster_sites is \['y2'\]: expected a list of some of \['y1', 'y3'\]"),
+        (lambda: ladder_mixture("y3"), "cluster_sites is 'y3': expected a list"),
+        (lambda: ladder_mixture([3]), r"cluster_sites is \[3\]: expected a list"),
         (
             lambda: LadderMixtureVAE(LadderMLPDecoder((2,), SHAPE, ((8,),)), [StandardNormal(2)], Gaussian()),
-            "no level has clusters",
+            "no latent has clusters",
         ),
         (lambda: GaussianMixture(2, components=0), "components is 0"),
         (lambda: initialize_from_codes(*mixture(9)[:3]), "there are 9 components, but only 4 .* at most components=4"),

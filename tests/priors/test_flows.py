@@ -18,8 +18,8 @@ from pyro_vaes.networks.made import ConvolutionalMADE
 from pyro_vaes.priors import AutoregressiveFlow, ConvolutionalFlow, Prior, StandardNormal
 from pyro_vaes.recipes.spec import instantiate
 from pyro_vaes.testing import PRIOR_CHECKS, pair
-from pyro_vaes.testing.guides import gradients_are_finite
-from pyro_vaes.testing.priors import PAIR_CHECKS
+from pyro_vaes.testing.models import PAIR_CHECKS
+from pyro_vaes.testing.training import gradients_are_finite
 from tests.helpers.linear_gaussian import LinearGaussian, inverse_positive
 
 SHAPE, BATCH, SIZE = (6,), 5, 4

@@ -74,8 +74,8 @@ def test_fewer_data_than_pseudo_inputs_leave_the_others_as_they_were():
 def test_a_copy_of_the_pair_has_a_prior_of_its_own_guide():
     model, guide = vamp()
     other_model, other_guide = copy.deepcopy((model, guide))
-    assert other_model.prior.posterior.__self__ is other_guide
-    assert model.prior.posterior.__self__ is guide
+    assert other_model.prior.posterior.func.__self__ is other_guide
+    assert model.prior.posterior.func.__self__ is guide
 
 
 def test_vamp_prior_refuses_to_be_used_without_a_guide():

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.recipes import PUBLISHED, RECIPES, SMALL, Settings, build_seeded
+from pyro_vaes.recipes import RECIPES, Settings, build_seeded
 from pyro_vaes.recipes.build import build_loss
 from tests.helpers.command_line import run
 
@@ -75,41 +75,38 @@ def test_a_run_can_be_had_again_from_its_configuration(here):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_settings_are_complete(name):
-    """Small ones build for the embedded images, and the recipe's own default is the small one."""
-    own = build(name, SMALL[name], (3, 8, 8) if name == "ladder" else (1, 8, 8))
+    """Small ones build for the embedded images, and a recipe without settings takes them."""
+    own = build(name, RECIPES[name].small, (3, 8, 8) if name == "ladder" else (1, 8, 8))
     assert all(p.isfinite().all() for module in own[:2] for p in module.parameters())
-    assert RECIPES[name].__defaults__ == (SMALL[name],)
+    assert RECIPES[name]((1, 8, 8)).model.origin.settings == RECIPES[name].small
 
 
-@pytest.mark.parametrize(("name", "data"), [(name, data) for name in PUBLISHED for data in PUBLISHED[name]])
+@pytest.mark.parametrize(("name", "data"), [(name, data) for name in RECIPES for data in RECIPES[name].published])
 def test_published_settings_build(name, data):
-    settings = PUBLISHED[name][data]
+    settings = RECIPES[name].published[data]
     system = build(name, settings, SHAPES.get(data, (1, 28, 28)))
-    sizes = getattr(system.model, "latent_dims", None) or (system.model.latent_dim,)
-    assert tuple(sizes) == settings.levels
+    assert system.model.latent_dims == settings.latent_dims
 
 
 def test_published_settings_follow_the_data(here):
     picked = {"mnist": (2, 2, 2), "svhn": (5, 5, 5, 10), "digits": (2, 2, 2)}
-    from pyro_vaes.cli.app import _recipe_settings
-
-    assert {data: _recipe_settings("ladder", True, data).levels for data in picked} == picked
+    assert {data: RECIPES["ladder"].settings(published=True, data=data).latent_dims for data in picked} == picked
 
 
 def test_warmup_reaches_the_loss():
-    loss = build("ladder", dataclasses.replace(SMALL["ladder"], warmup=10)).loss
+    loss = build("ladder", dataclasses.replace(RECIPES["ladder"].small, warmup=10)).loss
     assert loss.kl_weight() == 0
     loss.num_steps = 10
     assert loss.kl_weight() == pytest.approx(1 - np.exp(-1))
 
 
 def test_top_down_inference_is_a_guide_of_the_hierarchy():
-    settings = dataclasses.replace(SMALL["hierarchical"], guide="top-down-guide")
+    settings = dataclasses.replace(RECIPES["hierarchical"].small, guide="top-down-guide")
     assert type(build("hierarchical", settings).guide).__name__ == "TopDownGuide"
 
 
 def test_a_pixelcnn_alone_has_no_code():
-    model = build("pixelcnn", SMALL["pixelcnn"], (1, 8, 8)).model
+    model = build("pixelcnn", RECIPES["pixelcnn"].small, (1, 8, 8)).model
     far = model.decoder(torch.tensor([[0.0], [50.0]]))
     assert torch.equal(far[0], far[1])
 
@@ -120,13 +117,13 @@ def test_a_pixelcnn_alone_has_no_code():
         ("vae", {"latent_dim": (2, 2)}, "this model has one latent: give one size"),
         ("ladder", {"latent_dim": (2, 2, 2)}, "3 latent_dims .2, 2, 2., but the networks have 2 levels"),
         ("ladder", {"latent_dim": (2, 0)}, "latent_dims is .2, 0.: expected positive"),
-        ("ladder", {"prior": "standard-normal, standard-normal, vamp-prior"}, "3 priors for 2 levels"),
+        ("ladder", {"prior": "standard-normal, standard-normal, vamp-prior"}, "3 priors for 2 latents"),
         ("ladder", {"guide": "laplace"}, "a guide of its own"),
         ("ladder", {"network": "resnet"}, "resnet"),
         ("ladder", {"network": "conv", "latent_dim": (1,) * 6, "hidden": (4,) * 6}, "at most 5"),
-        ("ladder-mixture", {"prior": "standard-normal"}, "no level has clusters"),
+        ("ladder-mixture", {"prior": "standard-normal"}, "no latent has clusters"),
         ("mixture", {"prior": "standard-normal"}, "has no clusters"),
-        ("hierarchical", {"guide": "ladder-guide"}, "hierarchical-guide or top-down-guide"),
+        ("hierarchical", {"guide": "ladder-guide"}, "did you mean 'top-down-guide' or 'hierarchical-guide'"),
         ("vae", {"network": "mpl"}, "did you mean 'mlp'"),
         ("vae", {"network": "mlp(widths=3)"}, "mlp.widths=3.*widths"),
         ("vae", {"loss": "ebo"}, "did you mean 'elbo'"),
@@ -135,7 +132,7 @@ def test_a_pixelcnn_alone_has_no_code():
 )
 def test_bad_settings_are_refused(name, changes, words):
     with pytest.raises(InputError, match=words):
-        build(name, dataclasses.replace(SMALL[name], **changes))
+        build(name, dataclasses.replace(RECIPES[name].small, **changes))
 
 
 def test_a_warmup_needs_a_weight():

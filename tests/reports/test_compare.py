@@ -19,7 +19,7 @@ from tests.helpers.arrays import images
 
 SMALL = Settings(latent_dim=2, hidden=(8,), epochs=2, batch_size=32)
 GUIDES = ["mean-field", "laplace(updates=1)"]
-QUIET = {"num_samples": 30, "images": 0, "device": "cpu", "progress": False}
+QUIET = {"num_samples": 30, "images": 0, "progress": False}
 PER_TRIAL = 4  # gradient steps: 2 epochs of 2
 
 
@@ -183,7 +183,7 @@ def test_a_report_is_replaced(tmp_path):
         ({"settings": Settings(likelihood="bernoulli")}, "Bernoulli needs binary data"),
         ({"settings": Settings(epochs=0)}, "epochs is 0"),
         ({"num_samples": 0}, "num_samples is 0"),
-        ({"device": "gpu"}, "device 'gpu'"),
+        ({"settings": Settings(device="gpu")}, "device 'gpu'"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_training(tmp_path, changes, words):

@@ -140,7 +140,7 @@ def test_the_random_state_stays(tmp_path):
 
 
 def test_a_comparison_ends_with_it(tmp_path):
-    quiet = {"num_samples": 30, "device": "cpu", "progress": False}
+    quiet = {"num_samples": 30, "progress": False}
     compare(DATA, GUIDES[:2], SMALL, [0, 3], tmp_path, images=3, **quiet)
     assert [row["name"] for row in json.loads((tmp_path / FIGURES).read_text())["guides"]] == GUIDES[:2]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import pyro_vaes as pv
-from pyro_vaes.recipes import RECIPES, SMALL, Settings
+from pyro_vaes.recipes import RECIPES, Settings
 from pyro_vaes.runs.export import export
 from pyro_vaes.runs.folder import RunFolder
 from tests.helpers.command_line import run
@@ -19,7 +19,7 @@ X = torch.rand(5, *SHAPE, generator=torch.Generator().manual_seed(0))
 
 def build(recipe="vae", **changes):
     small = {"latent_dim": 2, "hidden": (8,)} if recipe in ("vae", "laplace") else {}
-    system = RECIPES[recipe](SHAPE, Settings(**{**vars(SMALL[recipe]), **small, **changes}))
+    system = RECIPES[recipe](SHAPE, Settings(**{**vars(RECIPES[recipe].small), **small, **changes}))
     return system.model.eval(), system.guide.eval()
 
 
@@ -65,10 +65,10 @@ def test_a_run_is_exported(tmp_path, monkeypatch, capsys):
         "float32, on the CPU",
         "shared/decoder.pt2: z1 (B, 2), z2 (B, 3) -> E[x | z1, z2] (B, 1, 4, 4); float32, on the CPU",
     ]
-    model, guide, _ = pv.load_run("run", "cpu").system
+    model, guide, _ = pv.load_run("run", device="cpu").system
     encoder, decoder = programs(tmp_path / "shared")
     means = encoder(X)[::2]
-    for mean, q in zip(means, guide.posteriors(X), strict=True):
+    for mean, q in zip(means, guide.posteriors(X).values(), strict=True):
         torch.testing.assert_close(mean, q.mean)
     torch.testing.assert_close(decoder(*means)[0], model.decode(*means))
     with open("shared/metrics.csv", encoding="utf-8") as file:
@@ -84,10 +84,28 @@ def test_of_a_guide_that_cannot_be_exported_it_is_the_network(tmp_path):
     torch.testing.assert_close(programs(tmp_path)[0](X)[0], guide.head(guide.encoder(X)))
 
 
-def test_a_guide_without_a_posterior_leaves_the_decoder(tmp_path):
-    lines = export(*build("hierarchical", latent_dim=(2, 3), hidden=(8,)), X, tmp_path)
-    assert lines[0].endswith("not written, since HierarchicalGuide has neither posterior(x) nor posteriors(x)")
+def test_a_guide_without_posteriors_leaves_the_decoder(tmp_path):
+    model, guide = build()
+
+    class Users(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.guide = guide
+
+        def forward(self, x):
+            return self.guide(x)
+
+    lines = export(model, Users(), X, tmp_path)
+    assert lines[0].endswith("not written, since Users has no posteriors(x): give a pyro_vaes Guide")
     assert [path.name for path in tmp_path.iterdir()] == ["decoder.pt2"]
+
+
+def test_latents_that_follow_each_other_are_exported_at_conditional_means(tmp_path):
+    model, guide = build("hierarchical", latent_dim=(2, 3), hidden=(8,))
+    assert "mean_z1 (B, 2), stddev_z1 (B, 2), mean_z2 (B, 3)" in export(model, guide, X, tmp_path)[0]
+    posteriors = guide.posteriors(X)
+    expected = [value for q in posteriors.values() for value in (q.mean, q.stddev)]
+    torch.testing.assert_close(programs(tmp_path)[0](X), tuple(expected))
 
 
 class Branching(torch.nn.Module):

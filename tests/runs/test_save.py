@@ -61,7 +61,7 @@ def test_a_run_can_be_shared(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
         main(["train", "vae", "--train-size", "40", "--epochs", "1", "--latent-dim", "2", "--out", "run"])
-    system = pv.load_run("run", "cpu").system
+    system = pv.load_run("run", device="cpu").system
     pv.save("pair.safetensors", *system[:2])
     assert_same(pv.load("pair.safetensors"), system[:2])
 

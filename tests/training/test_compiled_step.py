@@ -33,7 +33,7 @@ def steps(kind, model, guide, loss, batches, **options):
     with restored_param_store():
         torch.manual_seed(1)
         step = kind(model, guide, loss, lr=1e-2, **options)
-        step.capture(batches[0])
+        step.prepare_for(batches[0])
         sums = torch.stack([step(x) for x in batches])
     return sums, [weight.detach().clone() for weight in step.weights], step
 
@@ -65,7 +65,9 @@ def test_equal_to_eager_under_every_guide(guide):
 @pytest.mark.parametrize("name", ["ladder", "hierarchical", "mixture", "ladder-mixture"])
 def test_equal_to_eager_for_several_latents(name):
     settings = {"latent_dim": (2, 2), "hidden": (8, 8)} if name != "mixture" else {"latent_dim": 2, "hidden": (8,)}
-    changed = pv.recipes.SMALL[name].__class__(**{**vars(pv.recipes.SMALL[name]), **settings, "likelihood": "gaussian"})
+    changed = pv.recipes.RECIPES[name].small.__class__(
+        **{**vars(pv.recipes.RECIPES[name].small), **settings, "likelihood": "gaussian"}
+    )
 
     def make():
         system = pv.recipes.build_seeded(pv.recipes.RECIPES[name], SHAPE, changed, seed=0)

@@ -29,7 +29,7 @@ def steps(kind, loss, device="cpu", guide="mean-field", **options):
     batches = [torch.rand(size, *SHAPE).to(device) for size in (5, 5, 2, 5)]
     step = kind(*(each.to(device) for each in pair(guide)), loss, lr=1e-2, **options)
     with restored_param_store():
-        step.capture(batches[0])
+        step.prepare_for(batches[0])
         torch.manual_seed(1)
         sums = torch.stack([step(x) for x in batches])
     return sums, [weight.detach().clone() for weight in step.weights]
@@ -53,22 +53,22 @@ def test_without_a_gpu_all_but_the_recording_is_that_of_eager_steps(monkeypatch,
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
-def test_a_capture_leaves_a_resumed_optimiser_as_it_was(monkeypatch):
+def test_a_capture_leaves_a_resumed_optimizer_as_it_was(monkeypatch):
     monkeypatch.setattr(graph, "record", again)
     step = GraphStep(*pair(), ELBO(), lr=1e-2)
     with restored_param_store():
         step(torch.rand(5, *SHAPE))
         before = [value.clone() for state in step.optimizer.state.values() for value in state.values()]
-        step.capture(torch.rand(5, *SHAPE))
+        step.prepare_for(torch.rand(5, *SHAPE))
     after = [value for state in step.optimizer.state.values() for value in state.values()]
     torch.testing.assert_close(after, before, rtol=0, atol=0)
 
 
 def test_without_a_gpu_there_is_no_graph():
     with pytest.raises(CannotCompile, match="need a GPU"):
-        GraphStep(*pair(), ELBO(), lr=1e-2).capture(torch.rand(5, *SHAPE))
+        GraphStep(*pair(), ELBO(), lr=1e-2).prepare_for(torch.rand(5, *SHAPE))
     with pytest.raises(CannotCompile, match="a state of its own"):
-        GraphStep(*pair(), SoftFreeBits(target=1.0), lr=1e-2).capture(torch.rand(5, *SHAPE))
+        GraphStep(*pair(), SoftFreeBits(target=1.0), lr=1e-2).prepare_for(torch.rand(5, *SHAPE))
 
 
 def test_fit_says_so():

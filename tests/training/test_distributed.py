@@ -61,7 +61,7 @@ def differentiated(kind, rank, folder):
         for size in (7, 1):
             x = group.shard(NOISELESS.train.pixels[:size].double())
             if size > 1:
-                step.capture(x)
+                step.prepare_for(x)
             sums = group.all_reduce_gradients(step.weights, step.differentiate(x))
             found.append([sums, *(weight.grad.clone() for weight in step.weights)])
     return found
@@ -103,8 +103,8 @@ def test_a_training_is_that_of_one_process(run_in_processes, tmp_path):
 
 
 def noise(rank, folder):
-    """The first pixels and the next draws of a training on one grey, binarised anew each time."""
-    grey = Data.from_arrays(x_train=np.full((90, 4, 4), 128, np.uint8), x_test=pixels(20), binarize="dynamic")
+    """The first pixels and the next draws of a training on one gray, binarized anew each time."""
+    gray = Data.from_arrays(x_train=np.full((90, 4, 4), 128, np.uint8), x_test=pixels(20), binarize="dynamic")
     loss, seen = ELBO(), []
 
     def look():
@@ -113,7 +113,7 @@ def noise(rank, folder):
 
     objective = at_step(1, loss, look).objective
     loss.objective = lambda model, guide, x: seen.append(x) or objective(model, guide, x)
-    train(build(), grey, loss=loss, epochs=1)
+    train(build(), gray, loss=loss, epochs=1)
     return seen[1], next(each for each in seen if each.shape == (3,))
 
 

@@ -171,7 +171,8 @@ def test_adam_and_adamax_train(optimizer):
 def test_mixtures_start_from_the_codes_after_an_epoch(tmp_path, monkeypatch, cluster_epoch):
     looks = []
     monkeypatch.setattr(
-        "pyro_vaes.training.trainer.initialize_from_codes", lambda *args: looks.append(initialize_from_codes(*args))
+        "pyro_vaes.training.initialization.initialize_from_codes",
+        lambda *args: looks.append(initialize_from_codes(*args)),
     )
     whole, first, second = clustered(), clustered(), clustered(seed=1)
     expected = train(whole, epochs=4, cluster_epoch=cluster_epoch)

@@ -88,6 +88,6 @@ def test_of_every_loss(name):
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_of_several_latents(name):
     sizes = {"latent_dim": 2, "hidden": (8,)} if name == "mixture" else {"latent_dim": (2, 2), "hidden": (8, 8)}
-    settings = pv.recipes.Settings(**{**vars(pv.recipes.SMALL[name]), **sizes, "likelihood": "gaussian"})
+    settings = pv.recipes.Settings(**{**vars(pv.recipes.RECIPES[name].small), **sizes, "likelihood": "gaussian"})
     system = pv.recipes.build_seeded(pv.recipes.RECIPES[name], SHAPE, settings, seed=0)
     assert operations(*system) <= SYSTEMS[name]

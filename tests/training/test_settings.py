@@ -41,7 +41,7 @@ def test_settings_are_refused_before_a_folder_is_made(tmp_path, options, words):
     assert_equal(weights(pair), before)
 
 
-def test_grey_data_under_bernoulli_are_refused_before_a_folder_is_made(tmp_path):
+def test_gray_data_under_bernoulli_are_refused_before_a_folder_is_made(tmp_path):
     with pytest.raises(InputError, match="Bernoulli needs binary data"):
         train(build(likelihood=Bernoulli()), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

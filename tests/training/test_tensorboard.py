@@ -1,5 +1,6 @@
 """Following a run: event files where TensorBoard is installed, and a log that can be read."""
 
+import contextlib
 import re
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 import pyro_vaes as pv
-from pyro_vaes.recipes import RECIPES, SMALL, Settings
+from pyro_vaes.recipes import RECIPES, Settings
 from pyro_vaes.runs.folder import RunFolder
 from pyro_vaes.training import progress
 from pyro_vaes.training import tensorboard as follow
@@ -20,7 +21,9 @@ PICTURES = ["reconstructions", "samples", "traversals"]
 
 def build(recipe="vae", **changes):
     small = {"latent_dim": 2, "hidden": (8,)}
-    system = pv.recipes.build_seeded(RECIPES[recipe], SHAPE, Settings(**{**vars(SMALL[recipe]), **small, **changes}), 0)
+    system = pv.recipes.build_seeded(
+        RECIPES[recipe], SHAPE, Settings(**{**vars(RECIPES[recipe].small), **small, **changes}), 0
+    )
     return system.model, system.guide
 
 
@@ -168,7 +171,7 @@ def test_a_log_file_of_a_week_is_short(monkeypatch, capsys):
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     row = {"train_elbo": 1.0, "valid_elbo": 1.0, "reconstruction": 3.0, "kl": 2.0}
     epochs = 7 * 24 * 3600 // 10
-    with Progress(epochs, 100, 0, shown=True) as bar:
+    with contextlib.closing(Progress(epochs, 100, 0, shown=True)) as bar:
         for epoch in range(1, epochs + 1):
             now[0] += 10
             bar.update(100)

@@ -1,0 +1,194 @@
+"""The commands that look at run folders: ``evaluate``, ``diagnose``, ``sample``, ``traverse`` and ``export``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyro_vaes.cli.options import Switch, given, settings_flags
+from pyro_vaes.errors import InputError
+from pyro_vaes.runs.atomic import unlinked
+from pyro_vaes.settings import PARTS, Settings
+
+OTHERS = [each.name for each in dataclasses.fields(Settings) if each.name not in PARTS]
+if TYPE_CHECKING:  # the class is made from the settings
+    from typing import Any as Parts
+else:
+    Parts = settings_flags(*OTHERS)
+
+
+def evaluate(
+    run: str, *, parts: Parts | None = None, num_samples: int = 1000, seed: int = 0, device: str = "auto"
+) -> None:
+    """Estimate the test log-likelihood of a run; writes evaluation.json into its folder.
+
+    Args:
+        run: the run folder.
+        parts: classes of your own that the run names, to be named again.
+        num_samples: importance samples an image.
+        seed: fixes the samples.
+        device: auto, cpu, cuda or another torch device.
+    """
+    import torch
+
+    from pyro_vaes.evaluate import active_units, log_likelihood
+    from pyro_vaes.runs.load_run import load_run
+
+    data, system, *_ = load_run(run, device=device, parts=given(parts))
+    torch.manual_seed(seed)
+    estimate = log_likelihood(*system[:2], data.test.x, num_samples, progress=sys.stderr.isatty())
+    figures = {
+        "log_likelihood": estimate.mean,
+        "log_likelihood_stderr": estimate.stderr,
+        "elbo": estimate.elbo.mean().item(),
+        "gap": estimate.gap,
+        "unreliable": None if math.isnan(estimate.unreliable) else estimate.unreliable,
+        "active_units": active_units(system.guide, data.test.x),
+        "estimator": estimate.describe(),
+        "data": data.description,
+        "split": "test",
+        "seed": seed,
+    }
+    unlinked(Path(run) / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    print(f"{data.description}; test split, {estimate.describe()}")
+    print(f"log p(x) {estimate.mean:.2f} ± {estimate.stderr:.2f} nats, ELBO {figures['elbo']:.2f} nats")
+    trusted = (
+        "unknown, from so few samples, for all"
+        if figures["unreliable"] is None
+        else f"above 0.7 for {estimate.unreliable:.1%}"
+    )
+    print(f"k-hat {trusted} of the images; {figures['active_units']} active units")
+
+
+def diagnose(
+    run: str,
+    *,
+    parts: Parts | None = None,
+    against: list[str] | None = None,
+    out: str | None = None,
+    images: int = 50,
+    num_samples: int = 1000,
+    annealed: Switch = False,
+    reference: int = 0,
+    seed: int = 0,
+    device: str = "auto",
+) -> None:
+    """Report how good the posteriors of runs are; writes diagnosis.html and diagnosis.json.
+
+    Args:
+        run: the run folder.
+        parts: classes of your own that the run names, to be named again.
+        against: further runs on the same data, beside it on the page.
+        out: folder to write to, the run folder by default.
+        images: number of test images.
+        num_samples: importance samples an image.
+        annealed: estimate log p(x) by annealed importance sampling too, some minutes a run.
+        reference: number of images whose posterior is sampled by NUTS too, tens of seconds each.
+        seed: fixes the draws.
+        device: auto, cpu, cuda or another torch device.
+    """
+    from pyro_vaes.reports.diagnose import PAGE
+    from pyro_vaes.reports.diagnose import diagnose as write_diagnosis
+    from pyro_vaes.reports.diagnosis import NamedPair
+    from pyro_vaes.runs.load_run import load_run
+
+    trained = {path: load_run(path, device=device, parts=given(parts)) for path in (run, *(against or ()))}
+    data = trained[run].data
+    for path, each in trained.items():
+        if each.data.description != data.description:
+            raise InputError(
+                f"{path} was trained on {each.data.description}, but {run} on {data.description}: "
+                "give runs on the same data"
+            )
+    pairs = [
+        NamedPair(Path(path).resolve().name, *each.system[:2], each.history, each.note)
+        for path, each in trained.items()
+    ]
+    folder = Path(out) if out else Path(run)
+    write_diagnosis(pairs, data, folder, images, num_samples, annealed=annealed, reference=reference, seed=seed)
+    print(folder / PAGE)
+
+
+def sample(
+    run: str, *, parts: Parts | None = None, n: int = 64, out: str | None = None, seed: int = 0, device: str = "auto"
+) -> None:
+    """Draw images from the model of a run; writes a PNG of their means E[x | z].
+
+    Args:
+        run: the run folder.
+        parts: classes of your own that the run names, to be named again.
+        n: number of images.
+        out: file to write, samples.png in the run folder by default.
+        seed: fixes the draws.
+        device: auto, cpu, cuda or another torch device.
+    """
+    import torch
+
+    from pyro_vaes.plots.images import image_grid
+    from pyro_vaes.runs.load_run import load_run
+
+    if n < 1:
+        raise InputError(f"n is {n}: expected the number of images, 1 or more")
+    system = load_run(run, device=device, parts=given(parts)).system
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        images = system.model.decode(*system.model.sample_latents(n))
+    rows = images.split(max(1, round(n**0.5)))
+    path = Path(out) if out else unlinked(Path(run) / "samples.png")
+    image_grid(list(rows)).savefig(path, dpi=120)
+    print(path)
+
+
+def traverse(
+    run: str,
+    *,
+    parts: Parts | None = None,
+    points: int = 8,
+    factors: str = "",
+    out: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> None:
+    """Draw what each level of a run's latents does, and tabulate which factor of the data each one tells.
+
+    Args:
+        run: the run folder.
+        parts: classes of your own that the run names, to be named again.
+        points: pictures a side of a level's grid.
+        factors: names of the columns of labels, comma-separated.
+        out: folder to write to, the run folder by default.
+        seed: fixes the draws.
+        device: auto, cpu, cuda or another torch device.
+    """
+    from pyro_vaes.recipes.spec import split
+    from pyro_vaes.reports.traverse import traverse as write_traversals
+    from pyro_vaes.runs.load_run import load_run
+
+    data, system, *_ = load_run(run, device=device, parts=given(parts))
+    for path in write_traversals(*system[:2], data, out or run, split(factors), points, seed):
+        print(path)
+
+
+def export(run: str, *, parts: Parts | None = None, out: str | None = None) -> None:
+    """Export a run for other programs: its history as metrics.csv, encoder.pt2 and decoder.pt2 for torch.export.load.
+
+    Args:
+        run: the run folder.
+        parts: classes of your own that the run names, to be named again.
+        out: folder to write to, the run folder by default.
+    """
+    from pyro_vaes.reports.tables import write_csv
+    from pyro_vaes.runs.export import export as write_programs
+    from pyro_vaes.runs.load_run import load_run
+
+    data, system, history, _ = load_run(run, device="cpu", parts=given(parts))
+    folder = Path(out or run)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_csv(folder / "metrics.csv", history)
+    print(f"{folder / 'metrics.csv'}: one row per epoch")
+    for line in write_programs(*system[:2], data.test.x[:1], folder):
+        print(line)

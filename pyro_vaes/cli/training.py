@@ -1,0 +1,136 @@
+"""The commands that train: ``train`` and ``compare``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from pyro_vaes.cli.options import Switch, given, settings_flags
+from pyro_vaes.errors import unknown
+from pyro_vaes.settings import Settings, integers
+
+INTERRUPTED = 130  # exit status after Ctrl-C
+
+if TYPE_CHECKING:  # the classes are made from the settings
+    from typing import Any as ComparisonFlags
+    from typing import Any as Flags
+else:
+    Flags, ComparisonFlags = settings_flags(), settings_flags("guide", "seed")
+
+
+def train(
+    recipe: str,
+    *,
+    flags: Flags | None = None,
+    published: Switch = False,
+    out: str | None = None,
+    overwrite: Switch = False,
+    resume: Switch = False,
+) -> None:
+    """Train a recipe; `torchrun --nproc-per-node N -m pyro_vaes train RECIPE` does so in N processes.
+
+    Args:
+        recipe: what to train; `pyro-vaes recipes` lists them.
+        flags: settings.
+        published: start from the published settings of the recipe instead of small ones.
+        out: run folder, runs/RECIPE-DATA by default.
+        overwrite: replace the run that is there.
+        resume: go on with the run that is there.
+    """
+    from pyro_vaes.recipes import RECIPES, build_seeded, load_data
+    from pyro_vaes.runs.folder import RunFolder
+    from pyro_vaes.training.distributed import process_group
+    from pyro_vaes.training.fit import fit
+
+    with process_group() as group:
+        with group.raise_together():
+            if recipe not in RECIPES:
+                raise unknown("recipe", recipe, RECIPES)
+            changes = given(flags)
+            settings = RECIPES[recipe].settings(published, changes.get("data", Settings.data)).updated(changes)
+            data = load_data(settings)
+            system = build_seeded(RECIPES[recipe], data.event_shape, settings, settings.seed)
+        folder = out or f"runs/{recipe}-{data.name}"
+        say(f"{recipe} on {data.description}")
+        run = fit(
+            system.model,
+            system.guide,
+            data,
+            system.loss,
+            **settings.training,
+            out=folder,
+            overwrite=overwrite,
+            resume=resume,
+            config={"recipe": recipe, **settings.config(), "out": folder},
+        )
+    if run.interrupted:
+        if RunFolder(folder).resumable:
+            where = f"after epoch {len(run.history)}" if run.history else "in the first epoch"
+            say(f"interrupted {where}; go on with --config {folder}/config.yaml --resume")
+        else:
+            say("interrupted in the first epoch, of which nothing is kept; start again with --overwrite")
+        raise SystemExit(INTERRUPTED)
+    best = run.history[run.best_epoch - 1]
+    say(f"best validation ELBO {best['valid_elbo']:.2f} nats at epoch {run.best_epoch}; the run is in {folder}")
+
+
+def compare(
+    *,
+    guides: str = "mean-field,full-covariance,laplace",
+    flags: ComparisonFlags | None = None,
+    seeds: str = "2",
+    num_samples: int = 1000,
+    test_size: int | None = None,
+    diagnose: int = 20,
+    out: str = "report",
+    overwrite: Switch = False,
+    resume: Switch = False,
+) -> None:
+    """Train several guides on the same model, data order and budget, and write a report.
+
+    Args:
+        guides: names of guides, comma-separated, with options if any, such as laplace(updates=1), or module:Class.
+        flags: settings.
+        seeds: number of seeds, or the seeds themselves, comma-separated.
+        num_samples: importance samples per image.
+        test_size: number of test images to measure on, from the first; all by default.
+        diagnose: end with a diagnosis of every guide's first seed on so many test images; 0 for none.
+        out: folder of the report.
+        overwrite: replace the report that is there.
+        resume: go on with the comparison that is there.
+    """
+    from pyro_vaes.recipes import load_data
+    from pyro_vaes.recipes.spec import split
+    from pyro_vaes.reports.compare import compare as compare_guides
+
+    settings = Settings().updated(given(flags))
+    chosen = integers("seeds", seeds)
+    if len(chosen) == 1 and "," not in seeds:
+        chosen = tuple(range(chosen[0]))
+    names, data = split(guides), load_data(settings)
+    print(data.description)
+    trials = compare_guides(
+        data,
+        names,
+        settings,
+        chosen,
+        out,
+        num_samples=num_samples,
+        test_size=test_size,
+        images=diagnose,
+        overwrite=overwrite,
+        resume=resume,
+    )
+    if trials:
+        print((Path(out) / "report.md").read_text(encoding="utf-8").partition("\n\n")[2].partition("![")[0])
+        print(f"the report is in {out}: report.md, report.csv, trials.csv and pictures")
+    if len(trials) < len(names) * len(chosen):
+        raise SystemExit(INTERRUPTED)
+
+
+def say(message: str, file: TextIO | None = None) -> None:
+    """Print once for all processes that torchrun started, which end alike."""
+    if os.environ.get("RANK", "0") == "0":
+        print(message, file=file or sys.stdout)

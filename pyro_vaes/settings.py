@@ -1,0 +1,185 @@
+"""The settings of a system and its training, as recipes, the command line, ``config.yaml`` and ``fit`` know them.
+
+Importing this loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyro_vaes.errors import InputError, shown
+
+LISTS = ("hidden", "latent_dim")  # settings that are lists of whole numbers
+PARTS = ("guide", "likelihood", "prior", "loss")  # settings that name classes
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Data, parts and training of a system; the defaults are small ones, for 2 cores.
+
+    Attributes:
+        data: name of a data set, or an .npz file.
+        data_root: folder of the data in torchvision's layout.
+        binarize: dynamic, static or threshold; by default as the likelihood needs it.
+        train_size: number of training images, from the first; all by default.
+        guide: name of the guide, with options if any, such as laplace(updates=1), or module:Class of your own; by
+            default the recipe's.
+        likelihood: gaussian, bernoulli, discretized-logistic, poisson, pixelcnn or pixelcnnpp, with options if any,
+            such as gaussian(scale=0.25), or module:Class.
+        prior: standard-normal, gaussian-mixture, vamp-prior or autoregressive-flow, with options if any, such as
+            gaussian-mixture(components=5), or module:Class; of a ladder one for all latents, or one per latent,
+            comma-separated, the lowest first.
+        loss: elbo, iwae, free-bits or another of pyro_vaes.losses, with options if any, such as free-bits(total=4),
+            or module:Class; by default the guide's.
+        network: kind of the networks, mlp, conv or resnet, with options if any.
+        latent_dim: size Z of the latent; of a hierarchy of each latent, the lowest first, such as 2,2,2.
+        hidden: hidden layers of the encoder and, reversed, of the decoder, such as 256,256: units of fully connected
+            layers, channels of convolutions; of a ladder one per latent.
+        warmup: time constant of the KL weight's rise, in gradient steps; 0 for none.
+        cluster_epoch: epoch after which mixture priors are set to the clusters of the codes; 0 for never.
+        epochs: passes through the training data.
+        batch_size: images per gradient step.
+        lr: learning rate.
+        optimizer: adam or adamax.
+        ema: decay of the exponential moving average of the weights, such as 0.998; none by default.
+        seed: seed of initial weights, data order and noise.
+        device: auto, cpu, cuda or another torch device.
+        step: how a gradient step is run: eager, compiled, graph (a CUDA graph), or auto.
+        precision: float32, or bfloat16 for the layers of networks.
+
+    Example:
+        >>> Settings(latent_dim=2).size, Settings(latent_dim=(2, 3)).latent_dims
+        (2, (2, 3))
+    """
+
+    data: str = "digits"
+    data_root: str | None = None
+    binarize: str | None = None
+    train_size: int | None = None
+    guide: str | None = None
+    likelihood: str = "gaussian"
+    prior: str = "standard-normal"
+    loss: str | None = None
+    network: str = "mlp"
+    latent_dim: int | Sequence[int] = 16
+    hidden: Sequence[int] = (256, 256)
+    warmup: int = 0
+    cluster_epoch: int = 0
+    epochs: int = 20
+    batch_size: int = 128
+    lr: float = 1e-3
+    optimizer: str = "adam"
+    ema: float | None = None
+    seed: int = 0
+    device: str = "auto"
+    step: str = "auto"
+    precision: str = "float32"
+
+    @property
+    def latent_dims(self) -> tuple[int, ...]:
+        """Size of each latent, the lowest first."""
+        return tuple(self.latent_dim) if isinstance(self.latent_dim, Sequence) else (self.latent_dim,)
+
+    @property
+    def size(self) -> int:
+        """Size of the only latent.
+
+        Raises:
+            InputError: If several are asked for.
+        """
+        if len(self.latent_dims) > 1:
+            raise InputError(f"latent_dim is {self.latent_dims}, but this model has one latent: give one size")
+        return self.latent_dims[0]
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """The arguments of ``fit`` that are settings."""
+        names = ("epochs", "batch_size", "lr", "optimizer", "ema", "cluster_epoch", "seed", "device", "step")
+        return {name: getattr(self, name) for name in (*names, "precision")}
+
+    def updated(self, changes: Mapping[str, Any]) -> Settings:
+        """These settings with changes as the command line gives them: lists as text, None for no change.
+
+        Raises:
+            InputError: If a list is not one of whole numbers.
+
+        Example:
+            >>> Settings().updated({"hidden": "16,8", "latent_dim": "2", "lr": None}).hidden
+            (16, 8)
+        """
+        given = {name: value for name, value in changes.items() if value is not None}
+        for name in LISTS:
+            if isinstance(value := given.get(name), (str, int)):
+                given[name] = integers(name, str(value))
+        if len(sizes := given.get("latent_dim", ())) == 1:
+            given["latent_dim"] = sizes[0]
+        return dataclasses.replace(self, **given)
+
+    def config(self) -> dict[str, Any]:
+        """The content of ``config.yaml``, from which the run can be repeated from any folder."""
+        given = dataclasses.asdict(self)
+        for name in LISTS:
+            if not isinstance(given[name], int):
+                given[name] = ",".join(map(str, given[name]))
+        for name in ("data", "data_root"):
+            if given[name] is not None and Path(given[name]).exists():
+                given[name] = str(Path(given[name]).resolve())
+        return {name: value for name, value in given.items() if value is not None}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Settings:
+        """The settings of a ``config.yaml``; what else it says is left to others.
+
+        Raises:
+            InputError: If a value has another type.
+
+        Example:
+            >>> Settings.from_config({"recipe": "vae", "lr": 1}).lr
+            1
+            >>> Settings.from_config({"lr": "fast"})
+            Traceback (most recent call last):
+                ...
+            pyro_vaes.errors.InputError: config.yaml: lr is 'fast': expected float
+        """
+        types = typing.get_type_hints(cls)
+        return cls().updated({name: typed(config, name, types[name]) for name in types if name in config})
+
+
+def typed(config: Mapping[str, Any], name: str, kind: Any) -> Any:
+    """A value of a ``config.yaml``, None if it has none; whole numbers may stand for lists of them and for floats.
+
+    Raises:
+        InputError: If it has another type.
+
+    Example:
+        >>> typed({"seed": 3}, "seed", int)
+        3
+    """
+    value = config.get(name)
+    kinds = {str} if name in LISTS else set(typing.get_args(kind) or (kind,)) - {type(None)}
+    allowed = kinds | ({int} if name in LISTS or float in kinds else set())
+    if value is not None and type(value) not in allowed:
+        expected = " or ".join(each.__name__ for each in kinds)
+        raise InputError(f"config.yaml: {name} is {shown(value)}: expected {expected}")
+    return value
+
+
+def integers(name: str, text: str) -> tuple[int, ...]:
+    """Whole numbers from a list such as ``256,256``.
+
+    Raises:
+        InputError: If it is anything else.
+
+    Example:
+        >>> integers("hidden", "256,256"), integers("hidden", "500-500")
+        ((256, 256), (500, 500))
+    """
+    try:
+        return tuple(int(part) for part in text.strip("[]() ,").replace("-", ",").split(","))
+    except ValueError:
+        raise InputError(f"{name} is {text!r}: expected whole numbers, comma-separated, such as 256,256") from None

@@ -1,0 +1,67 @@
+"""Data-dependent initialization: of likelihood and priors before training, of mixture priors after some epochs."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pyro
+import torch
+from torch import Tensor, nn
+
+from pyro_vaes.data.split import Split
+from pyro_vaes.losses import Loss
+from pyro_vaes.models import initialize_from_codes
+from pyro_vaes.param_store import restored_param_store
+from pyro_vaes.training.callbacks import Callback
+from pyro_vaes.training.state import Epoch, TrainingState
+from pyro_vaes.vae import Guide, LatentVariableModel
+
+INIT_SIZE = 10_000  # training images of data-dependent initialization
+
+
+def initialize(
+    model: nn.Module, guide: nn.Module, loss: Loss, train: Split, batch_size: int, device: torch.device, resume: bool
+) -> None:
+    """Initialize likelihood and priors from the data, unless resumed, and run a batch with all of Pyro's checks on.
+
+    Raises:
+        InputError: If the likelihood is not one of such data.
+    """
+    loss.num_steps = 0
+    x = _init_batch(train, device)
+    if isinstance(model, LatentVariableModel):
+        model.likelihood.check(x)
+        parts: tuple[Any, ...] = (model.likelihood, *model.priors.values())
+        for part in parts:
+            if not (resume or part.initialized):
+                part.initialize(x)
+                part.initialized.fill_(True)
+    with restored_param_store(), pyro.validation_enabled(True), torch.no_grad():
+        loss.objective(model, guide, x[:batch_size])
+
+
+class ClusterInitialization(Callback):
+    """Sets Gaussian mixture priors to the clusters of the codes, once.
+
+    Args:
+        cluster_epoch: epoch after which this is done, at the start of the next one, whose noise is seeded by then.
+        train: the training data.
+    """
+
+    def __init__(self, cluster_epoch: int, train: Split) -> None:
+        self.cluster_epoch, self.train = cluster_epoch, train
+
+    def on_epoch_start(self, state: TrainingState, epoch: Epoch) -> None:
+        """Initialize the clusters, unless this was done before the checkpoint in the middle of this epoch."""
+        if epoch.number == self.cluster_epoch + 1 and not epoch.seen:
+            state.group.on_rank_zero(lambda: self._initialize(state))
+            state.group.broadcast_weights(state.modules.values())
+
+    def _initialize(self, state: TrainingState) -> None:
+        model, guide = cast(LatentVariableModel, state.model), cast(Guide, state.guide)  # as fit has checked
+        initialize_from_codes(model, guide, _init_batch(self.train, state.device))
+
+
+def _init_batch(train: Split, device: torch.device) -> Tensor:
+    """The training data of data-dependent initialization."""
+    return train.preprocess(train.pixels[:INIT_SIZE].to(device))
