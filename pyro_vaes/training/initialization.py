@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from pyro_vaes.data.split import Split
 from pyro_vaes.losses import Loss
 from pyro_vaes.models import initialize_from_codes
-from pyro_vaes.param_store import restored_param_store
+from pyro_vaes.param_store import registered_params_only, restored_param_store
 from pyro_vaes.training.callbacks import Callback
+from pyro_vaes.training.pair import check_last_batch
 from pyro_vaes.training.state import Epoch, TrainingState
 from pyro_vaes.vae import Guide, LatentVariableModel
 
@@ -25,7 +26,7 @@ def initialize(
     """Initialize likelihood and priors from the data, unless resumed, and run a batch with all of Pyro's checks on.
 
     Raises:
-        InputError: If the likelihood is not one of such data.
+        InputError: If the likelihood is not one of such data, or the batch cannot be trained on.
     """
     loss.num_steps = 0
     x = _init_batch(train, device)
@@ -36,12 +37,17 @@ def initialize(
             if not (resume or part.initialized):
                 part.initialize(x)
                 part.initialized.fill_(True)
+    model.train(), guide.train()
     with restored_param_store(), pyro.validation_enabled(True), torch.no_grad():
-        loss.objective(model, guide, x[:batch_size])
+        with registered_params_only(model, guide):
+            loss.objective(model, guide, x[:batch_size])
+        check_last_batch(model, guide, loss, x, len(train), batch_size)
 
 
 class ClusterInitialization(Callback):
     """Sets Gaussian mixture priors to the clusters of the codes, once.
+
+    The optimizer's moments and the average of all weights that this sets start again.
 
     Args:
         cluster_epoch: epoch after which this is done, at the start of the next one, whose noise is seeded by then.
@@ -54,8 +60,11 @@ class ClusterInitialization(Callback):
     def on_epoch_start(self, state: TrainingState, epoch: Epoch) -> None:
         """Initialize the clusters, unless this was done before the checkpoint in the middle of this epoch."""
         if epoch.number == self.cluster_epoch + 1 and not epoch.seen:
+            before = [weight.detach().clone() for weight in state.step.weights]
             state.group.on_rank_zero(lambda: self._initialize(state))
             state.group.broadcast_weights(state.modules.values())
+            pairs = zip(state.step.weights, before, strict=True)
+            state.step.restart([weight for weight, old in pairs if not torch.equal(weight, old)])
 
     def _initialize(self, state: TrainingState) -> None:
         model, guide = cast(LatentVariableModel, state.model), cast(Guide, state.guide)  # as fit has checked
