@@ -13,8 +13,9 @@ from pyro_vaes.losses import Loss
 from pyro_vaes.models import initialize_from_codes
 from pyro_vaes.param_store import registered_params_only, restored_param_store
 from pyro_vaes.training.callbacks import Callback
-from pyro_vaes.training.pair import check_last_batch
+from pyro_vaes.training.pair import check_last_batch, unchanged_buffers
 from pyro_vaes.training.state import Epoch, TrainingState
+from pyro_vaes.training.step import same_draws
 from pyro_vaes.vae import Guide, LatentVariableModel
 
 INIT_SIZE = 10_000  # training images of data-dependent initialization
@@ -23,7 +24,7 @@ INIT_SIZE = 10_000  # training images of data-dependent initialization
 def initialize(
     model: nn.Module, guide: nn.Module, loss: Loss, train: Split, batch_size: int, device: torch.device, resume: bool
 ) -> None:
-    """Initialize likelihood and priors from the data, unless resumed, and run a batch with all of Pyro's checks on.
+    """Run a batch with all of Pyro's checks on, and initialize likelihood and priors from the data, unless resumed.
 
     Raises:
         InputError: If the likelihood is not one of such data, or the batch cannot be trained on.
@@ -32,16 +33,17 @@ def initialize(
     x = _init_batch(train, device)
     if isinstance(model, LatentVariableModel):
         model.likelihood.check(x)
-        parts: tuple[Any, ...] = (model.likelihood, *model.priors.values())
-        for part in parts:
-            if not (resume or part.initialized):
-                part.initialize(x)
-                part.initialized.fill_(True)
-    model.train(), guide.train()
-    with restored_param_store(), pyro.validation_enabled(True), torch.no_grad():
-        with registered_params_only(model, guide):
-            loss.objective(model, guide, x[:batch_size])
+    with same_draws(x), unchanged_buffers(model, guide), restored_param_store(), pyro.validation_enabled(True):
         check_last_batch(model, guide, loss, x, len(train), batch_size)
+        with registered_params_only(model, guide), torch.no_grad():
+            loss.objective(model, guide, x[:batch_size])
+    if isinstance(model, LatentVariableModel) and not resume:
+        parts: tuple[Any, ...] = (model.likelihood, *model.priors.values())
+        new = [part for part in parts if not part.initialized]
+        for part in new:
+            part.initialize(x)
+        for part in new:
+            part.initialized.fill_(True)
 
 
 class ClusterInitialization(Callback):

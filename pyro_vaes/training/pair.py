@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -49,6 +52,22 @@ def _models_of(module: nn.Module) -> list[LatentVariableModel]:
     return [each for each in (*vars(module).values(), *module.children()) if isinstance(each, LatentVariableModel)]
 
 
+@contextlib.contextmanager
+def unchanged_buffers(*modules: nn.Module) -> Iterator[None]:
+    """Context manager inside which modules are in training mode, with their buffers and their mode restored on exit."""
+    modes = [(each, each.training) for module in modules for each in module.modules()]
+    buffers = [(buffer, buffer.clone()) for module in modules for buffer in module.buffers()]
+    try:
+        for module in modules:
+            module.train()
+        yield
+    finally:
+        for buffer, value in buffers:
+            buffer.copy_(value)
+        for each, training in modes:
+            each.training = training
+
+
 @torch.no_grad()
 def check_last_batch(model: nn.Module, guide: nn.Module, loss: Loss, x: Tensor, size: int, batch_size: int) -> None:
     """Refuse batches of one example, such as an epoch's last, that a layer of batch norm cannot take.
@@ -67,7 +86,6 @@ def check_last_batch(model: nn.Module, guide: nn.Module, loss: Loss, x: Tensor, 
     norms = [each for module in (model, guide) for each in module.modules() if isinstance(each, _BatchNorm)]
     if not norms or (size - 1) % batch_size:
         return
-    statistics = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
     try:
         loss.objective(model, guide, x[:1])
     except ValueError as error:
@@ -80,6 +98,3 @@ def check_last_batch(model: nn.Module, guide: nn.Module, loss: Loss, x: Tensor, 
             f"of {size} training examples in batches of {batch_size} the last batch has one, of which batch norm "
             f"({type(norms[0]).__name__}) has no variance: {advice}"
         ) from error
-    finally:
-        for buffer, value in statistics:
-            buffer.copy_(value)
