@@ -27,6 +27,7 @@ from pyro_vaes.training.initialization import ClusterInitialization, initialize
 from pyro_vaes.training.pair import check_pair
 from pyro_vaes.training.progress import Progress
 from pyro_vaes.training.run import Run
+from pyro_vaes.training.single_thread import only_thread
 from pyro_vaes.training.state import TrainingState
 from pyro_vaes.training.step_kind import STEPS, choose_step
 from pyro_vaes.training.tensorboard import TensorBoardCallback
@@ -129,7 +130,7 @@ def fit(
     check_positive("checkpoint_minutes", checkpoint_minutes, "a positive number of minutes, such as 10")
     cluster_epoch = check_clusters(model, guide, cluster_epoch)
     check_callbacks(callbacks)
-    with process_group() as group, torch.inference_mode(False), torch.enable_grad():
+    with only_thread(), process_group() as group, torch.inference_mode(False), torch.enable_grad():
         with group.raise_together():
             chosen = choose_device(device)
             check_shards(group.size, loss, model, guide)
