@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/installed
-CHECKED = $(addprefix tests/,contract priors likelihoods distributions networks guides losses models data)
+CHECKED = tests/test_*.py $(addprefix tests/,contract priors likelihoods distributions networks guides losses models data)
 BENCHMARKS = step pythae laplace likelihood inference growth profiles
 
 .PHONY: demo install test check slow lint format doctest bench tutorials docs clean
