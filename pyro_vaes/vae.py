@@ -256,11 +256,7 @@ class Guide(nn.Module):
         """The Pyro guide: the latents' sites in the plate ``data``; returns the latents."""
         register_params(self)
         with pyro.plate("data", len(x)):
-            return self.draw(x)
-
-    def draw(self, x: Tensor) -> dict[str, Tensor]:
-        """Sample the latents' sites, inside the plate."""
-        return {site: pyro.sample(site, q) for site, q in self.posteriors(x).items()}
+            return {site: pyro.sample(site, q) for site, q in self.posteriors(x).items()}
 
     def _posterior_of(self, site: str, x: Tensor) -> dist.TorchDistribution:
         return self.posteriors(x)[site]
@@ -287,13 +283,15 @@ class SequentialGuide(Guide):
         self.chain(x, mean)
         return {site: found[site] for site in self.vae.sites}
 
-    def draw(self, x: Tensor) -> dict[str, Tensor]:
-        """Sample the latents' sites, inside the plate."""
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """The Pyro guide: the latents' sites in the plate ``data``; returns the latents."""
+        register_params(self)
         drawn: dict[str, Tensor] = {}
 
         def sample(site: str, q: dist.TorchDistribution) -> Tensor:
             drawn[site] = pyro.sample(site, q)
             return drawn[site]
 
-        self.chain(x, sample)
+        with pyro.plate("data", len(x)):
+            self.chain(x, sample)
         return {site: drawn[site] for site in self.vae.sites}
