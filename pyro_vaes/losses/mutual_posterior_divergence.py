@@ -51,8 +51,8 @@ class MutualPosteriorDivergence(ELBO):
         both are 0.
 
     Raises:
-        InputError: for a weight or a bound that is negative or not finite, or an unknown form; for a guide that is
-            not made of independent normals.
+        InputError: If a weight or a bound is negative or not finite, the form is unknown, or the guide's posteriors
+            are not made of independent normals.
 
     References:
         MAE: Mutual Posterior-Divergence Regularization for Variational AutoEncoders (Ma, Zhou, Hovy, 2019).

@@ -32,7 +32,7 @@ class HierarchicalVAE(LatentVariableModel):
         ``z_l (..., B, Z_l)``, for ``(..., B)``.
 
     Raises:
-        InputError: where decoder, conditionals and prior do not fit.
+        InputError: If decoder, conditionals and prior do not fit.
 
     References:
         Stochastic Backpropagation and Approximate Inference in Deep Generative Models (Rezende, Mohamed, Wierstra,
@@ -117,7 +117,7 @@ class HierarchicalGuide(SequentialGuide):
         ``x (B, *event_shape)``; calling it gives each latent by site, ``(B, Z_l)``.
 
     Raises:
-        InputError: for another number of encoders than levels.
+        InputError: If there is another number of encoders than latents.
 
     References:
         Ladder Variational Autoencoders (Sonderby, Raiko, Maaloe, Sonderby, Winther, 2016), as the baseline there.
@@ -166,7 +166,7 @@ class TopDownGuide(SequentialGuide):
         ``x (B, *event_shape)``; calling it gives each latent by site, ``(B, Z_l)``.
 
     Raises:
-        InputError: where the encoder has another number of levels.
+        InputError: If the encoder gives features for another number of latents.
 
     References:
         Ladder Variational Autoencoders (Sonderby, Raiko, Maaloe, Sonderby, Winther, 2016), whose name means this guide.

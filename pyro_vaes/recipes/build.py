@@ -35,7 +35,7 @@ def build_vae(event_shape: Sequence[int], settings: Settings) -> VAE:
     """The plain VAE of some settings.
 
     Raises:
-        InputError: for sizes, a network, a likelihood or a prior that do not exist.
+        InputError: If a size, network, likelihood or prior does not exist.
 
     Example:
         >>> build_vae((1, 8, 8), Settings(latent_dim=2)).latent_dim
@@ -79,7 +79,7 @@ def build_network(which: int, text: str, known: Networks, *args: Any, **own: Any
     """The encoder (0) or decoder (1) of a kind of networks, from its name with options.
 
     Raises:
-        InputError: for an unknown kind or option.
+        InputError: If the kind or an option is unknown.
     """
     name, options = parse(text)
     if name not in known:
@@ -107,7 +107,7 @@ def build_loss(guide: nn.Module, settings: Settings) -> Loss:
     """The loss of some settings, the guide's own unless they name another, with the KL's warm-up if there is one.
 
     Raises:
-        InputError: for an unknown loss or option, or a warm-up where the loss has no weight on its KL.
+        InputError: If the loss or an option is unknown, or a warm-up is set and the loss has no weight on its KL.
 
     Example:
         >>> build_loss(nn.Identity(), Settings(loss="elbo(num_particles=2)", warmup=100)).beta(100)
@@ -130,12 +130,12 @@ def build_seeded(
     settings: Settings,
     seed: int,
 ) -> System[Model_co, Guide_co]:
-    """What a recipe builds, with initial weights that depend on the seed alone; the random state is left as it was.
+    """The system of a recipe, with initial weights that depend on the seed alone; the random state is left as it was.
 
     Recipes build the model first, so that its initial weights are the same under every guide.
 
     Raises:
-        InputError: for settings or a seed that cannot be used.
+        InputError: If settings or seed cannot be used.
 
     Example:
         >>> from pyro_vaes.recipes import laplace, vae
@@ -147,7 +147,7 @@ def build_seeded(
 
 
 def seeded_build(build: Callable[[], Built], seed: int) -> Built:
-    """What a function builds under a seed; the random state is left as it was.
+    """Call a function that builds something under a seed; the random state is left as it was.
 
     Raises:
         InputError: If the seed cannot be used, or no memory holds what is built.

@@ -27,7 +27,7 @@ class System(NamedTuple, Generic[Model_co, Guide_co]):
 
 
 class Origin(NamedTuple):
-    """What a recipe built a pair from; ``pyro_vaes.save`` writes it down, so that ``load`` can build the pair again.
+    """The recipe and settings of a pair; ``pyro_vaes.save`` records them, so that ``load`` can build the pair again.
 
     Attributes:
         recipe: the recipe's name.
