@@ -1,4 +1,4 @@
-"""Levels and clusters: ladders, hierarchies and mixtures on coloured and on grey MNIST.
+"""Levels and clusters: ladders, hierarchies and mixtures on coloured and on gray MNIST.
 
 Means over seeds 0, 1, 2 ± their standard deviation.
 
@@ -54,7 +54,7 @@ ABOUT_PUBLISHED = (
     "accuracy; here it is picked by the validation ELBO, within minutes on a CPU."
 )
 ABOUT_LADDER = (
-    "A ladder of three levels of 2 on 20,000 images of grey MNIST, 20 epochs, seed 0. Its highest level is active from "
+    "A ladder of three levels of 2 on 20,000 images of gray MNIST, 20 epochs, seed 0. Its highest level is active from "
     "the start, and the lower ones fade in one after another (`ProgressiveELBO`); with a warm-up of the KL instead, "
     "the same ladder left identity to the lowest level."
 )
@@ -103,7 +103,7 @@ def page(rows: Sequence[Row]) -> list[str]:
 
 
 def _ladder_on_mnist(root: Path, out: Path) -> None:
-    """A ladder of three levels on 20,000 grey digits, the higher ones with more layers, the highest faded in first."""
+    """A ladder of three levels on 20,000 gray digits, the higher ones with more layers, the highest faded in first."""
     data, sizes = pv.data.load("mnist", root, train_size=20_000), (2, 2, 2)
     torch.manual_seed(0)
     decoder = pv.networks.LadderMLPDecoder(sizes, data.event_shape, LADDER_ON_MNIST, merge="gate")

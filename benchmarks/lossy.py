@@ -61,7 +61,7 @@ BY_WINDOW = {
     for window, seed in WINDOWS
 }
 BY_PRIOR = {
-    f"mnist-factorised-{prior}-seed{seed}": f"{recipe} {MNIST} {FACTORIZED} --seed {seed}"
+    f"mnist-factorized-{prior}-seed{seed}": f"{recipe} {MNIST} {FACTORIZED} --seed {seed}"
     for prior, recipe in {"plain": "vae", "flow": "af-prior"}.items()
     for seed in SEEDS
 }

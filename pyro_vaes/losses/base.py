@@ -20,7 +20,7 @@ Terms = dict[str, Tensor]
 class Loss(infer.ELBO):
     """Base class of objectives. A new one implements :meth:`objective` and nothing else.
 
-    The loss that is minimised is minus the objective, summed over the batch as Pyro does. Nothing here makes
+    The loss that is minimized is minus the objective, summed over the batch as Pyro does. Nothing here makes
     the host wait for the device.
 
     Args:

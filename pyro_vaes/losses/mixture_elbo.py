@@ -29,7 +29,7 @@ class StratifiedDraws(NamedTuple):
 
 
 class MixtureELBO(Loss):
-    """Evidence lower bound of a mixture guide, stratified: one reparameterised draw of every component.
+    """Evidence lower bound of a mixture guide, stratified: one reparameterized draw of every component.
 
     ELBO(Q) = Σₘ αₘ(x) E_qₘ[log p(x, z) - log Σⱼ αⱼ(x) qⱼ(z | x)]; no discrete sampling, and all draws go through the
     decoder in one batch.

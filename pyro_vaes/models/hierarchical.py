@@ -199,7 +199,7 @@ class TopDownGuide(SequentialGuide):
 
 
 def _product(first: dist.TorchDistribution, second: dist.TorchDistribution) -> dist.TorchDistribution:
-    """The normalised product of two independent normal densities."""
+    """The normalized product of two independent normal densities."""
     precision = 1 / first.variance + 1 / second.variance
     mean = (first.mean / first.variance + second.mean / second.variance) / precision
     return dist.Normal(mean, precision.rsqrt()).to_event(1)

@@ -97,7 +97,7 @@ def build_ladder_mixture(
 
 
 def _ladder_parts(event_shape: Sequence[int], settings: Settings) -> tuple[nn.Module, list[Prior], Likelihood]:
-    """Decoder, priors and likelihood; grey digits merge by gates, all else by concatenation, as was published."""
+    """Decoder, priors and likelihood; gray digits merge by gates, all else by concatenation, as was published."""
     likelihood = build_likelihood(event_shape, settings)
     merge = "gate" if event_shape[0] == 1 else "concatenate"
     shape = features_shape(likelihood, event_shape)

@@ -9,17 +9,17 @@ import yaml
 from tests.helpers.arrays import images
 from tests.helpers.command_line import SMALL, refused, run
 
-GREY = images(30, 4, 4)
+Gray = images(30, 4, 4)
 WRONG_ARRAYS = {
-    "no x_train": ({"x_test": GREY}, "has no x_train: it holds x_test"),
+    "no x_train": ({"x_test": Gray}, "has no x_train: it holds x_test"),
     "two sizes": (
-        {"x_train": GREY, "x_test": images(5, 4, 6)},
+        {"x_train": Gray, "x_test": images(5, 4, 6)},
         "x_train are 1x4x4 and of x_test 1x4x6: make them one size",
     ),
-    "ragged": ({"x_train": np.array([GREY[0], GREY[1, :2]], dtype=object)}, "several sizes, resize them to one"),
-    "NaN": ({"x_train": np.where(GREY.max() == GREY, np.nan, GREY / 255)}, r"x_train\[.*\] is nan: .* in \[0, 1\]"),
-    "range": ({"x_train": GREY.astype(float)}, r"x_train\[.*\] is .*: divide pixels of 0..255 by 255"),
-    "labels": ({"x_train": GREY, "y_train": np.arange(29)}, "y_train has 29 labels for the 30 images"),
+    "ragged": ({"x_train": np.array([Gray[0], Gray[1, :2]], dtype=object)}, "several sizes, resize them to one"),
+    "NaN": ({"x_train": np.where(Gray.max() == Gray, np.nan, Gray / 255)}, r"x_train\[.*\] is nan: .* in \[0, 1\]"),
+    "range": ({"x_train": Gray.astype(float)}, r"x_train\[.*\] is .*: divide pixels of 0..255 by 255"),
+    "labels": ({"x_train": Gray, "y_train": np.arange(29)}, "y_train has 29 labels for the 30 images"),
 }
 WRONG_WORDS = {
     "train": "requires an argument",

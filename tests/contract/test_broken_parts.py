@@ -20,7 +20,7 @@ class Shifted(StandardNormal):
         return p
 
 
-class Unnormalised(StandardNormal):
+class Unnormalized(StandardNormal):
     """A prior whose density has no integral of 1."""
 
     def forward(self):
@@ -78,7 +78,7 @@ class Half(ELBO):
     ("check", "part", "words"),
     [
         (testing.check_prior, Shifted, "prior_draws_have_its_density: AssertionError: draws and log_prob disagree"),
-        (testing.check_prior, Unnormalised, "draws and log_prob disagree"),
+        (testing.check_prior, Unnormalized, "draws and log_prob disagree"),
         (testing.check_prior, NoEvent, r"NoEvent breaks its contract.*declare the latents to be one event"),
         (testing.check_guide, Borrower, "the guide registers parameters of the model"),
         (testing.check_guide, Batchwise, "a_datum_does_not_depend_on_its_batch"),

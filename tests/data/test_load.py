@@ -45,8 +45,8 @@ class TestDigits:
                 load("mnist", root=root)
 
     def test_every_name_has_a_line(self):
-        grey = {"digits", "mnist", "fashion-mnist", "omniglot"}
-        assert set(datasets) == grey | {"svhn", "cifar10", "coloured-digits", "coloured-mnist"}
+        gray = {"digits", "mnist", "fashion-mnist", "omniglot"}
+        assert set(datasets) == gray | {"svhn", "cifar10", "coloured-digits", "coloured-mnist"}
         assert all(line and "\n" not in line for line in datasets.values())
 
 

@@ -1,4 +1,4 @@
-"""Approximation and amortisation gaps against closed forms, and for every guide."""
+"""Approximation and amortization gaps against closed forms, and for every guide."""
 
 import pyro
 import pyro.distributions as dist
@@ -288,7 +288,7 @@ def test_guides_that_cannot_be_fitted_are_refused():
             "annealed holds 3 estimates for 4 observations",
         ),
     ],
-    ids=["samples", "steps", "no data", "grey", "uint8", "annealed"],
+    ids=["samples", "steps", "no data", "gray", "uint8", "annealed"],
 )
 def test_bad_input_is_refused(options, words):
     vae, guide, x = small()

@@ -39,7 +39,7 @@ def build(name, settings, shape=(1, 28, 28), seed=0):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """An empty working folder with a small labelled set beside it."""
+    """An empty working folder with a small labeled set beside it."""
     random = np.random.default_rng(0)
     sizes = {"train": 60, "test": 12}
     pixels = {f"x_{part}": random.integers(0, 256, (n, 8, 8), dtype=np.uint8) for part, n in sizes.items()}
