@@ -35,12 +35,12 @@ SYSTEMS = {
         f"mixture {COLOURED} --likelihood gaussian(scale=0.177,learn=False) --latent-dim 16 --hidden 384,256 "
         "--batch-size 100 --epochs 16 --cluster-epoch 6"
     ),
-    "mixture-grey": (
+    "mixture-gray": (
         "mixture --data mnist --prior gaussian-mixture(components=20) --latent-dim 10 --hidden 300,300 --epochs 5 "
         "--cluster-epoch 2"
     ),
 }
-HIERARCHIES, MIXTURES = ("ladder", "hierarchical", "ladder-mixture"), ("ladder-mixture", "mixture", "mixture-grey")
+HIERARCHIES, MIXTURES = ("ladder", "hierarchical", "ladder-mixture"), ("ladder-mixture", "mixture", "mixture-gray")
 SCORES = {"hungarian": ".1%", "majority": ".1%", "nmi": ".3f", "ari": ".3f"}
 PICTURES = {  # and what they show
     "ladder-traversals": "levels of the ladder",
@@ -50,7 +50,7 @@ PICTURES = {  # and what they show
 }
 LADDER_ON_MNIST = ((256,), (256, 256), (256, 256, 256))  # hidden layers of each level
 ABOUT_PUBLISHED = (
-    "Published for GM-DGM (the model of `mixture-grey`) on MNIST: 96.3 ± 0.9 %, with the checkpoint picked by test "
+    "Published for GM-DGM (the model of `mixture-gray`) on MNIST: 96.3 ± 0.9 %, with the checkpoint picked by test "
     "accuracy; here it is picked by the validation ELBO, within minutes on a CPU."
 )
 ABOUT_LADDER = (
