@@ -33,7 +33,7 @@ class MixtureVAE(VAE):
         ``x (B, *event_shape)``, ``y (B,)`` and ``z (B, Z)``; ``log_joint`` takes ``z (..., B, Z)``, for ``(..., B)``.
 
     Raises:
-        InputError: for a prior without components, or where the decoder does not take its latents.
+        InputError: If the prior has no components, or the decoder does not take its latents.
 
     References:
         Semi-Supervised Learning with Deep Generative Models (Kingma, Rezende, Mohamed, Welling, 2014), model M2, in the
