@@ -193,8 +193,8 @@ class Guide(nn.Module):
         head: the linear layer from the encoder's features to the family's parameters.
         analytic_kl: whether losses take KL(q ‖ p) in closed form if one is registered. A guide whose posterior follows
             the model's says no: there the noise of log q cancels that of log p(x, z).
-        loss: the loss that trains this guide unless another is given: a name in ``pyro_vaes.losses``, or a function
-            that makes one.
+        loss: the loss that trains this guide unless another is given: a name in ``pyro_vaes.losses``, or a class of
+            losses, such as one of your own; a method that returns one may set its options.
 
     Shapes:
         ``x (B, *event_shape)``; calling it gives each latent by site, ``(B, Z_l)``.

@@ -136,10 +136,9 @@ class HierarchicalGuide(SequentialGuide):
 
     def __init__(self, vae: HierarchicalVAE, encoders: Sequence[nn.Module]) -> None:
         super().__init__(vae)
-        if len(encoders) != len(vae.latent_dims):
-            raise InputError(
-                f"there are {len(encoders)} encoders, but the model has {len(vae.latent_dims)} latents: give one for each"
-            )
+        given, latents = len(encoders), len(vae.latent_dims)
+        if given != latents:
+            raise InputError(f"there are {given} encoders, but the model has {latents} latents: give one for each")
         self.conditionals = nn.ModuleList(
             ConditionalNormal(encoder, size) for encoder, size in zip(encoders, vae.latent_dims, strict=True)
         )
@@ -152,7 +151,7 @@ class HierarchicalGuide(SequentialGuide):
 
 
 class TopDownGuide(SequentialGuide):
-    """Top-down posterior of a hierarchy: what the data say of z_l, times what the model says of it given z_{l+1}.
+    """Top-down posterior of a hierarchy: the evidence of the data on z_l times the model's p(z_l | z_{l+1}).
 
     q(z_L | x) = N(μ_L, σ_L²) and q(z_l | x, z_{l+1}) ∝ N(z_l; μ_l(x), σ_l²(x)) p(z_l | z_{l+1}), so that means are
     weighed by precisions.

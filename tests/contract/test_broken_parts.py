@@ -6,9 +6,11 @@ import torch
 
 from pyro_vaes import Guide, testing
 from pyro_vaes.guides import MeanField
-from pyro_vaes.likelihoods import Bernoulli, Likelihood
+from pyro_vaes.likelihoods import Bernoulli, Gaussian, Likelihood
 from pyro_vaes.losses import ELBO
-from pyro_vaes.priors import StandardNormal
+from pyro_vaes.models import LadderGuide, LadderVAE, MixtureGuide, MixtureVAE
+from pyro_vaes.networks import LadderMLPDecoder, LadderMLPEncoder, MLPDecoder, MLPEncoder
+from pyro_vaes.priors import GaussianMixture, StandardNormal
 
 
 class Shifted(StandardNormal):
@@ -74,6 +76,38 @@ class Half(ELBO):
         return objective, {name: term.mean() for name, term in terms.items()}
 
 
+class Uncounted(LadderVAE):
+    """A model whose density leaves a latent out."""
+
+    def log_prior(self, *z):
+        return super().log_prior(z[0], torch.zeros_like(z[1]))
+
+
+class Undecided(LadderGuide):
+    """A guide that gives the posterior of one latent only."""
+
+    def posteriors(self, x):
+        return {"z1": super().posteriors(x)["z1"]}
+
+
+class Unclustered(MixtureGuide):
+    """A guide with a discrete latent of which it gives no probabilities."""
+
+    def clusters(self, x):
+        return {}
+
+
+def ladder(model, guide):
+    priors = [StandardNormal(2), StandardNormal(1)]
+    made = model(LadderMLPDecoder((2, 1), (5,), ((8,), (8,))), priors, Gaussian())
+    return made, guide(made, LadderMLPEncoder((5,), ((8,), (8,))))
+
+
+def mixture(guide):
+    model = MixtureVAE(MLPDecoder(2, (5,), (8,)), GaussianMixture(2, components=3), Gaussian())
+    return model, guide(model, MLPEncoder((5,), (8,)))
+
+
 @pytest.mark.parametrize(
     ("check", "part", "words"),
     [
@@ -84,6 +118,9 @@ class Half(ELBO):
         (testing.check_guide, Batchwise, "a_datum_does_not_depend_on_its_batch"),
         (testing.check_likelihood, WrongFisher, "fisher.features. is .* standard errors"),
         (testing.check_loss, Half, "expected one value per datum"),
+        (testing.check_model, lambda: ladder(Uncounted, LadderGuide), "Uncounted breaks .* in 1 of .* sites_and_plate"),
+        (testing.check_model, lambda: ladder(LadderVAE, Undecided), r"the sites \['z1'\], the model \['z1', 'z2'\]"),
+        (testing.check_model, lambda: mixture(Unclustered), r"in 1 of .* clusters\(x\) lacks y"),
     ],
 )
 def test_a_broken_part_is_told_what_it_breaks(check, part, words):
