@@ -269,7 +269,7 @@ def test_guides_that_cannot_be_fitted_are_refused():
         (nn.Identity(), "no parameters of its own"),
         (used, "no gradient of the ELBO reaches"),
         (Laplace(vae, guide.encoder, detach=True), "set guide.detach = False"),
-        (Headless(vae, guide.encoder), "no gradient of the ELBO reaches what Headless computes"),
+        (Headless(vae, guide.encoder), "no gradient of the ELBO reaches the outputs of Headless at x"),
     ]:
         with pytest.raises(InputError, match=words):
             inference_gaps(vae, other, x)
