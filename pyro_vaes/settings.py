@@ -80,6 +80,11 @@ class Settings:
     step: str = "auto"
     precision: str = "float32"
 
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if hasattr(value := getattr(self, field.name), "item"):  # a NumPy number, which no file can hold
+                object.__setattr__(self, field.name, value.item())
+
     @property
     def latent_dims(self) -> tuple[int, ...]:
         """Size of each latent, the lowest first."""

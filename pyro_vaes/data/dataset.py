@@ -137,8 +137,8 @@ class Data:
         ``Dataset``, since batches are copied to the device on demand in any case.
 
         Args:
-            train: items are images, channels first, or vectors, or tuples whose first element is one; uint8, or
-                floats in [0, 1], like ``x_valid``.
+            train: items are images (tensors, arrays or PIL images) or vectors, or tuples whose first element is one;
+                uint8, or floats in [0, 1], like ``x_valid``. Each is checked when it is read.
             x_valid: images for validation, held in memory.
             x_test: images for testing, held in memory.
             y_valid: labels of ``x_valid``.
@@ -153,7 +153,7 @@ class Data:
         """
         if binarize == "static":
             raise InputError("binarize is 'static', which draws each pixel once and keeps it: a Dataset is not kept")
-        pixels = StreamedPixels(train)
+        pixels = StreamedPixels(train, num_bins)
         held = cls.from_arrays(
             x_train=x_valid,
             y_train=y_valid,

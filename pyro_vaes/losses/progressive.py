@@ -51,9 +51,8 @@ class ProgressiveELBO(ELBO):
     traceable = False
 
     def __init__(self, steps: int, num_particles: int = 1, beta: float | Callable[[int], float] = 1.0) -> None:
-        check_whole("steps", steps)
         super().__init__(num_particles, beta)
-        self.steps = steps
+        self.steps = check_whole("steps", steps)
 
     def presence(self, levels: int) -> list[float]:
         """The factor of each level at this step, the lowest first."""
