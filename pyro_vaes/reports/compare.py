@@ -20,7 +20,7 @@ from pyro_vaes.reports.trial import TRIAL, Trial, finished_trial, measure
 from pyro_vaes.runs.folder import CHECKPOINT, RunFolder
 from pyro_vaes.settings import Settings
 from pyro_vaes.training.fit import fit
-from pyro_vaes.training.validate import check_budget, check_optimizer
+from pyro_vaes.training.validate import check_budget, check_data, check_optimizer
 from pyro_vaes.validation import check_seed, check_whole, choose_device
 
 
@@ -117,7 +117,7 @@ def compare(
     finally:
         if trials:
             write_report(trials, data, x_test, settings, out, num_samples)
-    if images > 1 and len(trials) == len(made) * len(seeds):
+    if images and len(trials) == len(made) * len(seeds):
         _diagnose(trials, data, out, min(images, len(data.test)), progress)
     return trials
 
@@ -159,7 +159,7 @@ def _check(
     for seed in seeds:
         check_seed(seed)
     for each in made.values():
-        each.build(seeds[0]).model.likelihood.check(data.valid.x)
+        check_data(each.build(seeds[0]).model, data.event_shape, data.valid.x)
 
 
 def _claim(folder: RunFolder, config: Mapping[str, Any], overwrite: bool, resume: bool) -> None:

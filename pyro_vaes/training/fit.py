@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from pyro_vaes.data import Data
 from pyro_vaes.data.streaming import room_for
 from pyro_vaes.losses import Loss, default_loss
-from pyro_vaes.param_store import restored_param_store
+from pyro_vaes.param_store import adopt_loaded, restored_param_store
 from pyro_vaes.runs.folder import RunFolder
 from pyro_vaes.training.callbacks import Callback
 from pyro_vaes.training.checkpointing import BestWeights, Checkpoint
@@ -116,6 +116,7 @@ def fit(
         >>> [row["epoch"] for row in run.history], run.history[1]["valid_elbo"] > run.history[0]["valid_elbo"]
         ([1, 2], True)
     """
+    adopt_loaded(model, guide)
     loss = loss or default_loss(guide)
     check_seed(seed)
     check_budget(epochs, batch_size, lr)

@@ -14,6 +14,7 @@ from pyro_vaes.models import initialize_from_codes
 from pyro_vaes.param_store import restored_param_store
 from pyro_vaes.training.callbacks import Callback
 from pyro_vaes.training.state import Epoch, TrainingState
+from pyro_vaes.training.validate import check_data
 from pyro_vaes.vae import Guide, LatentVariableModel
 
 INIT_SIZE = 10_000  # training images of data-dependent initialization
@@ -25,12 +26,12 @@ def initialize(
     """Initialize likelihood and priors from the data, unless resumed, and run a batch with all of Pyro's checks on.
 
     Raises:
-        InputError: If the likelihood is not one of such data.
+        InputError: If the data are none of the model's.
     """
     loss.num_steps = 0
     x = _init_batch(train, device)
+    check_data(model, x.shape[1:], x)
     if isinstance(model, LatentVariableModel):
-        model.likelihood.check(x)
         parts: tuple[Any, ...] = (model.likelihood, *model.priors.values())
         for part in parts:
             if not (resume or part.initialized):

@@ -232,7 +232,7 @@ BINARY = VAE(MLPDecoder(2, (4,), hidden=(3,)), StandardNormal(2), Bernoulli())
     ("model", "x", "options", "words"),
     [
         (BINARY, torch.ones(33, 4), {}, "33 observations: expected 1 to 32"),
-        (BINARY, torch.ones(0, 4), {}, "0 observations: expected 1 to 32"),
+        (BINARY, torch.ones(0, 4), {}, "x holds no data"),
         (BINARY, torch.full((3, 4), 0.5), {}, "Bernoulli needs binary data, but x holds 0.5"),
         (BINARY, torch.ones(3, 4), {"num_samples": 3}, "num_samples is 3: expected a whole number, 4 or more"),
         (BINARY, torch.ones(3, 4), {"num_chains": 0}, "num_chains is 0"),
