@@ -49,8 +49,7 @@ class LatentVariableModel(nn.Module):
         ``z_l (..., B, Z_l)``, for ``(..., B)``.
 
     Raises:
-        InputError: If the decoder does not take latents of these sizes, for one batch dimension or more, or the
-            likelihood does not take its features as one datum; from calling it, if x has another shape.
+        InputError: If decoder, latents and likelihood do not fit each other; when called, if x has another shape.
     """
 
     priors: Mapping[str, Prior]
@@ -152,8 +151,7 @@ class VAE(LatentVariableModel):
     def __init__(self, decoder: nn.Module, prior: Prior, likelihood: Likelihood) -> None:
         super().__init__(decoder, likelihood, [prior.latent_dim])
         prior.probe()
-        self.prior = prior
-        self.latent_dim = prior.latent_dim
+        self.prior, self.latent_dim = prior, prior.latent_dim
 
     @property
     def priors(self) -> Mapping[str, Prior]:  # type: ignore[override]
@@ -257,6 +255,7 @@ class Guide(nn.Module):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """The Pyro guide: the latents' sites in the plate ``data``; returns the latents."""
         register_params(self)
+        self.vae.check_event_shape(x.shape[1:])
         with pyro.plate("data", len(x)):
             return self.draw(x)
 

@@ -64,8 +64,7 @@ def as_tensor(x: object, name: str = "x") -> Tensor:
         x = torch.from_numpy(np.array(x, dtype=x.dtype.newbyteorder("="), order="C"))
     if not isinstance(x, Tensor) or x.is_complex() or x.layout is not torch.strided:
         raise InputError(
-            f"{name} is a {type(x).__name__}: expected a dense tensor or NumPy array of numbers, such as "
-            "data.test.x"
+            f"{name} is a {type(x).__name__}: expected a dense tensor or NumPy array of numbers, such as data.test.x"
         )
     if not x.dim() or not len(x):
         raise InputError(f"{name} holds no data: give at least one observation")
