@@ -70,7 +70,7 @@ def diagnose(
     parts: Parts | None = None,
     against: list[str] | None = None,
     out: str | None = None,
-    images: int = 50,
+    images: int | None = None,
     num_samples: int = 1000,
     annealed: Switch = False,
     reference: int = 0,
@@ -84,7 +84,7 @@ def diagnose(
         parts: classes of your own that the run names, to be named again.
         against: further runs on the same data, beside it on the page.
         out: folder to write to, the run folder by default.
-        images: number of test images.
+        images: number of test images; 50 by default, or all if there are fewer.
         num_samples: importance samples per image.
         annealed: estimate log p(x) by annealed importance sampling too, some minutes per run.
         reference: number of images whose posterior is sampled by NUTS too, tens of seconds each.

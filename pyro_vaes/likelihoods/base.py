@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
+from pyro_vaes.networks.probe import reference_weight
 
 
 class Likelihood(nn.Module):
@@ -95,6 +97,29 @@ class Likelihood(nn.Module):
                 f"{event_dim}: give each model a likelihood of its own"
             )
         self.event_dim = event_dim
+
+    def probe(self, features_shape: Sequence[int]) -> torch.Size:
+        """Shape of one datum, from the distribution at features 0 of this shape.
+
+        Raises:
+            InputError: If the likelihood does not take such features as those of one datum.
+        """
+        name, like = type(self).__name__, reference_weight(self)
+        with torch.no_grad(), pyro.validation_enabled(False):
+            try:
+                p = self(torch.zeros(1, *features_shape, dtype=like.dtype, device=like.device))
+            except (RuntimeError, TypeError, IndexError) as error:
+                raise InputError(
+                    f"the {name} likelihood does not take the decoder's features {tuple(features_shape)} "
+                    f"({type(error).__name__}: {error}): give the decoder another output, or another likelihood"
+                ) from error
+        if p.batch_shape != (1,):
+            raise InputError(
+                f"for the decoder's features {tuple(features_shape)} the {name} likelihood has batch shape "
+                f"{tuple(p.batch_shape)} and event shape {tuple(p.event_shape)}, expected one event for each datum, "
+                "batch shape (1,): return self.to_event(distribution)"
+            )
+        return p.event_shape
 
     def to_event(self, base: dist.TorchDistribution) -> dist.TorchDistribution:
         """Declare the dimensions of one datum as the event."""

@@ -56,6 +56,7 @@ class HierarchicalVAE(LatentVariableModel):
         likelihood: Likelihood,
     ) -> None:
         super().__init__(decoder, likelihood, [*(each.size for each in conditionals), prior.latent_dim])
+        prior.probe()
         self.prior = prior
         self.conditionals = nn.ModuleList(conditionals)
         self._check_conditionals()

@@ -49,6 +49,8 @@ class LadderVAE(LatentVariableModel):
 
     def __init__(self, decoder: nn.Module, priors: Sequence[Prior], likelihood: Likelihood) -> None:
         super().__init__(decoder, likelihood, [prior.latent_dim for prior in priors])
+        for prior in priors:
+            prior.probe()
         self.latent_priors = nn.ModuleDict(dict(zip(self.sites, priors, strict=True)))
 
     @property

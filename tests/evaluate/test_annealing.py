@@ -12,6 +12,7 @@ from pyro_vaes.evaluate import annealing, hmc
 from pyro_vaes.evaluate.annealing import annealed_importance_sampling, bidirectional_monte_carlo
 from pyro_vaes.likelihoods import Bernoulli
 from pyro_vaes.networks import MLPDecoder
+from pyro_vaes.param_store import isolated
 from pyro_vaes.priors import GaussianMixture, StandardNormal
 from tests.helpers.linear_gaussian import LinearGaussian
 from tests.helpers.statistics import standard_error
@@ -171,7 +172,7 @@ def test_single_precision_and_one_chain():
 def test_chains_that_fly_off_stay_where_they_were(linear):
     run = target(linear)
     state = run(torch.randn(4, DATA, 3).double())
-    with annealing.isolated():
+    with isolated():
         after, acceptance = run.transition(state, 1.0, torch.full((DATA,), 1e200, dtype=torch.float64))
     assert (acceptance == 0).all()
     assert torch.equal(after.z, state.z)

@@ -28,7 +28,7 @@ class Columns(Guide):
     """A guide whose latent l has the pixel l of x as its mean."""
 
     def __init__(self):
-        super().__init__(SimpleNamespace(priors={}, features_shape=()))
+        super().__init__(SimpleNamespace(priors={}, event_shape=()))
         self.scale = nn.Parameter(torch.tensor(10.0))
 
     def posteriors(self, x):
