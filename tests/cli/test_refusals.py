@@ -28,7 +28,11 @@ WRONG_WORDS = {
     "trian vae": "trian",
     "train vae --data digts": "unknown data set 'digts': did you mean 'digits'",
     "train vae --guide laplce": "unknown guide 'laplce': did you mean 'laplace'",
-    "train vae --guide laplace(update=1)": "guide 'laplace.update=1.'.*'update'",
+    "train vae --guide laplace(update=1)": "guide laplace has no option 'update': did you mean 'updates'.*detach=False",
+    "train vae --guide laplace(updates='a')": "guide laplace: updates is 'a': expected a whole number",
+    "train vae --prior convolutional-flow": r"needs event_shape: write.* convolutional-flow\(event_shape=\(1, 4, 4\)\)",
+    "train vae --likelihood gaussian(scales=1)": "likelihood gaussian has no option 'scales': did you mean 'scale'",
+    "train vae --loss free-bits(totl=1)": "loss free-bits has no option 'totl': did you mean 'total'",
     "train vae --guide laplace(updates=1": "write it as laplace or laplace",
     "train vae --likelihood gausian": "unknown likelihood 'gausian': did you mean 'gaussian'",
     "train vae --epohcs 3": "--epohcs.*--epochs",
@@ -56,6 +60,8 @@ WRONG_WORDS = {
     "train --config broken.yaml": "broken.yaml is no YAML mapping",
     "train --config words.yaml": "words.yaml is no YAML mapping",
     "train --config unknown.yaml": "nonsense",
+    "train --config near.yaml": "epohcs.*near.yaml. Did you mean --epochs",
+    "train --config typed.yaml": "epochs.*typed.yaml: unable to convert .many. into int",
     "compare --out taken": "taken exists already.*--overwrite",
     "compare --guides mean-field,laplce": "unknown guide 'laplce'",
     "compare --guides mean-field,mean-field": "none may repeat",
@@ -79,6 +85,8 @@ def test_wrong_words_are_refused(here, capsys, command):
     (here / "taken" / "config.yaml").write_text("epochs: 3\n")
     (here / "broken.yaml").write_text("recipe: vae\n  epochs: [1,\n'x")
     (here / "words.yaml").write_text("just words\n")
+    (here / "near.yaml").write_text("recipe: vae\nepohcs: 3\n")
+    (here / "typed.yaml").write_text("recipe: vae\nepochs: many\n")
     (here / "unknown.yaml").write_text("recipe: vae\nnonsense: 3\n")
     before = sorted(here.rglob("*"))
     refused(command.split(), capsys, WRONG_WORDS[command])

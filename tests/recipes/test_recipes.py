@@ -125,7 +125,7 @@ def test_a_pixelcnn_alone_has_no_code():
         ("mixture", {"prior": "standard-normal"}, "has no clusters"),
         ("hierarchical", {"guide": "ladder-guide"}, "did you mean 'top-down-guide' or 'hierarchical-guide'"),
         ("vae", {"network": "mpl"}, "did you mean 'mlp'"),
-        ("vae", {"network": "mlp(widths=3)"}, "mlp.widths=3.*widths"),
+        ("vae", {"network": "mlp(widths=3)"}, "network mlp has no option 'widths'. It takes none"),
         ("vae", {"loss": "ebo"}, "did you mean 'elbo'"),
         ("lossy", {"warmup": -1}, "warmup is -1"),
     ],
