@@ -26,6 +26,7 @@ class Settings:
         data: name of a data set, or an .npz file.
         data_root: folder of the data in torchvision's layout.
         binarize: dynamic, static or threshold; by default as the likelihood needs it.
+        channels: first or last, the place of the channels in an .npz file's images whose shape leaves it open.
         train_size: number of training images, from the first; all by default.
         guide: name of the guide, with options if any, such as laplace(updates=1), or module:Class of your own; by
             default the recipe's.
@@ -60,6 +61,7 @@ class Settings:
     data: str = "digits"
     data_root: str | None = None
     binarize: str | None = None
+    channels: str | None = None
     train_size: int | None = None
     guide: str | None = None
     likelihood: str = "gaussian"

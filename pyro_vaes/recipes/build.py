@@ -173,4 +173,5 @@ def load_data(settings: Settings, download: bool = True) -> Data:
     with errors_of("likelihood", settings.likelihood):
         preprocessing = kind.required_preprocessing(**options)
     chosen = {**preprocessing, **({"binarize": settings.binarize} if settings.binarize else {})}
-    return load(settings.data, settings.data_root, train_size=settings.train_size, download=download, **chosen)
+    chosen |= {"train_size": settings.train_size, "channels": settings.channels}
+    return load(settings.data, settings.data_root, download=download, **chosen)

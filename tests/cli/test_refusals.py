@@ -19,6 +19,7 @@ WRONG_ARRAYS = {
     "ragged": ({"x_train": np.array([GREY[0], GREY[1, :2]], dtype=object)}, "several sizes, resize them to one"),
     "NaN": ({"x_train": np.where(GREY.max() == GREY, np.nan, GREY / 255)}, r"x_train\[.*\] is nan: .* in \[0, 1\]"),
     "range": ({"x_train": GREY.astype(float)}, r"x_train\[.*\] is .*: divide pixels of 0..255 by 255"),
+    "open layout": ({"x_train": images(30, 3, 5, 3)}, "x_train has shape .* --channels first or --channels last"),
     "labels": ({"x_train": GREY, "y_train": np.arange(29)}, "y_train has 29 labels for the 30 images"),
 }
 WRONG_WORDS = {
