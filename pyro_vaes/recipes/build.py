@@ -14,8 +14,9 @@ from pyro_vaes.errors import InputError, unknown
 from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.losses import ExponentialWarmup, Loss, default_loss
 from pyro_vaes.priors import Prior
+from pyro_vaes.recipes.options import apply_options, check_options, errors_of
 from pyro_vaes.recipes.recipe import Guide_co, Model_co, System
-from pyro_vaes.recipes.spec import apply_options, instantiate, parse, resolve
+from pyro_vaes.recipes.spec import instantiate, parse, resolve
 from pyro_vaes.settings import Settings
 from pyro_vaes.vae import VAE, Guide
 from pyro_vaes.validation import check_seed, check_whole
@@ -84,7 +85,7 @@ def build_network(which: int, text: str, known: Networks, *args: Any, **own: Any
     name, options = parse(text)
     if name not in known:
         raise unknown("network", name, known)
-    return apply_options("network", text, known[name][which], *args, **own, **options)
+    return apply_options("network", text, known[name][which], *args, **{**own, **options})
 
 
 def build_likelihood(event_shape: Sequence[int], settings: Settings) -> Likelihood:
@@ -168,6 +169,9 @@ def load_data(settings: Settings, download: bool = True) -> Data:
         InputError: If data or likelihood do not exist or cannot be used.
     """
     kind, options = resolve("likelihood", likelihoods, Likelihood, settings.likelihood)
-    preprocessing = apply_options("likelihood", settings.likelihood, kind.required_preprocessing, **options)
+    check_options("likelihood", settings.likelihood, kind.build, 1, options)
+    with errors_of("likelihood", settings.likelihood):
+        preprocessing = kind.required_preprocessing(**options)
     chosen = {**preprocessing, **({"binarize": settings.binarize} if settings.binarize else {})}
-    return load(settings.data, settings.data_root, train_size=settings.train_size, download=download, **chosen)
+    chosen |= {"train_size": settings.train_size, "channels": settings.channels}
+    return load(settings.data, settings.data_root, download=download, **chosen)

@@ -7,11 +7,11 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 from pyro_vaes.errors import InputError, shown, unknown
+from pyro_vaes.recipes.options import apply_options
 
 
 def kebab(name: str) -> str:
@@ -144,17 +144,3 @@ def instantiate(kind: str, package: ModuleType, base: type, text: str, *args: An
     """
     found, options = resolve(kind, package, base, text)
     return apply_options(kind, text, found, *args, **options)
-
-
-def apply_options(kind: str, text: str, make: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Call a class with the options of a specification.
-
-    Raises:
-        InputError: If it does not take an option, or cannot be made of a value, such as a size that no memory holds.
-    """
-    try:
-        return make(*args, **options)
-    except InputError:
-        raise
-    except Exception as error:  # the values may be anything
-        raise InputError(f"{kind} {shown(text)}: {error}") from error
