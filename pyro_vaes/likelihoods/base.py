@@ -163,6 +163,21 @@ class LocationScale(Likelihood):
         else:
             self.register_buffer("log_scale", log_scale)
 
+    def probe(self, features_shape: Sequence[int]) -> torch.Size:
+        """Shape of one datum, that of its features, to which the scale must broadcast.
+
+        Raises:
+            InputError: If it does not.
+        """
+        event_shape, shape = super().probe(features_shape), self.log_scale.shape
+        sizes = zip(reversed(shape), reversed(event_shape), strict=False)
+        if len(shape) > len(event_shape) or any(size not in (1, most) for size, most in sizes):
+            raise InputError(
+                f"the {type(self).__name__} likelihood has scales of shape {tuple(shape)}, but the decoder's features "
+                f"have the shape {tuple(event_shape)}: give the scale the shape of one datum, or ()"
+            )
+        return event_shape
+
     def initialize(self, x: Tensor) -> None:
         """Initialize the scale from the data's squared deviation from the per-pixel mean."""
         if self.from_data:
