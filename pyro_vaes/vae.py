@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods import Likelihood
+from pyro_vaes.networks.evaluation_mode import evaluation_mode
+from pyro_vaes.networks.probe import check_encoder, probe_decoder
 from pyro_vaes.networks.shapes import out_features
 from pyro_vaes.param_store import register_params
 from pyro_vaes.priors import Prior
@@ -40,13 +42,14 @@ class LatentVariableModel(nn.Module):
     Attributes:
         priors: the priors that are not conditional on another latent, by site.
         features_shape: shape of the decoder's output for one datum.
+        event_shape: shape of one datum.
 
     Shapes:
         ``x (B, *event_shape)``; calling it gives each latent by site, ``(B, Z_l)``; ``log_joint`` takes
         ``z_l (..., B, Z_l)``, for ``(..., B)``.
 
     Raises:
-        InputError: If the decoder does not take latents of these sizes.
+        InputError: If decoder, latents and likelihood do not fit each other; when called, if x has another shape.
     """
 
     priors: Mapping[str, Prior]
@@ -55,8 +58,10 @@ class LatentVariableModel(nn.Module):
         super().__init__()
         self.decoder, self.likelihood = decoder, likelihood
         self.latent_dims = tuple(latent_dims)
-        self.features_shape = self._probe().shape[1:]
+        with evaluation_mode(self):
+            self.features_shape = probe_decoder(self.features, decoder, self.latent_dims)
         likelihood.set_event_dim(len(self.features_shape))
+        self.event_shape = likelihood.probe(self.features_shape)
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -79,10 +84,19 @@ class LatentVariableModel(nn.Module):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """The Pyro model: the latents' sites and ``x`` (observed) in the plate ``data``; returns the latents."""
         register_params(self)
+        self.check_event_shape(x.shape[1:])
         with pyro.plate("data", len(x)):
             z = self.draw()
             pyro.sample("x", self.likelihood(self.features(*z)), obs=x)
         return dict(zip(self.sites, z, strict=True))
+
+    def check_event_shape(self, event_shape: Sequence[int]) -> None:
+        """Refuse data of another shape than the model's, which could broadcast against it; names both shapes."""
+        if tuple(event_shape) != self.event_shape:
+            raise InputError(
+                f"the data have the shape {tuple(event_shape)}, but the model's have {tuple(self.event_shape)}: give "
+                "data of the model's shape, or build the decoder for the shape of the data"
+            )
 
     def decode(self, *z: Tensor) -> Tensor:
         """E[x | z]: each ``(..., Z_l)`` to ``(..., *event_shape)``."""
@@ -107,23 +121,6 @@ class LatentVariableModel(nn.Module):
         with poutine.block(), pyro.plate("data", n):
             return self.draw()
 
-    @torch.no_grad()
-    def _probe(self) -> Tensor:
-        """Features at z = 0, with a message if decoder and latents do not fit."""
-        like = next(self.decoder.parameters(), torch.empty(0))
-        training = self.decoder.training
-        self.decoder.eval()
-        try:
-            return self.features(*(like.new_zeros(1, size) for size in self.latent_dims))
-        except (RuntimeError, ValueError, TypeError) as error:
-            several = f"the sizes {self.latent_dims}, the lowest first"
-            sizes = several if len(self.latent_dims) > 1 else f"the prior's size {self.latent_dims[0]}"
-            raise InputError(
-                f"the decoder does not take latents of {sizes} ({error}): give priors and decoder the same latent sizes"
-            ) from error
-        finally:
-            self.decoder.train(training)
-
 
 class VAE(LatentVariableModel):
     """The model p(x, z) = p(z) p(x | decoder(z)) of one latent; calling it with a batch x is the Pyro model.
@@ -135,10 +132,9 @@ class VAE(LatentVariableModel):
 
     Attributes:
         latent_dim: size Z of the latent.
-        features_shape: shape of the decoder's output for one datum.
 
     Raises:
-        InputError: If the decoder does not take the prior's latents.
+        InputError: As for :class:`LatentVariableModel`, or if the prior's support is not all of R^Z.
 
     References:
         Auto-Encoding Variational Bayes (Kingma, Welling, 2014).
@@ -154,8 +150,8 @@ class VAE(LatentVariableModel):
 
     def __init__(self, decoder: nn.Module, prior: Prior, likelihood: Likelihood) -> None:
         super().__init__(decoder, likelihood, [prior.latent_dim])
-        self.prior = prior
-        self.latent_dim = prior.latent_dim
+        prior.probe()
+        self.prior, self.latent_dim = prior, prior.latent_dim
 
     @property
     def priors(self) -> Mapping[str, Prior]:  # type: ignore[override]
@@ -193,11 +189,14 @@ class Guide(nn.Module):
         head: the linear layer from the encoder's features to the family's parameters.
         analytic_kl: whether losses take KL(q ‖ p) in closed form if one is registered. A guide whose posterior follows
             the model's says no: there the noise of log q cancels that of log p(x, z).
-        loss: the loss that trains this guide unless another is given: a name in ``pyro_vaes.losses``, or a function
-            that makes one.
+        loss: the loss that trains this guide unless another is given: a name in ``pyro_vaes.losses``, or a class of
+            losses, such as one of your own; a method that returns one may set its options.
 
     Shapes:
         ``x (B, *event_shape)``; calling it gives each latent by site, ``(B, Z_l)``.
+
+    Raises:
+        InputError: If the encoder does not take the model's data, or gives another number of features than it says.
     """
 
     vae: Any
@@ -208,10 +207,11 @@ class Guide(nn.Module):
         super().__init__()
         self.__dict__["vae"] = vae  # past nn.Module, which would register the model's parameters here too
         if encoder is not None:
+            check_encoder(encoder, vae.event_shape, has_head=outputs is not None)
             self.encoder = encoder
         if encoder is not None and outputs is not None:
             self.head = nn.Linear(out_features(encoder), outputs)
-        like = next(self.parameters(), torch.empty(0)).new_empty(vae.features_shape)
+        like = next(self.parameters(), torch.empty(0)).new_empty(vae.event_shape)
         for site, prior in vae.priors.items():
             prior.bind_posterior(partial(self._posterior_of, site), like)
 
@@ -255,12 +255,9 @@ class Guide(nn.Module):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """The Pyro guide: the latents' sites in the plate ``data``; returns the latents."""
         register_params(self)
+        self.vae.check_event_shape(x.shape[1:])
         with pyro.plate("data", len(x)):
-            return self.draw(x)
-
-    def draw(self, x: Tensor) -> dict[str, Tensor]:
-        """Sample the latents' sites, inside the plate."""
-        return {site: pyro.sample(site, q) for site, q in self.posteriors(x).items()}
+            return {site: pyro.sample(site, q) for site, q in self.posteriors(x).items()}
 
     def _posterior_of(self, site: str, x: Tensor) -> dist.TorchDistribution:
         return self.posteriors(x)[site]
@@ -287,13 +284,15 @@ class SequentialGuide(Guide):
         self.chain(x, mean)
         return {site: found[site] for site in self.vae.sites}
 
-    def draw(self, x: Tensor) -> dict[str, Tensor]:
-        """Sample the latents' sites, inside the plate."""
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """The Pyro guide: the latents' sites in the plate ``data``; returns the latents."""
+        register_params(self)
         drawn: dict[str, Tensor] = {}
 
         def sample(site: str, q: dist.TorchDistribution) -> Tensor:
             drawn[site] = pyro.sample(site, q)
             return drawn[site]
 
-        self.chain(x, sample)
+        with pyro.plate("data", len(x)):
+            self.chain(x, sample)
         return {site: drawn[site] for site in self.vae.sites}

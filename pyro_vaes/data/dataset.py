@@ -68,7 +68,7 @@ class Data:
         name: str = "arrays",
         train_size: int | None = None,
     ) -> Data:
-        """Data from NumPy or torch arrays: uint8, bool, or floats in [0, 1].
+        """Data from NumPy or torch arrays, or data frames: uint8, bool, or floats in [0, 1].
 
         Without a test split, a tenth of the training images is drawn by ``seed``; without a validation split, a tenth
         as well, at most 2,000, from the images beyond ``train_size`` if these are enough. Integer images of 0 and 1
@@ -130,6 +130,7 @@ class Data:
         dequantize: bool = True,
         seed: int = 0,
         num_bins: int = 256,
+        channels: str | None = None,
     ) -> Data:
         """Data whose training images are read from a torch ``Dataset`` on demand, one batch ahead.
 
@@ -147,6 +148,7 @@ class Data:
             dequantize: whether uniform noise is added to integer pixels that are not binarized.
             seed: seed of the noise.
             num_bins: number of gray levels of integer pixels.
+            channels: ``"first"`` or ``"last"``, for ``x_valid`` and ``x_test`` whose shape is ambiguous.
 
         Raises:
             InputError: If the ``Dataset``, an array or an option is invalid.
@@ -165,6 +167,7 @@ class Data:
             dequantize=dequantize,
             seed=seed,
             num_bins=num_bins,
+            channels=channels,
         )
         _check_pixels(pixels, held.valid.pixels)
         preprocessing = held.valid.preprocessing

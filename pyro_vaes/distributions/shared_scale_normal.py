@@ -72,7 +72,7 @@ class SharedScaleNormal(dist.TorchDistribution):
         """Log-density in nats."""
         if self._validate_args:
             self._validate_sample(value)
-        size = self.event_shape.numel()
+        size = math.prod(self.event_shape)  # under Pyro's inspection it is a tuple
         dims = tuple(range(-len(self.event_shape), 0))
         deviation = value - self.loc
         if self.scale.dim():

@@ -16,9 +16,8 @@ from tqdm.auto import tqdm
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.estimate import PerDatum, log_mean_exp
 from pyro_vaes.evaluate.hmc import Model, Target, adapted, checked_sites
-from pyro_vaes.evaluate.inputs import as_input
+from pyro_vaes.evaluate.inputs import as_input, evaluating
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES
-from pyro_vaes.param_store import isolated
 from pyro_vaes.traces import sample_sites
 from pyro_vaes.validation import checked_sizes
 
@@ -114,7 +113,7 @@ def annealed_importance_sampling(
     """
     batches = _batches(model, x, num_chains, num_steps, leapfrog_steps)
     log_weights, acceptance = [], []
-    with isolated(), tqdm(total=2 * num_steps * len(batches), desc="annealing", disable=not progress) as bar:
+    with evaluating(model), tqdm(total=2 * num_steps * len(batches), desc="annealing", disable=not progress) as bar:
         for batch in batches:
             target = Target(model, batch, leapfrog_steps, bar.update)
             schedule = _adapt_schedule(target, num_chains, num_steps)
@@ -162,7 +161,7 @@ def bidirectional_monte_carlo(
     """
     batches = _batches(model, x, num_chains, num_steps, leapfrog_steps)
     drawn, lower, upper = [], [], []
-    with isolated(), tqdm(total=3 * num_steps * len(batches), desc="annealing", disable=not progress) as bar:
+    with evaluating(model), tqdm(total=3 * num_steps * len(batches), desc="annealing", disable=not progress) as bar:
         for batch in batches:
             simulated, values = _simulate(model, batch)
             target = Target(model, simulated, leapfrog_steps, bar.update)
@@ -219,7 +218,7 @@ def _batches(model: Model, x: Tensor, num_chains: int, num_steps: int, leapfrog_
     """The data, validated and split into batches that fit into memory with their chains."""
     checked_sizes(num_chains=(num_chains,), num_steps=(num_steps,), leapfrog_steps=(leapfrog_steps,))
     x = as_input(model, x)
-    with isolated():
+    with evaluating(model):
         checked_sites(model, x[:2])
     return x.split(max(1, CHUNK_VALUES // (x[0].numel() * num_chains)))
 

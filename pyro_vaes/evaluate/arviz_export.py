@@ -11,10 +11,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.inputs import as_input
+from pyro_vaes.evaluate.inputs import as_input, evaluating
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES
 from pyro_vaes.evaluate.psis import MIN_DRAWS, is_arviz_0, smoothed_weights
-from pyro_vaes.param_store import isolated
 from pyro_vaes.traces import paired_traces, sample_sites, total
 
 Groups = dict[str, dict[str, Tensor]]  # group, variable, values
@@ -81,7 +80,7 @@ def to_arviz(
         )
     x = as_input(model, x)
     batches = x.split(max(1, CHUNK_VALUES // (x[0].numel() * num_samples)))
-    with isolated():
+    with evaluating(model, guide):
         parts = [_draws(model, guide, batch, num_samples) for batch in tqdm(batches, "draws", disable=not progress)]
     groups = _joined(parts, dim=1)
     stats = groups["sample_stats"]

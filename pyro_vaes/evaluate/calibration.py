@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.inputs import seeded
+from pyro_vaes.evaluate.inputs import as_input, evaluating, seeded
 from pyro_vaes.evaluate.nuts_reference import continuous, joined
 from pyro_vaes.evaluate.reference import guide_draws
-from pyro_vaes.param_store import isolated
+from pyro_vaes.networks.probe import reference_weight
 from pyro_vaes.traces import sample_sites
+from pyro_vaes.vae import LatentVariableModel
 from pyro_vaes.validation import check_whole
 
 CREDIBILITIES = (0.5, 0.8, 0.95)
@@ -125,7 +126,7 @@ def calibration(
         check_whole(name, value, least)
     placeholder = _placeholder(model, like)
     counts = [min(CHUNK_DATA, num_datasets - start) for start in range(0, num_datasets, CHUNK_DATA)]
-    with isolated(), seeded(seed, placeholder.device):
+    with evaluating(model, guide), seeded(seed, placeholder.device):
         ranks = [
             _ranks(model, guide, placeholder.expand(count, *placeholder.shape[1:]), num_samples)
             for count in tqdm(counts, desc="calibration", disable=not progress)
@@ -134,9 +135,11 @@ def calibration(
 
 
 def _placeholder(model: Callable[..., Any], like: Tensor | None) -> Tensor:
-    """Placeholder for the model's argument x, of one datum; a scalar per datum if ``like`` is None."""
-    reference = next(model.parameters(), torch.zeros(0)) if isinstance(model, nn.Module) else torch.zeros(0)
-    return reference.new_zeros(1) if like is None else like[:1].to(reference.device)
+    """Placeholder for the model's argument x, of one datum; if ``like`` is None, a scalar where no shape is known."""
+    if like is not None:
+        return as_input(model, like)[:1]
+    reference = reference_weight(model) if isinstance(model, nn.Module) else torch.zeros(0)
+    return reference.new_zeros(1, *(model.event_shape if isinstance(model, LatentVariableModel) else ()))
 
 
 def _ranks(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int) -> Tensor:

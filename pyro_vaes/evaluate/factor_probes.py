@@ -14,10 +14,9 @@ from tqdm import tqdm
 
 from pyro_vaes.data import Data, Split
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.inputs import as_input, seeded
+from pyro_vaes.evaluate.inputs import as_input, evaluating, seeded
 from pyro_vaes.evaluate.posterior_means import posterior_means
 from pyro_vaes.evaluate.representation import labels, linear_probe, thresholded
-from pyro_vaes.param_store import isolated
 
 CHUNK = 512  # data encoded at a time
 
@@ -108,7 +107,7 @@ def factor_probes(
         [('z', 'digit'), ('z', 'ink'), ('z', 'background'), ('z', 'thickness')]
     """
     columns = _columns(data, factors)
-    with isolated(), seeded(seed, next(guide.parameters()).device), torch.no_grad():
+    with evaluating(model, guide), seeded(seed, next(guide.parameters()).device), torch.no_grad():
         train, test = (_codes(guide, as_input(model, thresholded(split))) for split in (data.train, data.test))
     pairs = [(level, factor) for level in train for factor in columns]
     bar = tqdm(pairs, desc="factors", disable=not progress)

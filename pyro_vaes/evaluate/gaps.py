@@ -15,12 +15,11 @@ from tqdm.auto import tqdm
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.annealing import AnnealedLikelihood
 from pyro_vaes.evaluate.estimate import log_mean_exp
-from pyro_vaes.evaluate.inputs import as_input, seeded
+from pyro_vaes.evaluate.inputs import as_input, evaluating, seeded
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES, log_weights
 from pyro_vaes.evaluate.psis import pareto_k
 from pyro_vaes.guides import Mixture
 from pyro_vaes.losses import ELBO, Loss, MixtureELBO
-from pyro_vaes.param_store import isolated
 from pyro_vaes.vae import Guide
 from pyro_vaes.validation import checked_sizes
 
@@ -137,7 +136,7 @@ def inference_gaps(
             f"annealed holds {len(annealed.per_datum)} estimates for {len(x)} observations: give those of this x"
         )
     starts, ends, khat = [], [], []
-    with isolated():
+    with evaluating(model, guide):
         if isinstance(guide, Guide) and _has_family(model, guide, x[:1]):
             members = _local_members(model, guide, x, num_steps, _width(x, num_samples), progress)
         else:

@@ -15,6 +15,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from pyro_vaes.distributions.support import is_unbounded
 from pyro_vaes.errors import InputError
 from pyro_vaes.traces import sample_sites, total
 
@@ -23,7 +24,6 @@ Model = Callable[..., Any]
 ACCEPTANCE = 0.65  # target rate of the adaptation, near the optimum for HMC
 GAIN = 0.2  # of the adaptation, in units of the logarithm of the step size
 JITTER = 0.2  # relative; trajectories of one fixed length can be periodic and fail to mix
-PROBE = 1e3  # a value outside bounded supports
 
 
 class State(NamedTuple):
@@ -160,7 +160,7 @@ def checked_sites(model: Model, x: Tensor) -> dict[str, dict[str, Any]]:
                 'put it inside `with pyro.plate("data", len(x))`, and declare the dimensions of one observation as its '
                 "event, images by .to_event(3), vectors by .to_event(1)"
             )
-        if not site["is_observed"] and not _unbounded(site):
+        if not site["is_observed"] and not is_unbounded(site["fn"].support, site["value"]):
             raise InputError(
                 f"the model's latent {name!r} samples {type(site['fn']).__name__}, but annealing moves latents along "
                 "gradients: expected continuous, unbounded ones; marginalize discrete ones, or take log_likelihood"
@@ -176,12 +176,6 @@ def _sites(model: Model, x: Tensor, num_draws: int) -> dict[str, dict[str, Any]]
         trace = poutine.trace(model).get_trace(x)
     trace.compute_log_prob()
     return sample_sites(trace)
-
-
-def _unbounded(site: dict[str, Any]) -> bool:
-    support, value = site["fn"].support, site["value"]
-    probe = torch.linspace(-PROBE, PROBE, value.numel(), device=value.device).reshape(value.shape)
-    return not support.is_discrete and bool(support.check(probe).all() and support.check(-probe).all())
 
 
 def _where(accepted: Tensor, new: Tensor, old: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Validation of data and seeding of draws, common to all estimates."""
+"""Validation of data, the mode of modules, and seeding of draws, common to all estimates."""
 
 from __future__ import annotations
 
@@ -6,32 +6,87 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.vae import LatentVariableModel
+from pyro_vaes.networks.evaluation_mode import evaluation_mode
+from pyro_vaes.networks.probe import reference_weight
+from pyro_vaes.param_store import adopt_loaded, isolated
+from pyro_vaes.vae import Guide, LatentVariableModel
 
 
-def as_input(model: Callable[..., Any], x: Tensor) -> Tensor:
-    """x on the model's device.
+def as_input(model: Callable[..., Any], x: object) -> Tensor:
+    """The data as a tensor of the model's dtype, on its device, checked to be data of the model.
+
+    Args:
+        model: a model, whose likelihood checks the values too, or a guide; of other callables only ``x`` is checked.
+        x: tensor or NumPy array, ``(N, *event_shape)``.
 
     Raises:
-        InputError: If x is empty, or the model's likelihood refuses it.
+        InputError: If x is no tensor or array, is empty, holds values that are not finite, or has another shape than
+            the model's data, or the model's likelihood refuses it.
 
     Example:
-        >>> as_input(vae, x).shape
-        torch.Size([4, 1, 8, 8])
+        >>> as_input(vae, x.double().numpy()).dtype
+        torch.float32
     """
-    if not len(x):
-        raise InputError("x holds no data: give at least one observation")
-    if isinstance(model, nn.Module):
-        x = x.to(next(model.parameters(), x).device)
-    if isinstance(model, LatentVariableModel):
-        if x.dtype == torch.uint8:
-            raise InputError("x is uint8: give preprocessed pixels, such as data.test.x")
-        model.likelihood.check(x)
+    values = as_tensor(x)
+    if not isinstance(model, nn.Module):
+        return values
+    like = reference_weight(model)
+    known = model.vae if isinstance(model, Guide) else model
+    if not isinstance(known, LatentVariableModel):
+        return values.to(like if values.is_floating_point() and like.numel() else like.device)
+    if values.dtype == torch.uint8:
+        raise InputError("x is uint8: give preprocessed pixels, such as data.test.x")
+    known.check_event_shape(values.shape[1:])
+    values = values.to(like)
+    if model is known:
+        known.likelihood.check(values)
+    return values
+
+
+def as_tensor(x: object, name: str = "x") -> Tensor:
+    """A tensor or NumPy array of at least one observation as a tensor, checked to be finite.
+
+    Raises:
+        InputError: If it is something else; names the first value that is not finite.
+
+    Example:
+        >>> as_tensor(np.ones((2, 3), dtype=">f4")).dtype
+        torch.float32
+    """
+    if isinstance(x, np.ma.MaskedArray):
+        raise InputError(f"{name} is a masked array, whose mask no estimate uses: fill it, {name}.filled(...)")
+    if isinstance(x, np.ndarray) and x.dtype.kind in "biuf":
+        x = torch.from_numpy(np.array(x, dtype=x.dtype.newbyteorder("="), order="C"))
+    if not isinstance(x, Tensor) or x.is_complex() or x.layout is not torch.strided:
+        raise InputError(
+            f"{name} is a {type(x).__name__}: expected a dense tensor or NumPy array of numbers, such as data.test.x"
+        )
+    if not x.dim() or not len(x):
+        raise InputError(f"{name} holds no data: give at least one observation")
+    finite = x.isfinite()
+    if not finite.all():
+        index = tuple((~finite).nonzero()[0].tolist())
+        raise InputError(f"{name}[{', '.join(map(str, index))}] is {x[index].item()}: every value must be finite")
     return x
+
+
+@contextlib.contextmanager
+def evaluating(*owners: Any) -> Iterator[None]:
+    """Context manager for an evaluation of models and guides, which it leaves as they were.
+
+    They are in evaluation mode, Pyro's parameter store is restored on exit, and Pyro's validation is off.
+
+    Args:
+        owners: models and guides; the mode of callables that are no modules is their own.
+    """
+    adopt_loaded(*owners)
+    with isolated(), evaluation_mode(*owners):
+        yield
 
 
 @contextlib.contextmanager

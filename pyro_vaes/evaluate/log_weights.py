@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_vaes.evaluate.inputs import as_input
-from pyro_vaes.param_store import isolated
+from pyro_vaes.evaluate.inputs import as_input, evaluating
 from pyro_vaes.traces import paired_traces, sample_sites, total
 from pyro_vaes.validation import check_whole
 
@@ -57,7 +56,7 @@ def chunks(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_
 
 @torch.no_grad()
 def _log_weights(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int) -> Tensor:
-    with isolated():
+    with evaluating(model, guide):
         model_trace, guide_trace = paired_traces(model, guide, x, num_particles=num_samples)
     log_p = total(site["log_prob"] for site in sample_sites(model_trace).values())
     log_q = total(site["log_prob"] for site in sample_sites(guide_trace).values())

@@ -14,9 +14,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.inputs import as_input
+from pyro_vaes.evaluate.inputs import as_input, evaluating
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES
-from pyro_vaes.param_store import isolated
 from pyro_vaes.traces import paired_traces, sample_sites, total
 
 
@@ -73,10 +72,10 @@ def mutual_information(
         >>> information.value < information.limit, round(information.limit, 4)
         (True, 1.3863)
     """
+    x = as_input(model, x)
     if len(x) < 2:
         raise InputError(f"mutual information needs at least 2 observations, but x holds {len(x)}")
-    x = as_input(model, x)
-    with isolated():
+    with evaluating(model, guide):
         draws, log_prior = _draws(model, guide, x)
         own, log_marginal = _densities(guide, x, draws, progress)
     pointwise, kl = own - log_marginal, (own - log_prior).mean().item()

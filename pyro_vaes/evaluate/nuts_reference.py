@@ -16,9 +16,8 @@ from pyro.infer.mcmc.util import initialize_model
 from torch import Tensor
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.inputs import as_input, seeded
+from pyro_vaes.evaluate.inputs import as_input, evaluating, seeded
 from pyro_vaes.evaluate.psis import is_arviz_0
-from pyro_vaes.param_store import isolated
 from pyro_vaes.traces import sample_sites, total
 from pyro_vaes.vae import LatentVariableModel
 from pyro_vaes.validation import check_whole
@@ -92,10 +91,10 @@ def reference_posterior(
         ("num_chains", num_chains, 1),
     ):
         check_whole(name, value, least)
-    if not 0 < len(x) <= MAX_DATA:
-        raise InputError(f"{len(x)} observations: expected 1 to {MAX_DATA}, such as x[:8], since each takes seconds")
     x = as_input(model, x)
-    with isolated(), seeded(seed, x.device), torch.enable_grad():
+    if len(x) > MAX_DATA:
+        raise InputError(f"{len(x)} observations: expected 1 to {MAX_DATA}, such as x[:8], since each takes seconds")
+    with evaluating(model), seeded(seed, x.device), torch.enable_grad():
         sites = {name: value.shape[-1] for name, value in prior_draws(model, x).items()}
         chains = x.repeat(num_chains, *[1] * (x.dim() - 1))
         kernel, start, transforms = _sampler(model, chains)

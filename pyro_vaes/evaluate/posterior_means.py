@@ -11,6 +11,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
+from pyro_vaes.evaluate.inputs import as_input, evaluating
 from pyro_vaes.traces import sample_sites
 from pyro_vaes.vae import Guide
 
@@ -34,21 +35,20 @@ def active_units(guide: nn.Module, x: Tensor, threshold: float = 0.01) -> int:
         >>> active_units(pv.guides.MeanField(vae, encoder), torch.zeros(4, 1, 8, 8))
         0
     """
-    device = next(guide.parameters()).device
-    batches = [batch.to(device) for batch in x.split(512)]
+    x = as_input(guide, x)
     # the covariance of two estimates of each mean, since the variance of one would include the noise of its draws
-    first, second = (torch.cat([_joined(posterior_means(guide, batch)) for batch in batches]) for _ in range(2))
+    first, second = (torch.cat([_joined(posterior_means(guide, batch)) for batch in x.split(512)]) for _ in range(2))
     covariance = ((first - first.mean(0)) * (second - second.mean(0))).sum(0) / (len(x) - 1)
     return int((covariance > threshold).sum())
 
 
 @torch.no_grad()
 def posterior_mean(guide: Guide, x: Tensor, num_samples: int = NUM_SAMPLES) -> Tensor:
-    """E_q[z | x], shape ``(..., B, Z)``, in closed form if there is one, else the mean of draws.
+    """E_q[z | x], shape ``(B, Z)``, in closed form if there is one, else the mean of draws.
 
     Args:
         guide: a guide with a ``posterior``.
-        x: the data, ``(..., B, *event_shape)``.
+        x: the data, ``(B, *event_shape)``.
         num_samples: number of draws if there is no closed form.
 
     Example:
@@ -56,7 +56,9 @@ def posterior_mean(guide: Guide, x: Tensor, num_samples: int = NUM_SAMPLES) -> T
         >>> posterior_mean(pv.guides.InverseAutoregressiveFlow(vae, encoder), x).shape
         torch.Size([4, 2])
     """
-    return mean(guide.posterior(x), num_samples)
+    x = as_input(guide, x)
+    with evaluating(guide):
+        return mean(guide.posterior(x), num_samples)
 
 
 @torch.no_grad()
@@ -71,10 +73,12 @@ def posterior_means(guide: Callable[..., Any], x: Tensor) -> dict[str, Tensor]:
         >>> {name: code.shape for name, code in posterior_means(guide, x).items()}
         {'z': torch.Size([4, 2])}
     """
-    if isinstance(guide, Guide):
-        return {site: mean(q) for site, q in guide.posteriors(x).items()}
-    with pyro.plate("particles", NUM_SAMPLES, dim=-2):
-        sites = sample_sites(poutine.trace(guide).get_trace(x))
+    x = as_input(guide, x)
+    with evaluating(guide):
+        if isinstance(guide, Guide):
+            return {site: mean(q) for site, q in guide.posteriors(x).items()}
+        with pyro.plate("particles", NUM_SAMPLES, dim=-2):
+            sites = sample_sites(poutine.trace(guide).get_trace(x))
     drawn = {name: site["value"] for name, site in sites.items() if not site["fn"].has_enumerate_support}
     return {name: drawn[name].mean(0) for name in sorted(drawn, key=lambda name: (len(name), name))}
 

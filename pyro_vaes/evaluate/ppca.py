@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.estimate import PerDatum
+from pyro_vaes.evaluate.inputs import as_tensor
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ def ppca(x_train: Tensor, x_test: Tensor, latent_dim: int) -> PPCA:
     """
     from sklearn.decomposition import PCA
 
+    x_train, x_test = as_tensor(x_train, "x_train"), as_tensor(x_test, "x_test")
+    if x_train.shape[1:] != x_test.shape[1:]:
+        raise InputError(
+            f"x_train holds data of shape {tuple(x_train.shape[1:])}, x_test of {tuple(x_test.shape[1:])}: give one"
+        )
     train, test = (x.flatten(1).double().cpu().numpy() for x in (x_train, x_test))
     if not 0 < latent_dim < min(train.shape):
         raise InputError(

@@ -12,10 +12,9 @@ from pyro import poutine
 from torch import Tensor
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.inputs import as_input, seeded
+from pyro_vaes.evaluate.inputs import as_input, evaluating, seeded
 from pyro_vaes.evaluate.nuts_reference import ReferencePosterior, flat, joined
 from pyro_vaes.evaluate.sliced_wasserstein import distance_and_null
-from pyro_vaes.param_store import isolated
 from pyro_vaes.traces import sample_sites
 
 
@@ -89,13 +88,13 @@ def compare_with_reference(
         >>> compare_with_reference(guide, x, reference).excess.shape
         torch.Size([4])
     """
+    x = as_input(guide, x)
     if len(x) != reference.draws.shape[2]:
         raise InputError(
             f"x holds {len(x)} observations, but the reference {reference.draws.shape[2]}: give the same data"
         )
-    x = as_input(guide, x)
     draws = reference.draws.flatten(0, 1)
-    with isolated(), seeded(seed, x.device):
+    with evaluating(guide), seeded(seed, x.device):
         guided = guide_draws(guide, x, len(draws), reference.sites).cpu()
         sizes = reference.effective_sample_size.amin(-1).nan_to_num(0).int().tolist()
         pairs = zip(guided.unbind(1), draws.unbind(1), sizes, strict=True)

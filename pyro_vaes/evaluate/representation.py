@@ -17,7 +17,7 @@ from tqdm import tqdm
 from pyro_vaes.data import Data, Split
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.clustering import majority_accuracy
-from pyro_vaes.evaluate.inputs import seeded
+from pyro_vaes.evaluate.inputs import as_input, seeded
 from pyro_vaes.evaluate.mutual_information import MutualInformation, mutual_information
 from pyro_vaes.evaluate.posterior_means import active_units, posterior_mean
 from pyro_vaes.vae import VAE, Guide
@@ -133,12 +133,11 @@ def representation(
     y_train, y_test = (labels(split, name, column) for split, name in ((data.train, "train"), (data.test, "test")))
     if len(np.unique(y_train)) < 2:
         raise InputError(f"all training data have the label {y_train[0]}: probes need at least two labels")
-    like = next(guide.parameters())
-    x = thresholded(data.test).to(like)
-    with seeded(seed, like.device), torch.no_grad():
+    x_train, x = (as_input(model, thresholded(split)) for split in (data.train, data.test))
+    with seeded(seed, x.device), torch.no_grad():
         drawn = torch.randperm(len(x))[:MAX_INFORMATION_DATA].to(x.device)
         information = mutual_information(model, guide, x[drawn], progress)
-        train = _Codes(_codes(guide, thresholded(data.train)), y_train)
+        train = _Codes(_codes(guide, x_train), y_train)
         test = _Codes(_codes(guide, x), y_test)
         units = active_units(guide, x)
     return Representation(units, information, tuple(_probe(train, test, seed, progress)))
@@ -166,8 +165,7 @@ def thresholded(split: Split) -> Tensor:
 
 
 def _codes(guide: Guide, x: Tensor) -> np.ndarray:
-    like = next(guide.parameters())
-    return torch.cat([posterior_mean(guide, batch.to(like)) for batch in x.split(512)]).cpu().numpy()
+    return torch.cat([posterior_mean(guide, batch) for batch in x.split(512)]).cpu().numpy()
 
 
 def _probe(train: _Codes, test: _Codes, seed: int, progress: bool) -> Iterator[Probe]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyro_vaes.evaluate.inputs import as_input, evaluating
 from pyro_vaes.evaluate.posterior_means import posterior_means
 from pyro_vaes.vae import Guide
 
@@ -26,12 +27,12 @@ def inference_ms(guide: nn.Module, x: Tensor, repeats: int = 5) -> float:
         >>> inference_ms(guide, x) > 0
         True
     """
-    x = x.to(next(guide.parameters()).device)
-    times = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        _draw(guide, x)
-        times.append(1e3 * (time.perf_counter() - start))
+    x, times = as_input(guide, x), []
+    with evaluating(guide):
+        for _ in range(repeats + 1):
+            start = time.perf_counter()
+            _draw(guide, x)
+            times.append(1e3 * (time.perf_counter() - start))
     return statistics.median(times[1:])
 
 

@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
+from pyro_vaes.networks.probe import reference_weight
 
 
 class Likelihood(nn.Module):
@@ -96,6 +98,29 @@ class Likelihood(nn.Module):
             )
         self.event_dim = event_dim
 
+    def probe(self, features_shape: Sequence[int]) -> torch.Size:
+        """Shape of one datum, from the distribution at features 0 of this shape.
+
+        Raises:
+            InputError: If the likelihood does not take such features as those of one datum.
+        """
+        name, like = type(self).__name__, reference_weight(self)
+        with torch.no_grad(), pyro.validation_enabled(False):
+            try:
+                p = self(torch.zeros(1, *features_shape, dtype=like.dtype, device=like.device))
+            except (RuntimeError, TypeError, IndexError) as error:
+                raise InputError(
+                    f"the {name} likelihood does not take the decoder's features {tuple(features_shape)} "
+                    f"({type(error).__name__}: {error}): give the decoder another output, or another likelihood"
+                ) from error
+        if p.batch_shape != (1,):
+            raise InputError(
+                f"for the decoder's features {tuple(features_shape)} the {name} likelihood has batch shape "
+                f"{tuple(p.batch_shape)} and event shape {tuple(p.event_shape)}, expected one event for each datum, "
+                "batch shape (1,): return self.to_event(distribution)"
+            )
+        return p.event_shape
+
     def to_event(self, base: dist.TorchDistribution) -> dist.TorchDistribution:
         """Declare the dimensions of one datum as the event."""
         return base.to_event(self._dims(len(base.batch_shape)))
@@ -137,6 +162,21 @@ class LocationScale(Likelihood):
             self.log_scale = nn.Parameter(log_scale)
         else:
             self.register_buffer("log_scale", log_scale)
+
+    def probe(self, features_shape: Sequence[int]) -> torch.Size:
+        """Shape of one datum, that of its features, to which the scale must broadcast.
+
+        Raises:
+            InputError: If it does not.
+        """
+        event_shape, shape = super().probe(features_shape), self.log_scale.shape
+        sizes = zip(reversed(shape), reversed(event_shape), strict=False)
+        if len(shape) > len(event_shape) or any(size not in (1, most) for size, most in sizes):
+            raise InputError(
+                f"the {type(self).__name__} likelihood has scales of shape {tuple(shape)}, but the decoder's features "
+                f"have the shape {tuple(event_shape)}: give the scale the shape of one datum, or ()"
+            )
+        return event_shape
 
     def initialize(self, x: Tensor) -> None:
         """Initialize the scale from the data's squared deviation from the per-pixel mean."""

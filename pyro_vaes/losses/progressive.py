@@ -32,7 +32,7 @@ class ProgressiveELBO(ELBO):
         ``terms`` gives ``reconstruction``, ``kl`` and ``kl_<site>``, each ``(B,)``.
 
     Raises:
-        InputError: for a model whose decoder has no ``presence``, such as a ``LadderMLPDecoder`` has.
+        InputError: If the model's decoder has no ``presence``, as a ``LadderMLPDecoder`` has.
 
     References:
         Progressive Learning and Disentanglement of Hierarchical Representations (Li, Gyawali, Wang, Murphy, 2020).

@@ -31,7 +31,7 @@ class LadderVAE(LatentVariableModel):
         ``z_l (..., B, Z_l)``, for ``(..., B)``.
 
     Raises:
-        InputError: where the decoder does not take the priors' latents.
+        InputError: If the decoder does not take the priors' latents.
 
     References:
         Learning Hierarchical Features from Deep Generative Models (Zhao, Song, Ermon, 2017), there "variational
@@ -49,6 +49,8 @@ class LadderVAE(LatentVariableModel):
 
     def __init__(self, decoder: nn.Module, priors: Sequence[Prior], likelihood: Likelihood) -> None:
         super().__init__(decoder, likelihood, [prior.latent_dim for prior in priors])
+        for prior in priors:
+            prior.probe()
         self.latent_priors = nn.ModuleDict(dict(zip(self.sites, priors, strict=True)))
 
     @property
@@ -81,7 +83,7 @@ class LadderGuide(Guide):
         ``posteriors(x)`` have batch shape ``(..., B)`` and event shapes ``(Z_l,)``, by site.
 
     Raises:
-        InputError: where the encoder has another number of levels.
+        InputError: If the encoder gives features for another number of latents.
 
     References:
         Learning Hierarchical Features from Deep Generative Models (Zhao, Song, Ermon, 2017).

@@ -1,5 +1,6 @@
 """Plain torch modules: encoders, decoders, and masked and autoregressive networks. Independent of Pyro."""
 
+from pyro_vaes.networks.batch_apply import BatchApply
 from pyro_vaes.networks.constant import ConstantDecoder
 from pyro_vaes.networks.conv import ConvDecoder, ConvEncoder
 from pyro_vaes.networks.gated_pixelcnn import GatedPixelCNN
@@ -12,6 +13,7 @@ from pyro_vaes.networks.resnet import ResNetDecoder, ResNetEncoder, weight_norma
 
 __all__ = [
     "MADE",
+    "BatchApply",
     "ConstantDecoder",
     "ConvDecoder",
     "ConvEncoder",

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_vaes.errors import InputError
+from pyro_vaes.evaluate.inputs import as_input, evaluating
 from pyro_vaes.vae import VAE, Guide
 
 if TYPE_CHECKING:
@@ -115,8 +116,9 @@ def posteriors(pairs: Mapping[str, tuple[VAE, Guide]], x: Tensor, points: int = 
         if model.latent_dim != 2:
             raise InputError(f"the latent has {model.latent_dim} dimensions: contours need 2 (--latent-dim 2)")
         line[0].set_ylabel(name)
-        for axes, datum in zip(line, x, strict=True):
-            _draw_posterior(axes, model, guide, datum, points)
+        with evaluating(model, guide):
+            for axes, datum in zip(line, as_input(model, x), strict=True):
+                _draw_posterior(axes, model, guide, datum, points)
     return figure
 
 

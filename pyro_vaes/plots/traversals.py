@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.inputs import as_input
-from pyro_vaes.evaluate.posterior_means import mean
+from pyro_vaes.evaluate.posterior_means import posterior_means
 from pyro_vaes.plots.images import tiled
 from pyro_vaes.priors import Prior
 from pyro_vaes.vae import Guide, LatentVariableModel
@@ -42,8 +42,7 @@ def fixed_latents(model: nn.Module, guide: nn.Module, x: Tensor, views: Sequence
     """The value of each latent while another moves: a posterior mean, or a draw of the prior if there is none."""
     if not isinstance(guide, Guide):
         return [view.draws[0] for view in views]
-    x = as_input(model, x).to(next(guide.parameters()))
-    return [mean(q)[0] for q in guide.posteriors(x).values()]
+    return [code[0] for code in posterior_means(guide, as_input(model, x)).values()]
 
 
 def traversals_of(views: Sequence[LatentView], fixed: Sequence[Tensor], points: int) -> Figure:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyro_vaes.distributions.support import is_unbounded, support_name
+from pyro_vaes.errors import InputError
+from pyro_vaes.networks.probe import reference_weight
 from pyro_vaes.validation import checked_sizes
 
 MIN_PRECISION = 1e-3  # in directions in which log p(z) has no curvature
@@ -44,6 +48,28 @@ class Prior(nn.Module):
     def forward(self) -> dist.TorchDistribution:
         """p(z), with batch shape ``()`` and event shape ``(Z,)``."""
         raise NotImplementedError(f"{type(self).__name__} must implement forward()")
+
+    def probe(self) -> None:
+        """Check that p(z) is one event of the latent's size, supported on all of R^Z.
+
+        Raises:
+            InputError: If it is not; says what was found.
+        """
+        with torch.no_grad(), pyro.validation_enabled(False):
+            p = self()
+        if (tuple(p.batch_shape), tuple(p.event_shape)) != ((), (self.latent_dim,)):
+            raise InputError(
+                f"the prior {type(self).__name__} has batch shape {tuple(p.batch_shape)} and event shape "
+                f"{tuple(p.event_shape)}, expected () and ({self.latent_dim},): declare the latents to be one event "
+                "with .to_event(1)"
+            )
+        like = reference_weight(self)
+        if not (like.is_meta or is_unbounded(p.support, like.new_empty(self.latent_dim))):
+            raise InputError(
+                f"the prior {type(self).__name__} has the support {support_name(p.support)}, but the support must be "
+                "R^Z, on which guides are defined: transform it, "
+                "TransformedDistribution(prior, transform_to(support).inv), or take a GaussianMixture or a flow"
+            )
 
     def score(self, z: Tensor) -> Tensor:
         """∇ log p(z), shape of z; by default computed by automatic differentiation."""

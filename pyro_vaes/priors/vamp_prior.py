@@ -25,7 +25,7 @@ class VampPrior(Prior):
 
     Args:
         latent_dim: size Z of the latent.
-        event_shape: shape of a datum; by default that of the decoder's features.
+        event_shape: shape of a datum; by default that of the model's data.
         components: number K of pseudo-inputs.
 
     Attributes:
@@ -83,6 +83,9 @@ class VampPrior(Prior):
         return dist.MixtureSameFamily(
             dist.Categorical(logits=self.pseudo_logits.new_zeros(self.components)), posteriors
         )
+
+    def probe(self) -> None:
+        """Nothing to check without a guide, of whose posteriors it is made."""
 
     @property
     def pseudo_inputs(self) -> Tensor:

@@ -21,7 +21,7 @@ from pyro_vaes.reports.trial import TRIAL, Trial, finished_trial, measure
 from pyro_vaes.runs.folder import CHECKPOINT, RunFolder
 from pyro_vaes.settings import Settings
 from pyro_vaes.training.fit import fit
-from pyro_vaes.training.validate import check_lr, check_optimizer
+from pyro_vaes.training.validate import check_fits, check_lr, check_optimizer
 from pyro_vaes.validation import check_seed, check_whole, choose_device
 
 
@@ -120,7 +120,7 @@ def compare(
     finally:
         if trials:
             write_report(trials, data, x_test, settings, out, num_samples)
-    if images > 1 and len(trials) == len(made) * len(seeds):
+    if images and len(trials) == len(made) * len(seeds):
         _diagnose(trials, data, out, min(images, len(data.test)), progress)
     return trials
 
@@ -160,7 +160,7 @@ def _check(
     check_lr(settings.lr)
     check_optimizer(settings.optimizer, settings.ema)
     for each in made.values():
-        each.build(seeds[0]).model.likelihood.check(data.valid.x)
+        check_fits(each.build(seeds[0]).model, data.event_shape, data.valid.x)
 
 
 def _claim(folder: RunFolder, config: Mapping[str, Any], overwrite: bool, resume: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import statistics
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,7 @@ from pyro_vaes import plots
 from pyro_vaes.data import Data
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import posterior_means, ppca
+from pyro_vaes.evaluate.inputs import evaluating
 from pyro_vaes.reports.tables import markdown_table, write_csv
 from pyro_vaes.reports.trial import Trial
 from pyro_vaes.settings import Settings
@@ -142,7 +144,7 @@ def _pictures(trials: Sequence[Trial], data: Data, x_test: Tensor) -> dict[str, 
     figures = {"learning-curves": plots.learning_curves(histories)}
     x = x_test[:PICTURED].to(next(trials[0].system.model.parameters()).device)
     if len(data.event_shape) == 3 and data.event_shape[0] in (1, 3):
-        with torch.random.fork_rng():
+        with evaluating(*itertools.chain(*pairs.values())), torch.random.fork_rng():
             torch.manual_seed(0)
             samples = [model.decode(*model.sample_latents(PICTURED)) for model, _ in pairs.values()]
             rebuilt = [model.decode(*posterior_means(guide, x).values()) for model, guide in pairs.values()]

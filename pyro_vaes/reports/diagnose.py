@@ -37,6 +37,7 @@ from pyro_vaes.runs.atomic import write_whole
 from pyro_vaes.vae import LatentVariableModel
 from pyro_vaes.validation import check_whole
 
+IMAGES = 50  # in a report, unless given
 WORST = 10  # images shown
 INFORMATION = 1000  # test data for the mutual information, which takes the square of their number
 BATCH = 128  # images whose inference is timed
@@ -50,7 +51,7 @@ def diagnose(
     pairs: Sequence[NamedPair] | Mapping[str, tuple[LatentVariableModel, nn.Module]],
     data: Data,
     out: str | os.PathLike[str],
-    images: int = 50,
+    images: int | None = None,
     num_samples: int = 1000,
     num_steps: int = 150,
     annealed: bool = False,
@@ -64,7 +65,7 @@ def diagnose(
         pairs: the pairs, or ``(model, guide)`` by name; the first is the one that others are compared with.
         data: what they were trained on; the report is on the first images of its test split.
         out: the folder.
-        images: number of images.
+        images: number of images; by default 50, or all where there are fewer.
         num_samples: importance samples per image.
         num_steps: steps of the per-datum optimization that tells approximation from amortization.
         annealed: whether to estimate log p(x) by annealed importance sampling too, which takes minutes per pair.
@@ -82,6 +83,7 @@ def diagnose(
         raise InputError(f"pairs are {', '.join(names) or 'none'}: give at least one, each under a name of its own")
     check_data(data)
     check_whole("reference", reference, least=0)
+    images = min(IMAGES, len(data.test)) if images is None else images
     if not 2 <= images <= len(data.test) or reference > images:
         raise InputError(
             f"images is {images} and reference {reference}: expected 2 to {len(data.test)} of the test split's images, "
@@ -160,7 +162,7 @@ def _diagnosis(
 
 def _draws(model: LatentVariableModel, guide: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     """Draws of all continuous latents of each datum side by side, and as importance weights correct them."""
-    names = list(posterior_means(guide, x[:1].to(next(guide.parameters()))))
+    names = list(posterior_means(guide, x[:1]))
     groups = [to_arviz(model, guide, x, DRAWS, resample=resample).posterior for resample in (False, True)]
     plain, corrected = (
         torch.cat([torch.as_tensor(group[name].values).flatten(0, 1) for name in names], -1) for group in groups

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_vaes import plots
+from pyro_vaes.evaluate.inputs import evaluating
 from pyro_vaes.reports.diagnosis import Diagnosis
 from pyro_vaes.runs.atomic import write_whole
 
@@ -154,7 +155,8 @@ def _guide(diagnosis: Diagnosis, x: Tensor) -> dict[str, Any]:
 def _worst(diagnosis: Diagnosis, x: Tensor) -> Figure:
     model = diagnosis.pair.model
     chosen = x[diagnosis.worst].to(next(model.parameters()).device)
-    rebuilt = model.decode(*diagnosis.draws[0].to(chosen).split(list(model.latent_dims), -1)).mean(0)
+    with evaluating(model):
+        rebuilt = model.decode(*diagnosis.draws[0].to(chosen).split(list(model.latent_dims), -1)).mean(0)
     return plots.corrected_posteriors(chosen, rebuilt, *diagnosis.draws)
 
 

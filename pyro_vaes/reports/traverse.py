@@ -18,10 +18,9 @@ from pyro_vaes.data import FACTORS, Data, Split
 from pyro_vaes.data.sources import COLOURED
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import clustering, factor_probes
-from pyro_vaes.evaluate.inputs import as_input, seeded
+from pyro_vaes.evaluate.inputs import as_input, evaluating, seeded
 from pyro_vaes.evaluate.representation import labels, thresholded
 from pyro_vaes.models.cluster_posterior import cluster_site
-from pyro_vaes.param_store import isolated
 from pyro_vaes.plots.traversals import LatentView, fixed_latents, latent_views, traversals_of
 from pyro_vaes.priors import GaussianMixture
 from pyro_vaes.reports.tables import markdown_table
@@ -102,7 +101,7 @@ def traverse(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     table = factor_probes(model, guide, data, factors, seed, progress).rows if factors else []
-    with isolated(), seeded(seed, next(guide.parameters()).device), torch.no_grad():
+    with evaluating(model, guide), seeded(seed, next(guide.parameters()).device), torch.no_grad():
         views = latent_views(model)
         scores = _cluster_scores(model, guide, data, factors)
         fixed = fixed_latents(model, guide, thresholded(data.test)[:1], views) if drawable else []
@@ -181,8 +180,7 @@ def _cluster_scores(
 
 def _assigned(model: LatentVariableModel, guide: Guide, split: Split) -> dict[str, Tensor]:
     """The likeliest cluster of each datum, ``(N,)``, by the name of its site."""
-    like = next(guide.parameters())
-    batches = [guide.clusters(x.to(like)) for x in as_input(model, thresholded(split)).split(CHUNK)]
+    batches = [guide.clusters(x) for x in as_input(model, thresholded(split)).split(CHUNK)]
     return {site: torch.cat([batch[site].argmax(-1) for batch in batches]) for site in batches[0]}
 
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from pyro_vaes.distributions.normal import PrecisionNormal, ReflectedNormal
 from pyro_vaes.distributions.normal_mixture import NormalMixture
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.inputs import as_input
+from pyro_vaes.evaluate.inputs import as_input, evaluating
 from pyro_vaes.likelihoods import PixelCNN
-from pyro_vaes.param_store import isolated
+from pyro_vaes.param_store import adopt_loaded
 from pyro_vaes.runs.atomic import write_whole
 from pyro_vaes.vae import Guide, LatentVariableModel
 
@@ -73,11 +73,12 @@ def export(model: LatentVariableModel, guide: nn.Module, x: Tensor, out: str | o
         )
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
+    adopt_loaded(model, guide)
     model, guide = copy.deepcopy((model, guide))  # together, since one holds the other
-    for module in (model, guide):
-        module.cpu().eval()
-    x = as_input(model, x)[torch.arange(TRACED) % len(x)].to(next(guide.parameters()))
-    with isolated(), torch.no_grad():
+    model.cpu(), guide.cpu()
+    x = as_input(model, x)
+    x = x[torch.arange(TRACED) % len(x)]
+    with evaluating(model, guide), torch.no_grad():
         decoder = _decoder(model, x)  # first, since without it nothing is written
         return [_encoder(model, guide, x).write(folder / ENCODER), decoder.write(folder / DECODER)]
 

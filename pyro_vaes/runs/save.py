@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from pyro_vaes.errors import InputError, shown
+from pyro_vaes.param_store import adopt_loaded
 from pyro_vaes.recipes import RECIPES, build_seeded
 from pyro_vaes.recipes.spec import is_own
 from pyro_vaes.runs.checkpoint import are_weights, check_weights
@@ -20,7 +21,7 @@ from pyro_vaes.settings import PARTS, Settings
 from pyro_vaes.validation import as_path
 
 PLAIN = (bool, int, float, str, tuple)  # types of the attributes that are a part's options
-LOCAL = ("data", "data_root", "device", "step", "precision")  # settings of the machine that trained
+LOCAL = ("data", "data_root", "channels", "device", "step", "precision")  # settings of the machine that trained
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # of a pair that is built again
 
 
@@ -56,6 +57,7 @@ def save(path: str | os.PathLike[str], model: nn.Module, guide: nn.Module) -> No
             raise InputError(f"{name} is a {type(module).__name__}: expected a module, whose weights can be saved")
         if not are_weights(module.state_dict()):
             raise InputError(f"the state of {name} holds more than dense tensors: expected parameters and buffers only")
+    adopt_loaded(model, guide)
     _check_target(file)
     weights = {name: module.state_dict() for name, module in pair.items()}
     PairFile(weights, {name: type(module).__name__ for name, module in pair.items()}, _built(model, guide)).write(file)

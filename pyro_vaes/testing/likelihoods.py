@@ -9,7 +9,7 @@ from torch.distributions import Independent, Normal, constraints
 from pyro_vaes.guides import Laplace, MeanField
 from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.testing.models import PAIR_CHECKS
-from pyro_vaes.testing.pairs import Check, MakeLikelihood, MakePair, agree, pair, run_checks
+from pyro_vaes.testing.pairs import Check, MakeLikelihood, MakePair, agree, built, pair, run_checks
 
 DRAWS = 20_000
 
@@ -110,7 +110,7 @@ def check_likelihood(likelihood: MakeLikelihood) -> None:
         >>> check_likelihood(Poisson)
     """
     name = getattr(likelihood, "__name__", repr(likelihood))
-    guides = (MeanField, Laplace) if has_fisher(likelihood()) else (MeanField,)
+    guides = (MeanField, Laplace) if has_fisher(built(likelihood)) else (MeanField,)
     makes = [
         lambda guide=guide, shape=shape: pair(guide, likelihood, shape=shape)
         for guide in guides

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 
 import pyro
@@ -9,10 +10,11 @@ import torch
 from pyro import poutine
 from pyro.distributions import MultivariateNormal
 from pyro.infer.enum import config_enumerate
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyro_vaes.losses import ELBO, default_loss
-from pyro_vaes.testing.pairs import BATCH, Check, MakeModel, MakePair, Pair, agree, no_inner_noise, run_checks
+from pyro_vaes.networks.evaluation_mode import evaluation_mode
+from pyro_vaes.testing.pairs import BATCH, Check, MakeModel, MakePair, Pair, agree, built, no_inner_noise, run_checks
 from pyro_vaes.testing.training import (
     copies_are_independent,
     gradients_are_finite,
@@ -57,7 +59,7 @@ def samples(make: MakePair) -> None:
     """``sample_latents`` and ``sample`` have one row per draw, and the likelihood accepts what ``sample`` gives."""
     model, _, x, _ = make()
     assert [tuple(z.shape) for z in model.sample_latents(7)] == [(7, size) for size in model.latent_dims]
-    assert model.sample(7).shape == (7, *x.shape[1:])
+    assert model.sample(7).shape == (7, *model.event_shape) == (7, *x.shape[1:])
     model.likelihood.check(model.sample(7))
 
 
@@ -88,6 +90,18 @@ def _log_density(model: LatentVariableModel, x: Tensor, z: dict[str, Tensor], pa
     trace.compute_log_prob()
     density = total(site["log_prob"] for site in sample_sites(trace).values())
     return density.flatten(0, -3).logsumexp(0) if density.dim() > 2 else density
+
+
+@torch.no_grad()
+def evaluation_changes_nothing(make: MakePair) -> None:
+    """In evaluation mode, neither model nor guide changes a weight or a buffer."""
+    model, guide, x, _ = make()
+    pair = nn.ModuleDict({"model": model, "guide": guide})
+    before = copy.deepcopy(pair.state_dict())
+    with evaluation_mode(model, guide):
+        paired_traces(model, guide, x, num_particles=3)
+    changed = [name for name, value in pair.state_dict().items() if not torch.equal(value, before[name])]
+    assert not changed, f"evaluation changed {', '.join(changed)}: change buffers in training mode only"
 
 
 def clusters_are_probabilities(make: MakePair) -> None:
@@ -163,6 +177,7 @@ PAIR_CHECKS: tuple[Check, ...] = (
     samples,
     sites_and_plate,
     parameters_belong_to_modules,
+    evaluation_changes_nothing,
     gradients_are_finite,
     trains_in_stock_svi,
     training_lowers_the_loss,
@@ -203,4 +218,4 @@ def check_model(make: MakeModel) -> None:
         model, guide = make()
         return Pair(model, guide, model.sample(BATCH), default_loss(guide))
 
-    run_checks(type(make()[0]).__name__, MODEL_CHECKS, [made])
+    run_checks(type(built(make)[0]).__name__, MODEL_CHECKS, [made])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from unittest import mock
 
 import pyro
@@ -19,6 +19,8 @@ from pyro_vaes.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from pyro_vaes.priors import Prior, StandardNormal
 from pyro_vaes.traces import sample_sites
 from pyro_vaes.vae import VAE, Guide, LatentVariableModel
+
+T = TypeVar("T")
 
 #: Size of the latent in checks.
 LATENT_DIM = 3
@@ -112,6 +114,18 @@ def assert_one_event(p: pyro.distributions.TorchDistribution, size: int) -> None
         f"the prior has batch shape {tuple(p.batch_shape)} and event shape {tuple(p.event_shape)}, expected () and "
         f"({size},): declare the latents to be one event with .to_event(1)"
     )
+
+
+def built(make: Callable[[], T]) -> T:
+    """What a function makes.
+
+    Raises:
+        AssertionError: If it raises anything.
+    """
+    try:
+        return make()
+    except Exception as error:  # the user's code may raise any exception
+        raise AssertionError(f"it cannot be built: {type(error).__name__}: {error}") from error
 
 
 def run_checks(name: str, checks: Sequence[Check], makes: Sequence[MakePair]) -> None:

@@ -83,7 +83,8 @@ class CompiledStep(EagerStep):
                 own = {name: places[id(p)] for name, p in named if id(p) in places}
                 stack.enter_context(stateless._reparametrize_module(module, own))
             stack.enter_context(self.loss.with_schedule(scheduled))
-            objective, terms = self.objective(x)
+            stack.enter_context(self.precision())
+            objective, terms = self.loss.objective(self.model, self.guide, x)
             gradients = torch.autograd.grad(-objective.mean(), values, allow_unused=True)
         return torch.stack([value.detach().sum() for value in (objective, *terms.values())]), *gradients
 

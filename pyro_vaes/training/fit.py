@@ -17,7 +17,7 @@ from pyro_vaes.data import Data
 from pyro_vaes.data.check import check_data
 from pyro_vaes.data.streaming import room_for
 from pyro_vaes.losses import Loss, default_loss
-from pyro_vaes.param_store import without_registration
+from pyro_vaes.param_store import adopt_loaded, without_registration
 from pyro_vaes.runs.folder import RunFolder
 from pyro_vaes.training.callbacks import Callback
 from pyro_vaes.training.checkpointing import BestWeights, Checkpoint
@@ -123,6 +123,7 @@ def fit(
     """
     dtype = check_pair(model, guide)
     check_data(data)
+    adopt_loaded(model, guide)
     loss = loss or default_loss(guide)
     epochs, batch_size = check_whole("epochs", epochs), check_whole("batch_size", batch_size)
     seed, lr, ema = check_seed(seed), check_lr(lr), check_optimizer(optimizer, ema)

@@ -16,6 +16,7 @@ from pyro_vaes.training.callbacks import Callback
 from pyro_vaes.training.pair import check_last_batch, unchanged_buffers
 from pyro_vaes.training.state import Epoch, TrainingState
 from pyro_vaes.training.step import same_draws
+from pyro_vaes.training.validate import check_fits
 from pyro_vaes.vae import Guide, LatentVariableModel
 
 INIT_SIZE = 10_000  # training images of data-dependent initialization
@@ -27,12 +28,11 @@ def initialize(
     """Run a batch with all of Pyro's checks on, and initialize likelihood and priors from the data, unless resumed.
 
     Raises:
-        InputError: If the likelihood is not one of such data, or the batch cannot be trained on.
+        InputError: If the data are none of the model's, or the batch cannot be trained on.
     """
     loss.num_steps = 0
     x = _init_batch(train, device)
-    if isinstance(model, LatentVariableModel):
-        model.likelihood.check(x)
+    check_fits(model, x.shape[1:], x)
     with same_draws(x), unchanged_buffers(model, guide), restored_param_store(), pyro.validation_enabled(True):
         check_last_batch(model, guide, loss, x, len(train), batch_size)
         with registered_params_only(model, guide), torch.no_grad():

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.losses.base import Loss, Terms
+from pyro_vaes.losses.base import Loss
 from pyro_vaes.training.distributed import ProcessGroup
 from pyro_vaes.training.ema import Average
 from pyro_vaes.training.precision import PRECISIONS
@@ -85,15 +85,11 @@ class EagerStep:
     def differentiate(self, x: Tensor) -> Tensor:
         """Set the gradients of all weights; returns the sums over the batch of objective and terms."""
         self.optimizer.zero_grad(set_to_none=True)
-        objective, terms = self.objective(x)
+        with self.precision():
+            objective, terms = self.loss.objective(self.model, self.guide, x)
         (-objective.mean()).backward()
         self.names = ["objective", *terms]
         return torch.stack([value.detach().sum() for value in (objective, *terms.values())])
-
-    def objective(self, x: Tensor) -> tuple[Tensor, Terms]:
-        """The loss's objective and terms, in the precision of the step."""
-        with self.precision():
-            return self.loss.objective(self.model, self.guide, x)
 
     def schedule(self, like: Tensor) -> Tensor:
         """The loss's schedule at this step, for a recorded one to read; the copy to a device waits for nothing."""

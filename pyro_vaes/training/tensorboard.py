@@ -95,12 +95,11 @@ class TensorBoardCallback(Callback):
         model, guide = self.model, self.guide
         if not (drawable and isinstance(model, LatentVariableModel) and isinstance(guide, Guide)):
             return
-        from pyro_vaes.evaluate.inputs import seeded  # heavier than what a training needs
+        from pyro_vaes.evaluate.inputs import evaluating, seeded  # heavier than what a training needs
         from pyro_vaes.evaluate.posterior_means import posterior_means
-        from pyro_vaes.param_store import isolated
         from pyro_vaes.plots.traversals import draw_traversals
 
-        with isolated(), seeded(0, self.x.device), torch.no_grad():
+        with evaluating(model, guide), seeded(0, self.x.device), torch.no_grad():
             rebuilt = model.decode(*posterior_means(guide, self.x).values())
             samples = model.decode(*model.sample_latents(2 * SHOWN))
             traversals = draw_traversals(model, guide, self.x[:1])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pyro_vaes.errors import InputError, shown, unknown
@@ -82,6 +83,22 @@ def check_callbacks(callbacks: object) -> None:
         raise InputError(
             f"callbacks is {shown(callbacks)}: expected a list of instances of pyro_vaes.training.Callback"
         )
+
+
+def check_fits(model: object, event_shape: Sequence[int], x: Tensor) -> None:
+    """Refuse data that are none of the model's.
+
+    Args:
+        model: the model; one of the user's own kind is not checked.
+        event_shape: shape of one datum.
+        x: data whose values are checked.
+
+    Raises:
+        InputError: If they have another shape, or the likelihood refuses their values.
+    """
+    if isinstance(model, LatentVariableModel):
+        model.check_event_shape(event_shape)
+        model.likelihood.check(x)
 
 
 def check_clusters(model: Any, guide: Any, cluster_epoch: object) -> int:

@@ -4,14 +4,16 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from torch import nn
 from torch.distributions import constraints
 
 from pyro_vaes import VAE, Guide, testing
 from pyro_vaes.guides import MeanField
-from pyro_vaes.likelihoods import Bernoulli, Likelihood
+from pyro_vaes.likelihoods import Bernoulli, Gaussian, Likelihood
 from pyro_vaes.losses import ELBO
-from pyro_vaes.networks import MLPDecoder, MLPEncoder
-from pyro_vaes.priors import StandardNormal
+from pyro_vaes.models import LadderGuide, LadderVAE, MixtureGuide, MixtureVAE
+from pyro_vaes.networks import BatchApply, LadderMLPDecoder, LadderMLPEncoder, MLPDecoder, MLPEncoder
+from pyro_vaes.priors import GaussianMixture, Prior, StandardNormal
 
 
 class Shifted(StandardNormal):
@@ -23,7 +25,7 @@ class Shifted(StandardNormal):
         return p
 
 
-class Unnormalised(StandardNormal):
+class Unnormalized(StandardNormal):
     """A prior whose density has no integral of 1."""
 
     def forward(self):
@@ -77,16 +79,107 @@ class Half(ELBO):
         return objective, {name: term.mean() for name, term in terms.items()}
 
 
+class Uncounted(LadderVAE):
+    """A model whose density leaves a latent out."""
+
+    def log_prior(self, *z):
+        return super().log_prior(z[0], torch.zeros_like(z[1]))
+
+
+class Undecided(LadderGuide):
+    """A guide that gives the posterior of one latent only."""
+
+    def posteriors(self, x):
+        return {"z1": super().posteriors(x)["z1"]}
+
+
+class Unclustered(MixtureGuide):
+    """A guide with a discrete latent of which it gives no probabilities."""
+
+    def clusters(self, x):
+        return {}
+
+
+def ladder(model, guide):
+    priors = [StandardNormal(2), StandardNormal(1)]
+    made = model(LadderMLPDecoder((2, 1), (5,), ((8,), (8,))), priors, Gaussian())
+    return made, guide(made, LadderMLPEncoder((5,), ((8,), (8,))))
+
+
+def mixture(guide):
+    model = MixtureVAE(MLPDecoder(2, (5,), (8,)), GaussianMixture(2, components=3), Gaussian())
+    return model, guide(model, MLPEncoder((5,), (8,)))
+
+
+class Bounded(Prior):
+    """A prior that is not supported on all of R^Z."""
+
+    def forward(self):
+        return dist.Uniform(torch.zeros(self.latent_dim), torch.ones(self.latent_dim)).to_event(1)
+
+
+class LastDimension(Likelihood):
+    """A likelihood whose event is the last dimension alone."""
+
+    def forward(self, features):
+        return dist.Normal(features, 1.0).to_event(1)
+
+
+class OneBatchDimension(MeanField):
+    """A guide that flattens all but the first dimension."""
+
+    def local_parameters(self, x):
+        return (self.head(self.encoder(x.reshape(len(x), *self.vae.event_shape))),)
+
+
+class Counting(MeanField):
+    """A guide whose posterior drifts with every call."""
+
+    def __init__(self, vae, encoder):
+        super().__init__(vae, encoder)
+        self.register_buffer("calls", torch.tensor(0.0))
+
+    def posterior(self, x):
+        self.calls += 1
+        return super().posterior(x)
+
+
+def convolutional(wrapped):
+    """A model whose decoder has layers of one batch dimension."""
+
+    def make():
+        layers = (nn.Linear(2, 8), nn.Unflatten(1, (2, 2, 2)), nn.ReLU(), nn.ConvTranspose2d(2, 1, 2, 2))
+        decoder = BatchApply(nn.Sequential(*layers)) if wrapped else nn.Sequential(*layers)
+        model = VAE(decoder, StandardNormal(2), Gaussian())
+        encoder = BatchApply(nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Tanh()), event_dim=3)
+        return model, MeanField(model, encoder)
+
+    return make
+
+
+def test_a_wrapped_decoder_passes():
+    testing.check_model(convolutional(wrapped=True))
+
+
 @pytest.mark.parametrize(
     ("check", "part", "words"),
     [
         (testing.check_prior, Shifted, "prior_draws_have_its_density: AssertionError: draws and log_prob disagree"),
-        (testing.check_prior, Unnormalised, "draws and log_prob disagree"),
+        (testing.check_prior, Unnormalized, "draws and log_prob disagree"),
         (testing.check_prior, NoEvent, r"NoEvent breaks its contract.*declare the latents to be one event"),
         (testing.check_guide, Borrower, "the guide registers parameters of the model"),
         (testing.check_guide, Batchwise, "a_datum_does_not_depend_on_its_batch"),
         (testing.check_likelihood, WrongFisher, "fisher.features. is .* standard errors"),
+        (testing.check_prior, Bounded, "support interval.*the support must be R.Z"),
+        (testing.check_likelihood, LastDimension, "expected one event for each datum.*self.to_event"),
+        (testing.check_likelihood, lambda: Gaussian(scale=-1), "it cannot be built: InputError: scale is -1"),
+        (testing.check_guide, OneBatchDimension, "breaks its contract.*shapes"),
+        (testing.check_guide, Counting, "evaluation_changes_nothing: .*evaluation changed guide.calls"),
+        (testing.check_model, convolutional(wrapped=False), "it cannot be built: .*networks.BatchApply"),
         (testing.check_loss, Half, "expected one value per datum"),
+        (testing.check_model, lambda: ladder(Uncounted, LadderGuide), "Uncounted breaks .* in 1 of .* sites_and_plate"),
+        (testing.check_model, lambda: ladder(LadderVAE, Undecided), r"the sites \['z1'\], the model \['z1', 'z2'\]"),
+        (testing.check_model, lambda: mixture(Unclustered), r"in 1 of .* clusters\(x\) lacks y"),
     ],
 )
 def test_a_broken_part_is_told_what_it_breaks(check, part, words):

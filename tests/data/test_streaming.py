@@ -24,6 +24,13 @@ def test_streamed_pixels_are_those_of_the_tensor(images):
     assert torch.equal(pixels[torch.tensor([4, 4, 0])], images[[4, 4, 0]])
 
 
+def test_held_images_whose_layout_is_open(images):
+    held, streamed = torch.zeros(5, 3, 4, 3), TensorDataset(torch.zeros(9, 3, 3, 4))
+    with pytest.raises(InputError, match=r'x_train has shape .* say channels="first" or channels="last"'):
+        pv.data.Data.from_dataset(streamed, x_valid=held, x_test=held)
+    assert pv.data.Data.from_dataset(streamed, x_valid=held, x_test=held, channels="last").event_shape == (3, 3, 4)
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 def test_batches_are_in_order_and_complete(images, streamed):
     order = torch.randperm(11)

@@ -12,6 +12,7 @@ from pyro_vaes.evaluate import annealing, hmc
 from pyro_vaes.evaluate.annealing import annealed_importance_sampling, bidirectional_monte_carlo
 from pyro_vaes.likelihoods import Bernoulli
 from pyro_vaes.networks import MLPDecoder
+from pyro_vaes.param_store import isolated
 from pyro_vaes.priors import GaussianMixture, StandardNormal
 from tests.helpers.linear_gaussian import LinearGaussian
 from tests.helpers.statistics import standard_error
@@ -30,7 +31,7 @@ def target(linear, leapfrog_steps=10):
 
 
 def tempered(linear, beta):
-    """p(z) p(x | z)^β, normalised."""
+    """p(z) p(x | z)^β, normalized."""
     scale = linear.scale / beta**0.5
     precision = torch.eye(linear.latent_dim).double() + linear.weight.T @ linear.weight / scale**2
     mean = (linear.x.flatten(1) - linear.bias) @ linear.weight @ torch.linalg.inv(precision) / scale**2
@@ -171,7 +172,7 @@ def test_single_precision_and_one_chain():
 def test_chains_that_fly_off_stay_where_they_were(linear):
     run = target(linear)
     state = run(torch.randn(4, DATA, 3).double())
-    with annealing.isolated():
+    with isolated():
         after, acceptance = run.transition(state, 1.0, torch.full((DATA,), 1e200, dtype=torch.float64))
     assert (acceptance == 0).all()
     assert torch.equal(after.z, state.z)
@@ -243,7 +244,7 @@ def test_models_that_cannot_be_annealed_are_refused(estimate, model, words):
         (torch.full((3, 4), 0.5), {}, "Bernoulli needs binary data"),
         (torch.ones(3, 4, dtype=torch.uint8), {}, "x is uint8"),
     ],
-    ids=["chains", "steps", "leapfrog", "no data", "grey", "uint8"],
+    ids=["chains", "steps", "leapfrog", "no data", "gray", "uint8"],
 )
 def test_input_that_cannot_be_annealed_is_refused(estimate, x, sizes, words):
     vae = VAE(MLPDecoder(2, (4,), hidden=(3,)), StandardNormal(2), Bernoulli())

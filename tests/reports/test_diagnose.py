@@ -145,6 +145,23 @@ def test_a_comparison_ends_with_it(tmp_path):
     assert [row["name"] for row in json.loads((tmp_path / FIGURES).read_text())["guides"]] == GUIDES[:2]
 
 
+FEW = Data.from_arrays(x_train=images(60, 4, 4), x_test=images(2, 4, 4), name="few")
+
+
+def test_by_default_it_takes_the_images_that_there_are(tmp_path):
+    diagnose([pair()], FEW, tmp_path, num_samples=60, num_steps=5, progress=False)
+    assert json.loads((tmp_path / FIGURES).read_text())["images"] == len(FEW.test) == 2
+    diagnose([pair()], DATA, tmp_path, num_samples=60, num_steps=5, progress=False)
+    assert json.loads((tmp_path / FIGURES).read_text())["images"] == len(DATA.test) == 12
+
+
+def test_a_comparison_diagnoses_the_images_that_there_are(tmp_path, capsys):
+    compare(FEW, GUIDES[:1], SMALL, [0], tmp_path / "few", num_samples=60, progress=False)
+    assert json.loads((tmp_path / "few" / FIGURES).read_text())["images"] == 2
+    compare(FEW, GUIDES[:1], SMALL, [0], tmp_path / "one", num_samples=60, images=1, progress=False)
+    assert "no diagnosis: images is 1" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("names", "options", "words"),
     [

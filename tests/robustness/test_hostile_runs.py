@@ -87,7 +87,7 @@ def reconfigured(folder, **changes):
 def test_configurations_of_wrong_types(trained, changes, words):
     reconfigured(trained, **changes)
     with pytest.raises(InputError, match=words):
-        pv.load_run(trained, "cpu")
+        pv.load_run(trained, device="cpu")
 
 
 def test_a_run_folder_does_not_say_where_to_download_to(trained, tmp_path_factory, monkeypatch):
@@ -102,7 +102,7 @@ def test_a_run_folder_does_not_say_where_to_download_to(trained, tmp_path_factor
     )
     reconfigured(trained, data="mnist", data_root=str(root))
     with pytest.raises(InputError, match="load it with download=True"):
-        pv.load_run(trained, "cpu")
+        pv.load_run(trained, device="cpu")
     assert not list(root.iterdir())
 
 
