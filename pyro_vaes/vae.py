@@ -213,6 +213,7 @@ class Guide(nn.Module):
             self.head = nn.Linear(out_features(encoder), outputs)
         like = next(self.parameters(), torch.empty(0)).new_empty(vae.event_shape)
         for site, prior in vae.priors.items():
+            prior.probe()
             prior.bind_posterior(partial(self._posterior_of, site), like)
 
     def local_parameters(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -242,8 +243,6 @@ class Guide(nn.Module):
         """This guide with given local parameters in place of the encoder's; the copy shares all weights.
 
         Example:
-            >>> import pyro_vaes as pv
-            >>> guide = pv.guides.MeanField(vae, encoder)
             >>> free = [each.detach().requires_grad_() for each in guide.local_parameters(x)]
             >>> guide.with_local_parameters(free).posterior(x).mean.shape
             torch.Size([4, 2])

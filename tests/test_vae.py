@@ -67,6 +67,13 @@ def test_a_prior_without_all_of_the_space_is_refused_by_its_support(model, words
         MODELS[model](Own(BOUNDED[words]))
 
 
+def test_a_model_of_ones_own_is_told_by_its_guide():
+    vae = MODELS["VAE"](StandardNormal(2))
+    vae.prior = Own(BOUNDED["support simplex"])
+    with pytest.raises(InputError, match=r"the support must be R\^Z"):
+        MeanField(vae, MLPEncoder((5,)))
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_transformed_as_the_message_says_it_is_taken(model):
     def unconstrained():

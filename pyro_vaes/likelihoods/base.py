@@ -108,6 +108,8 @@ class Likelihood(nn.Module):
         with torch.no_grad(), pyro.validation_enabled(False):
             try:
                 p = self(torch.zeros(1, *features_shape, dtype=like.dtype, device=like.device))
+            except NotImplementedError:
+                raise
             except (RuntimeError, TypeError, IndexError) as error:
                 raise InputError(
                     f"the {name} likelihood does not take the decoder's features {tuple(features_shape)} "

@@ -38,6 +38,8 @@ def probe_decoder(features: Callable[..., Tensor], decoder: nn.Module, latent_di
     with torch.no_grad(), torch.random.fork_rng([like.device] if like.is_cuda else []):
         try:
             flat = features(*flat_z)
+        except NotImplementedError:
+            raise
         except MISFITS as error:
             several = f"the sizes {tuple(latent_dims)}, the lowest first"
             sizes = several if len(latent_dims) > 1 else f"the prior's size {latent_dims[0]}"

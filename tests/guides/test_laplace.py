@@ -213,6 +213,9 @@ def test_laplace_names_what_a_likelihood_lacks(linear):
     class Blind(Likelihood):
         """It implements nothing that Laplace asks for."""
 
+        def forward(self, features):
+            return self.to_event(pyro.distributions.Normal(features, 1.0))
+
     vae = VAE(linear.vae.decoder, linear.vae.prior, Blind())
     with pytest.raises(ValueError, match=r"Laplace does not support this model: Blind has no fisher"):
         Laplace(vae, linear.encoder)

@@ -184,7 +184,7 @@ def test_stopped_gradients_are_those_at_the_refined_parameters(small):
     refined = torch.cat([q.mean, raw_scale], -1).detach()
     assert (refined - start).abs().min() > 0
     free = refined.requires_grad_()
-    mean_field = MeanField(vae, torch.nn.Linear(4, 4)).double()
+    mean_field = MeanField(vae, torch.nn.Linear(5, 4)).double()
     mean_field.encoder, mean_field.head = torch.nn.Identity(), torch.nn.Identity()
     moved = mean_field.posterior(free)
     elbo = vae.likelihood(vae.decoder(moved.mean)).log_prob(x) - kl_divergence(moved, vae.prior())
