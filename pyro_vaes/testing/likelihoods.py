@@ -15,16 +15,16 @@ DRAWS = 20_000
 
 
 def likelihood_shapes(make: MakePair) -> None:
-    """The event is one datum for any leading dimensions; mean, draws and score have the shape of the features."""
-    likelihood, features = _case(make)
+    """Events, mean and draws have the shape of a datum, and the score that of the features, for any leading sizes."""
+    (likelihood, features), shape = _case(make), tuple(make().x.shape[1:])
     wide = features.expand(3, 2, *features.shape[1:])
-    p, shape = likelihood(wide), tuple(features.shape[1:])
+    p = likelihood(wide)
     assert (tuple(p.batch_shape), tuple(p.event_shape)) == ((3, 2), shape), (
         f"for features {tuple(wide.shape)} the likelihood has batch shape {tuple(p.batch_shape)} and event shape "
         f"{tuple(p.event_shape)}, expected (3, 2) and {shape}: return self.to_event(distribution)"
     )
-    for value in (likelihood.mean(wide), p.sample(), likelihood.score(wide, p.sample())):
-        assert value.shape == wide.shape
+    assert likelihood.mean(wide).shape == p.sample().shape == (3, 2, *shape)
+    assert likelihood.score(wide, p.sample()).shape == wide.shape
     likelihood.check(p.sample())
 
 
@@ -65,7 +65,7 @@ def likelihood_fisher_is_the_expected_curvature(make: MakePair) -> None:
         return
     with torch.no_grad():
         draws = likelihood(features).sample((DRAWS,))
-        squares = likelihood.score(features.expand_as(draws), draws).square()
+        squares = likelihood.score(features.expand(DRAWS, *features.shape), draws).square()
         error = (squares.mean(0) - likelihood.fisher(features)).abs() / (squares.std(0) / DRAWS**0.5).clamp_min(1e-6)
     assert (error < 5).all(), (
         f"fisher(features) is {error.max():.1f} standard errors from the mean squared score: it must be the diagonal "
@@ -79,9 +79,9 @@ def has_fisher(likelihood: Likelihood) -> bool:
 
 
 def _case(make: MakePair) -> tuple[Likelihood, Tensor]:
-    model, _, x, _ = make()
+    model = make().model
     torch.manual_seed(0)
-    return model.likelihood, torch.randn(2, *x.shape[1:])
+    return model.likelihood, torch.randn(2, *model.features_shape)
 
 
 #: The checks of ``check_likelihood``, besides those of a pair.
@@ -97,10 +97,12 @@ LIKELIHOOD_CHECKS: tuple[Check, ...] = (
 def check_likelihood(likelihood: MakeLikelihood) -> None:
     """Check a likelihood by itself and with the guides ``MeanField`` and, if it implements ``fisher``, ``Laplace``.
 
-    Its features must have the shape of a datum, and its pixels must be independent given the features.
+    Its pixels must be independent given the features. Of a likelihood whose features have another shape than a datum,
+    such as two maps per pixel, give the class: its ``build(event_shape)`` says which.
 
     Args:
-        likelihood: the likelihood's class, or a function without arguments that returns a likelihood.
+        likelihood: the likelihood's class, or a function without arguments that returns a likelihood for vectors as
+            well as images.
 
     Raises:
         AssertionError: If a check fails; lists the failures.
@@ -110,7 +112,8 @@ def check_likelihood(likelihood: MakeLikelihood) -> None:
         >>> check_likelihood(Poisson)
     """
     name = getattr(likelihood, "__name__", repr(likelihood))
-    guides = (MeanField, Laplace) if has_fisher(built(likelihood)) else (MeanField,)
+    made = built(lambda: pair(likelihood=likelihood)).model.likelihood
+    guides = (MeanField, Laplace) if has_fisher(made) else (MeanField,)
     makes = [
         lambda guide=guide, shape=shape: pair(guide, likelihood, shape=shape)
         for guide in guides

@@ -8,13 +8,24 @@ import io
 import pyro
 import torch
 from pyro import poutine
-from pyro.distributions import MultivariateNormal
 from pyro.infer.enum import config_enumerate
 from torch import Tensor, nn
 
 from pyro_vaes.losses import ELBO, default_loss
 from pyro_vaes.networks.evaluation_mode import evaluation_mode
-from pyro_vaes.testing.pairs import BATCH, Check, MakeModel, MakePair, Pair, agree, built, no_inner_noise, run_checks
+from pyro_vaes.testing.pairs import (
+    BATCH,
+    DRAWS,
+    Check,
+    MakeModel,
+    MakePair,
+    Pair,
+    agree,
+    built,
+    narrower_normal,
+    no_inner_noise,
+    run_checks,
+)
 from pyro_vaes.testing.training import (
     copies_are_independent,
     gradients_are_finite,
@@ -120,9 +131,7 @@ def posterior_draws_have_its_density(make: MakePair) -> None:
     """The posteriors' draws follow their densities, and these are normalized."""
     _, guide, x, _ = make()
     for q in guide.posteriors(x).values():
-        draws = q.sample((5000,))
-        covariance = torch.stack([torch.atleast_2d(draw.T.cov()) for draw in draws.unbind(1)])
-        agree(q, MultivariateNormal(draws.mean(0), 0.5 * covariance), draws=20_000)
+        agree(q, narrower_normal(q), DRAWS)
 
 
 def a_datum_does_not_depend_on_its_batch(make: MakePair) -> None:

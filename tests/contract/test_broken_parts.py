@@ -1,9 +1,13 @@
 """A part that breaks the contract is found, and a sound one of the user's own passes."""
 
+import math
+from typing import ClassVar
+
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro.distributions.transforms import spline_coupling
 from torch import nn
 from torch.distributions import constraints
 
@@ -14,6 +18,7 @@ from pyro_vaes.losses import ELBO
 from pyro_vaes.models import LadderGuide, LadderVAE, MixtureGuide, MixtureVAE
 from pyro_vaes.networks import BatchApply, LadderMLPDecoder, LadderMLPEncoder, MLPDecoder, MLPEncoder
 from pyro_vaes.priors import GaussianMixture, Prior, StandardNormal
+from pyro_vaes.testing.models import posterior_draws_have_its_density
 
 
 class Shifted(StandardNormal):
@@ -69,6 +74,83 @@ class NoFisher(Likelihood):
 
     def forward(self, features):
         return self.to_event(dist.Laplace(features, 1.0))
+
+
+class ScaleMap(Likelihood):
+    """N(x; μ, σ²) with a map of μ and one of log σ for each channel."""
+
+    def __init__(self, event_shape):
+        super().__init__()
+        self.features_shape = (2 * event_shape[0], *event_shape[1:])
+
+    @classmethod
+    def build(cls, event_shape, **options):
+        return cls(event_shape, **options)
+
+    def forward(self, features):
+        mean, log_scale = features.chunk(2, dim=-self.event_dim)
+        return self.to_event(dist.Normal(mean, log_scale.exp()))
+
+    def fisher(self, features):
+        precision = (-2 * features.chunk(2, dim=-self.event_dim)[1]).exp()
+        return torch.cat([precision, torch.full_like(precision, 2)], dim=-self.event_dim)
+
+
+class WrongScaleMap(ScaleMap):
+    """A likelihood whose curvature in log σ is off."""
+
+    def fisher(self, features):
+        return super().fisher(features).clamp_min(2.4)
+
+
+class WrongMean(ScaleMap):
+    """A likelihood whose mean has the shape of the features."""
+
+    def mean(self, features):
+        return features
+
+
+class Spline(Guide):
+    """A guide whose density has valleys, in one of which its mean may lie."""
+
+    def __init__(self, vae, encoder, flows=1, **options):
+        super().__init__(vae, encoder, outputs=2 * vae.latent_dim)
+        self.flows = torch.nn.ModuleList([spline_coupling(vae.latent_dim, **options) for _ in range(flows)])
+
+    def posterior(self, x):
+        mean, log_scale = self.head(self.encoder(x)).chunk(2, -1)
+        return dist.TransformedDistribution(dist.Normal(mean, log_scale.exp()).to_event(1), list(self.flows))
+
+
+class TooDense(Spline):
+    """A guide whose density has an integral of 1.1."""
+
+    def posterior(self, x):
+        return Changed(super().posterior(x), log_factor=math.log(1.1))
+
+
+class TooWide(Spline):
+    """A guide whose draws scatter by a tenth more than their density says."""
+
+    def posterior(self, x):
+        return Changed(super().posterior(x), scale=1.1)
+
+
+class Changed(dist.TorchDistribution):
+    """A distribution whose density, or the scale of whose draws, is multiplied."""
+
+    arg_constraints: ClassVar = {}
+    has_rsample = True
+
+    def __init__(self, base, log_factor=0.0, scale=1.0):
+        self.base, self.log_factor, self.scale = base, log_factor, scale
+        super().__init__(base.batch_shape, base.event_shape)
+
+    def log_prob(self, value):
+        return self.base.log_prob(value) + self.log_factor
+
+    def rsample(self, sample_shape=()):
+        return self.scale * self.base.rsample(sample_shape)
 
 
 class Half(ELBO):
@@ -176,6 +258,14 @@ def test_a_wrapped_decoder_passes():
         (testing.check_guide, OneBatchDimension, "breaks its contract.*shapes"),
         (testing.check_guide, Counting, "evaluation_changes_nothing: .*evaluation changed guide.calls"),
         (testing.check_model, convolutional(wrapped=False), "it cannot be built: .*networks.BatchApply"),
+        (testing.check_likelihood, WrongScaleMap, "fisher.features. is .* standard errors"),
+        (testing.check_likelihood, WrongMean, "likelihood_shapes"),
+        (
+            testing.check_guide,
+            TooDense,
+            "posterior_draws_have_its_density: AssertionError: draws and log_prob disagree",
+        ),
+        (testing.check_guide, TooWide, "posterior_draws_have_its_density: AssertionError: draws and log_prob disagree"),
         (testing.check_loss, Half, "expected one value per datum"),
         (testing.check_model, lambda: ladder(Uncounted, LadderGuide), "Uncounted breaks .* in 1 of .* sites_and_plate"),
         (testing.check_model, lambda: ladder(LadderVAE, Undecided), r"the sites \['z1'\], the model \['z1', 'z2'\]"),
@@ -187,8 +277,33 @@ def test_a_broken_part_is_told_what_it_breaks(check, part, words):
         check(part)
 
 
-def test_a_likelihood_without_curvature_passes():
-    testing.check_likelihood(NoFisher)
+@pytest.mark.parametrize("likelihood", [NoFisher, ScaleMap])
+def test_a_likelihood_of_ones_own_passes(likelihood):
+    testing.check_likelihood(likelihood)
+
+
+def test_a_guide_of_splines_passes():
+    testing.check_guide(lambda *pair: Spline(*pair, bound=6.0, flows=2))
+
+
+@pytest.mark.parametrize("options", [{}, {"count_bins": 16, "flows": 3}, {"bound": 6.0, "flows": 2}], ids=str)
+def test_a_right_density_passes_whatever_the_weights(options):
+    for made in pairs_of(lambda *pair: Spline(*pair, **options)):
+        posterior_draws_have_its_density(lambda made=made: made)
+
+
+@pytest.mark.parametrize("guide", [TooDense, TooWide])
+def test_a_wrong_density_is_found_whatever_the_weights(guide):
+    for made in pairs_of(guide):
+        with pytest.raises(AssertionError, match="draws and log_prob disagree"):
+            posterior_draws_have_its_density(lambda made=made: made)
+
+
+def pairs_of(guide):
+    """Pairs with several initial weights."""
+    for seed in range(4):
+        torch.manual_seed(seed)
+        yield testing.pair(guide, shape=(5,))
 
 
 def test_a_guide_in_ten_lines_passes():
