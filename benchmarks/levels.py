@@ -1,4 +1,4 @@
-"""Levels and clusters: ladders, hierarchies and mixtures on coloured and on grey MNIST.
+"""Levels and clusters: ladders, hierarchies and mixtures on coloured and on gray MNIST.
 
 Means over seeds 0, 1, 2 ± their standard deviation.
 
@@ -35,12 +35,12 @@ SYSTEMS = {
         f"mixture {COLOURED} --likelihood gaussian(scale=0.177,learn=False) --latent-dim 16 --hidden 384,256 "
         "--batch-size 100 --epochs 16 --cluster-epoch 6"
     ),
-    "mixture-grey": (
+    "mixture-gray": (
         "mixture --data mnist --prior gaussian-mixture(components=20) --latent-dim 10 --hidden 300,300 --epochs 5 "
         "--cluster-epoch 2"
     ),
 }
-HIERARCHIES, MIXTURES = ("ladder", "hierarchical", "ladder-mixture"), ("ladder-mixture", "mixture", "mixture-grey")
+HIERARCHIES, MIXTURES = ("ladder", "hierarchical", "ladder-mixture"), ("ladder-mixture", "mixture", "mixture-gray")
 SCORES = {"hungarian": ".1%", "majority": ".1%", "nmi": ".3f", "ari": ".3f"}
 PICTURES = {  # and what they show
     "ladder-traversals": "levels of the ladder",
@@ -50,11 +50,11 @@ PICTURES = {  # and what they show
 }
 LADDER_ON_MNIST = ((256,), (256, 256), (256, 256, 256))  # hidden layers of each level
 ABOUT_PUBLISHED = (
-    "Published for GM-DGM (the model of `mixture-grey`) on MNIST: 96.3 ± 0.9 %, with the checkpoint picked by test "
+    "Published for GM-DGM (the model of `mixture-gray`) on MNIST: 96.3 ± 0.9 %, with the checkpoint picked by test "
     "accuracy; here it is picked by the validation ELBO, within minutes on a CPU."
 )
 ABOUT_LADDER = (
-    "A ladder of three levels of 2 on 20,000 images of grey MNIST, 20 epochs, seed 0. Its highest level is active from "
+    "A ladder of three levels of 2 on 20,000 images of gray MNIST, 20 epochs, seed 0. Its highest level is active from "
     "the start, and the lower ones fade in one after another (`ProgressiveELBO`); with a warm-up of the KL instead, "
     "the same ladder left identity to the lowest level."
 )
@@ -103,7 +103,7 @@ def page(rows: Sequence[Row]) -> list[str]:
 
 
 def _ladder_on_mnist(root: Path, out: Path) -> None:
-    """A ladder of three levels on 20,000 grey digits, the higher ones with more layers, the highest faded in first."""
+    """A ladder of three levels on 20,000 gray digits, the higher ones with more layers, the highest faded in first."""
     data, sizes = pv.data.load("mnist", root, train_size=20_000), (2, 2, 2)
     torch.manual_seed(0)
     decoder = pv.networks.LadderMLPDecoder(sizes, data.event_shape, LADDER_ON_MNIST, merge="gate")

@@ -61,7 +61,7 @@ BY_WINDOW = {
     for window, seed in WINDOWS
 }
 BY_PRIOR = {
-    f"mnist-factorised-{prior}-seed{seed}": f"{recipe} {MNIST} {FACTORIZED} --seed {seed}"
+    f"mnist-factorized-{prior}-seed{seed}": f"{recipe} {MNIST} {FACTORIZED} --seed {seed}"
     for prior, recipe in {"plain": "vae", "flow": "af-prior"}.items()
     for seed in SEEDS
 }
@@ -159,7 +159,7 @@ def _measure(run: Path) -> None:
     if (run / FIGURES).exists():
         return
     torch.manual_seed(0)
-    data, (model, guide, _), history, _ = load_run(run, "cpu")
+    data, (model, guide, _), history, _ = load_run(run, device="cpu")
     color = data.event_shape[0] == 3
     images, samples = (IMAGES_IN_COLOR, SAMPLES_IN_COLOR) if color else (IMAGES, SAMPLES)
     x = data.test.x[:images]
@@ -215,7 +215,7 @@ def _draw_windows(runs: Sequence[Path], to: Path) -> None:
     rows: dict[str, Tensor] = {}
     for run in runs:
         torch.manual_seed(0)
-        data, (model, guide, _), *_ = load_run(run, "cpu")
+        data, (model, guide, _), *_ = load_run(run, device="cpu")
         x = data.test.x[:PICTURED]
         rows.setdefault("originals", x)
         rows[run.name.removeprefix("mnist-lossy-")] = model.decode(guide.posterior(x).mean)
@@ -226,7 +226,7 @@ def _draw_windows(runs: Sequence[Path], to: Path) -> None:
 def _draw_color(run: Path, to: Path) -> None:
     """Test images, what the model draws at their codes, and samples."""
     torch.manual_seed(0)
-    data, (model, guide, _), *_ = load_run(run, "cpu")
+    data, (model, guide, _), *_ = load_run(run, device="cpu")
     x = data.test.x[:PICTURED]
     rows = [x, model.decode(guide.posterior(x).mean), model.sample(PICTURED)]
     image_grid(rows, ["originals", "reconstructions", "samples"]).savefig(to, dpi=100)

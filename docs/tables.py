@@ -40,7 +40,7 @@ def generated() -> dict[str, str]:
 
 
 def beside(source: str, figure: str, rows: Sequence[dict[str, Any]]) -> str:
-    """What a paper reports, and beside it what was measured here."""
+    """The figures that a paper reports beside those measured here."""
     cells = [
         [row["data"], row["method"], row["published"], measured(*row["measured"]) if "measured" in row else "not run"]
         for row in rows

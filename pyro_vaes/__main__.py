@@ -2,4 +2,5 @@
 
 from pyro_vaes.cli.app import main
 
-main()
+if __name__ == "__main__":  # tools that write or test documentation import every module
+    main()

@@ -41,6 +41,15 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
         unknown guide 'laplce': did you mean 'laplace'? Known: laplace, mean-field
     """
     known = sorted(known)
-    near = difflib.get_close_matches(name[:100], known, n=3, cutoff=0.5)
-    hint = f" did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return InputError(f"unknown {kind} {shown(name)}:{hint} Known: {', '.join(known)}")
+    return InputError(f"unknown {kind} {shown(name)}:{near(name, known)} Known: {', '.join(known)}")
+
+
+def near(name: str, known: Iterable[str], cutoff: float = 0.5) -> str:
+    """The question whether one of the ``known`` names was meant, empty if none is as similar as ``cutoff``.
+
+    Example:
+        >>> near("update", ["updates", "detach"]), near("x", ["updates"])
+        (" did you mean 'updates'?", '')
+    """
+    close = difflib.get_close_matches(name[:100], known, n=3, cutoff=cutoff)
+    return f" did you mean {' or '.join(map(repr, close))}?" if close else ""

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyro_vaes.errors import InputError, shown
+from pyro_vaes.errors import InputError, near, shown, unknown
 
 LISTS = ("hidden", "latent_dim")  # settings that are lists of whole numbers
 PARTS = ("guide", "likelihood", "prior", "loss")  # settings that name classes
@@ -26,6 +26,7 @@ class Settings:
         data: name of a data set, or an .npz file.
         data_root: folder of the data in torchvision's layout.
         binarize: dynamic, static or threshold; by default as the likelihood needs it.
+        channels: first or last, the place of the channels in an .npz file's images whose shape leaves it open.
         train_size: number of training images, from the first; all by default.
         guide: name of the guide, with options if any, such as laplace(updates=1), or module:Class of your own; by
             default the recipe's.
@@ -60,6 +61,7 @@ class Settings:
     data: str = "digits"
     data_root: str | None = None
     binarize: str | None = None
+    channels: str | None = None
     train_size: int | None = None
     guide: str | None = None
     likelihood: str = "gaussian"
@@ -79,6 +81,11 @@ class Settings:
     device: str = "auto"
     step: str = "auto"
     precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if hasattr(value := getattr(self, field.name), "item"):  # a NumPy number, which no file can hold
+                object.__setattr__(self, field.name, value.item())
 
     @property
     def latent_dims(self) -> tuple[int, ...]:
@@ -106,12 +113,13 @@ class Settings:
         """These settings with changes as the command line gives them: lists as text, None for no change.
 
         Raises:
-            InputError: If a list is not one of whole numbers.
+            InputError: If a setting does not exist, or a list is not one of whole numbers.
 
         Example:
             >>> Settings().updated({"hidden": "16,8", "latent_dim": "2", "lr": None}).hidden
             (16, 8)
         """
+        check_names(changes)
         given = {name: value for name, value in changes.items() if value is not None}
         for name in LISTS:
             if isinstance(value := given.get(name), (str, int)):
@@ -136,7 +144,7 @@ class Settings:
         """The settings of a ``config.yaml``; what else it says is left to others.
 
         Raises:
-            InputError: If a value has another type.
+            InputError: If a value has another type, or a name is nearly that of a setting.
 
         Example:
             >>> Settings.from_config({"recipe": "vae", "lr": 1}).lr
@@ -147,7 +155,24 @@ class Settings:
             pyro_vaes.errors.InputError: config.yaml: lr is 'fast': expected float
         """
         types = typing.get_type_hints(cls)
+        for name in config.keys() - types.keys():
+            if hint := near(name, types.keys() - config.keys(), cutoff=0.8):
+                raise InputError(f"config.yaml: {shown(name)} is no setting:{hint}")
         return cls().updated({name: typed(config, name, types[name]) for name in types if name in config})
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Check that settings exist.
+
+    Raises:
+        InputError: If one does not, with the near ones.
+
+    Example:
+        >>> check_names({"lr": 0.1})
+    """
+    known = {each.name for each in dataclasses.fields(Settings)}
+    if wrong := set(names) - known:
+        raise unknown("setting", min(wrong), known)
 
 
 def typed(config: Mapping[str, Any], name: str, kind: Any) -> Any:

@@ -189,8 +189,8 @@ class Guide(nn.Module):
         head: the linear layer from the encoder's features to the family's parameters.
         analytic_kl: whether losses take KL(q ‖ p) in closed form if one is registered. A guide whose posterior follows
             the model's says no: there the noise of log q cancels that of log p(x, z).
-        loss: the loss that trains this guide unless another is given: a name in ``pyro_vaes.losses``, or a function
-            that makes one.
+        loss: the loss that trains this guide unless another is given: a name in ``pyro_vaes.losses``, or a class of
+            losses, such as one of your own; a method that returns one may set its options.
 
     Shapes:
         ``x (B, *event_shape)``; calling it gives each latent by site, ``(B, Z_l)``.
@@ -256,11 +256,7 @@ class Guide(nn.Module):
         register_params(self)
         self.vae.check_event_shape(x.shape[1:])
         with pyro.plate("data", len(x)):
-            return self.draw(x)
-
-    def draw(self, x: Tensor) -> dict[str, Tensor]:
-        """Sample the latents' sites, inside the plate."""
-        return {site: pyro.sample(site, q) for site, q in self.posteriors(x).items()}
+            return {site: pyro.sample(site, q) for site, q in self.posteriors(x).items()}
 
     def _posterior_of(self, site: str, x: Tensor) -> dist.TorchDistribution:
         return self.posteriors(x)[site]
@@ -287,13 +283,15 @@ class SequentialGuide(Guide):
         self.chain(x, mean)
         return {site: found[site] for site in self.vae.sites}
 
-    def draw(self, x: Tensor) -> dict[str, Tensor]:
-        """Sample the latents' sites, inside the plate."""
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """The Pyro guide: the latents' sites in the plate ``data``; returns the latents."""
+        register_params(self)
         drawn: dict[str, Tensor] = {}
 
         def sample(site: str, q: dist.TorchDistribution) -> Tensor:
             drawn[site] = pyro.sample(site, q)
             return drawn[site]
 
-        self.chain(x, sample)
+        with pyro.plate("data", len(x)):
+            self.chain(x, sample)
         return {site: drawn[site] for site in self.vae.sites}

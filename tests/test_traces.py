@@ -27,8 +27,8 @@ def test_a_discrete_latent_that_is_not_enumerated_is_refused():
 
     def drawn(x):
         with pyro.plate("data", len(x)):
-            y = pyro.sample("y", guide.family.clusters(guide.encoder(x)))
-            pyro.sample("z", guide.family.codes(guide.encoder(x), y))
+            pyro.sample("y", guide.local_parameters(x).clusters())
+            pyro.sample("z", guide.posterior(x))
 
     with pytest.raises(InputError, match="site 'y' samples Categorical, which has no reparameterized sampler"):
         ELBO().terms(model, drawn, x)

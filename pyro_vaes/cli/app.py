@@ -56,7 +56,8 @@ def datasets() -> None:
 
 
 for command in (train, compare, evaluate, diagnose, sample, traverse, export, recipes, datasets):
-    app.command(command)
+    # With a name of its own, so that its usage does not name the program that runs, such as Sphinx.
+    app.command(App(name=command.__name__, default_command=command))
 
 
 @app.meta.default

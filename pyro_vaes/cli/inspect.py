@@ -29,7 +29,7 @@ def evaluate(
     Args:
         run: the run folder.
         parts: classes of your own that the run names, to be named again.
-        num_samples: importance samples an image.
+        num_samples: importance samples per image.
         seed: fixes the samples.
         device: auto, cpu, cuda or another torch device.
     """
@@ -84,9 +84,9 @@ def diagnose(
         parts: classes of your own that the run names, to be named again.
         against: further runs on the same data, beside it on the page.
         out: folder to write to, the run folder by default.
-        images: number of test images; 50 by default, or all where there are fewer.
-        num_samples: importance samples an image.
-        annealed: estimate log p(x) by annealed importance sampling too, some minutes a run.
+        images: number of test images; 50 by default, or all if there are fewer.
+        num_samples: importance samples per image.
+        annealed: estimate log p(x) by annealed importance sampling too, some minutes per run.
         reference: number of images whose posterior is sampled by NUTS too, tens of seconds each.
         seed: fixes the draws.
         device: auto, cpu, cuda or another torch device.
@@ -153,12 +153,12 @@ def traverse(
     seed: int = 0,
     device: str = "auto",
 ) -> None:
-    """Draw what each level of a run's latents does, and tabulate which factor of the data each one tells.
+    """Draw traversals of each latent of a run, and tabulate which factors of the data each one encodes.
 
     Args:
         run: the run folder.
         parts: classes of your own that the run names, to be named again.
-        points: pictures a side of a level's grid.
+        points: images per side of a latent's grid.
         factors: names of the columns of labels, comma-separated.
         out: folder to write to, the run folder by default.
         seed: fixes the draws.

@@ -6,17 +6,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_vaes.data.conversion import as_numpy
 from pyro_vaes.errors import InputError
 
 CHANNELS = ("first", "last")
-CHANNEL_COUNTS = (1, 3, 4)  # gray, color, color with transparency
+CHANNEL_COUNTS = (1, 2, 3, 4)  # gray, two stains or gray with transparency, color, color with transparency
 
 
 def as_images(values: object, name: str, channels: str | None = None) -> Tensor:
     """Images or vectors as a contiguous tensor, channels first: uint8, or float32 in [0, 1].
 
     Args:
-        values: NumPy or torch array. Bool becomes float; integers must lie in 0..255, floats in [0, 1].
+        values: NumPy or torch array, data frame of numbers, or list of these. Bool becomes float; integers must lie in
+            0..255, floats in [0, 1].
         name: name of the array in errors.
         channels: ``"first"`` or ``"last"``, for shapes that are ambiguous.
 
@@ -31,7 +33,7 @@ def as_images(values: object, name: str, channels: str | None = None) -> Tensor:
         >>> as_images(np.zeros((2, 32, 32, 3), dtype=np.uint8), "x_train").shape
         torch.Size([2, 3, 32, 32])
     """
-    array = _as_numpy(values, name)
+    array = as_numpy(values, name)
     if array.ndim not in (2, 3, 4):
         raise InputError(
             f"{name} has shape {array.shape}: give vectors (N, D), or images (N, H, W), (N, C, H, W) or (N, H, W, C)"
@@ -57,39 +59,36 @@ def as_labels(values: object | None, name: str, count: int) -> Tensor | None:
     """
     if values is None:
         return None
-    array = _as_numpy(values, name)
-    if array.dtype.kind not in "iub" or array.ndim not in (1, 2):
-        raise InputError(f"{name} has type {array.dtype} and shape {array.shape}: labels are integers (N,) or (N, F)")
-    if len(array) != count:
-        raise InputError(f"{name} has {len(array)} labels for the {count} images of x{name[1:]}")
-    return torch.from_numpy(array.astype(np.int64))
-
-
-def _as_numpy(values: object, name: str) -> np.ndarray:
-    if isinstance(values, Tensor):
-        values = values.detach().cpu()
-        return (values.float() if values.is_floating_point() else values).numpy()  # NumPy has no bfloat16
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        array = np.empty(0, dtype=object)  # NumPy refuses nested lists of unequal lengths
-    if array.dtype == object:
+    array = as_numpy(values, name)
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise InputError(f"{name} has missing values: fill them, or leave those examples out")
+    if array.dtype.kind not in "iub" or array.ndim not in (1, 2) or 0 in array.shape[1:]:
         raise InputError(
-            f"{name} is not a regular array of numbers: if it holds images of several sizes, resize them to one"
+            f"{name} has type {array.dtype} and shape {array.shape}: labels are integers (N,) or (N, F): give "
+            f"{name}.astype(int), or for names numpy.unique({name}, return_inverse=True)[1]"
         )
-    return array
+    if len(array) != count:
+        raise InputError(
+            f"{name} has {len(array)} labels for the {count} images of x{name[1:]}: give one label per image"
+        )
+    if array.size and int(array.max()) > (most := np.iinfo(np.int64).max):
+        raise InputError(f"{name} holds {array.max()}: labels go up to {most}")
+    return torch.from_numpy(array.astype(np.int64))
 
 
 def _as_pixels(array: np.ndarray, name: str) -> np.ndarray:
     if array.dtype.kind == "b":
         return array.astype(np.float32)
     if array.dtype.kind in "iu":
-        _check_range(array, array, name, 255, "integer pixels must lie in 0..255")
+        _check_range(array, array, name, 255, "integer pixels must lie in 0..255: scale them, or give floats in [0, 1]")
         return array.astype(np.uint8)
     if array.dtype.kind == "f":
         with np.errstate(over="ignore"):
             pixels = array.astype(np.float32)
-        advice = "float pixels must be finite and in [0, 1]: divide pixels of 0..255 by 255, or give them as uint8"
+        advice = (
+            "float pixels must be finite and in [0, 1]: divide pixels of 0..255 by 255, or give them as uint8; scale "
+            "other values to [0, 1], and fill missing ones or leave their examples out"
+        )
         _check_range(pixels, array, name, 1, advice)
         return pixels
     raise InputError(f"{name} has type {array.dtype}: give uint8, or floats in [0, 1]")
@@ -103,13 +102,15 @@ def _check_range(pixels: np.ndarray, given: np.ndarray, name: str, top: int, adv
 
 
 def _channel_place(shape: tuple[int, ...], name: str, channels: str | None) -> str:
+    """The place of the axis of 1 to 4 channels, or else of the one beside height and width that are equal."""
     if channels is not None:
         return channels
     first, last = shape[1] in CHANNEL_COUNTS, shape[3] in CHANNEL_COUNTS
+    if not (first or last):
+        first, last = shape[2] == shape[3], shape[1] == shape[2]
     if first == last:
-        why = "both its second and its last axis" if first else "neither its second nor its last axis"
         raise InputError(
-            f"{name} has shape {shape}, where {why} could be 1, 3 or 4 channels: "
-            'say channels="first" or channels="last"'
+            f"{name} has shape {shape}, whose channels may be its second or its last axis: "
+            'say channels="first" or channels="last", on the command line --channels first or --channels last'
         )
     return "first" if first else "last"

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pyro_vaes.data.arrays import as_images
+from pyro_vaes.data.conversion import as_numpy
 from pyro_vaes.data.split import CHUNK
 from pyro_vaes.errors import InputError
 
@@ -76,7 +77,7 @@ def coloured(images: object, digits: object, seed: int = 0) -> tuple[np.ndarray,
         >>> images.shape, labels[:, 0].tolist()
         ((5, 3, 8, 8), [0, 1, 2, 3, 4])
     """
-    gray, digits = as_images(images, "images"), np.asarray(digits)
+    gray, digits = as_images(images, "images", "first"), as_numpy(digits, "digits")
     if gray.dtype != torch.uint8 or gray.dim() != 4 or gray.shape[1] != 1:
         kind, shape = str(gray.dtype).removeprefix("torch."), tuple(gray.shape)
         raise InputError(

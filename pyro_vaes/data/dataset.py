@@ -68,7 +68,7 @@ class Data:
         name: str = "arrays",
         train_size: int | None = None,
     ) -> Data:
-        """Data from NumPy or torch arrays: uint8, bool, or floats in [0, 1].
+        """Data from NumPy or torch arrays, or data frames: uint8, bool, or floats in [0, 1].
 
         Without a test split, a tenth of the training images is drawn by ``seed``; without a validation split, a tenth
         as well, at most 2,000, from the images beyond ``train_size`` if these are enough. Integer images of 0 and 1
@@ -130,6 +130,7 @@ class Data:
         dequantize: bool = True,
         seed: int = 0,
         num_bins: int = 256,
+        channels: str | None = None,
     ) -> Data:
         """Data whose training images are read from a torch ``Dataset`` on demand, one batch ahead.
 
@@ -137,8 +138,8 @@ class Data:
         ``Dataset``, since batches are copied to the device on demand in any case.
 
         Args:
-            train: items are images, channels first, or vectors, or tuples whose first element is one; uint8, or
-                floats in [0, 1], like ``x_valid``.
+            train: items are images (tensors, arrays or PIL images) or vectors, or tuples whose first element is one;
+                uint8, or floats in [0, 1], like ``x_valid``. Each is checked when it is read.
             x_valid: images for validation, held in memory.
             x_test: images for testing, held in memory.
             y_valid: labels of ``x_valid``.
@@ -147,13 +148,14 @@ class Data:
             dequantize: whether uniform noise is added to integer pixels that are not binarized.
             seed: seed of the noise.
             num_bins: number of gray levels of integer pixels.
+            channels: ``"first"`` or ``"last"``, for ``x_valid`` and ``x_test`` whose shape is ambiguous.
 
         Raises:
             InputError: If the ``Dataset``, an array or an option is invalid.
         """
         if binarize == "static":
             raise InputError("binarize is 'static', which draws each pixel once and keeps it: a Dataset is not kept")
-        pixels = StreamedPixels(train)
+        pixels = StreamedPixels(train, num_bins)
         held = cls.from_arrays(
             x_train=x_valid,
             y_train=y_valid,
@@ -165,6 +167,7 @@ class Data:
             dequantize=dequantize,
             seed=seed,
             num_bins=num_bins,
+            channels=channels,
         )
         _check_pixels(pixels, held.valid.pixels)
         preprocessing = held.valid.preprocessing

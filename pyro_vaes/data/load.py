@@ -50,8 +50,18 @@ def load(
     folder = None if root is None else as_path(root, "the data root")
     if folder is not None and not folder.is_dir():
         raise InputError(f"the data root {str(root)!r} is not a folder: create it, or leave root out")
+    if not isinstance(name_or_npz_path, (str, os.PathLike)):
+        raise InputError(
+            f"data is a {type(name_or_npz_path).__name__}: expected the name of a data set or a path to an .npz file; "
+            "give arrays to Data.from_arrays(x_train=...)"
+        )
     path = as_path(name_or_npz_path, "data")
     name = os.fspath(name_or_npz_path)
+    if name not in datasets and path.suffix not in ("", ".npz"):
+        raise InputError(
+            f"{name!r} is not an .npz file: read it and give its arrays to Data.from_arrays(x_train=...), or write "
+            "them with numpy.savez(path, x_train=..., y_train=...)"
+        )
     if path.suffix == ".npz":
         source, name = read_npz(path), path.stem
     elif name in datasets:

@@ -86,11 +86,17 @@ def read_npz(path: Path) -> Source:
         if "allow_pickle" in str(error):
             raise InputError(
                 f"{str(path)!r} holds pickled objects, which are not loaded: if it holds images of "
-                "several sizes, resize them to one and save one array of numbers"
+                "several sizes, resize them to one, or if a data frame, keep its numeric columns, and save one array "
+                "of numbers"
             ) from error
         raise InputError(f"{str(path)!r} is damaged ({error}): write it again with numpy.savez") from error
     if "x_train" not in arrays:
-        raise InputError(f"{str(path)!r} has no x_train: it holds {', '.join(found) or 'nothing'}")
+        advice = (
+            f"give scipy.sparse.load_npz({str(path)!r}).toarray() to Data.from_arrays"
+            if "indptr" in found
+            else "write it with numpy.savez(path, x_train=images)"
+        )
+        raise InputError(f"{str(path)!r} has no x_train: it holds {', '.join(found) or 'nothing'}: {advice}")
     return Source(arrays)
 
 

@@ -22,6 +22,7 @@ class Split:
         y: integer labels, or None.
         preprocessing: the map from ``pixels`` to a model's input.
         seed: seed of the noise of `x`.
+        dtype: type of a model's input, float32 or float64.
 
     Shapes:
         pixels, x: ``(N, *event_shape)``; y: ``(N,)`` or ``(N, F)``.
@@ -36,18 +37,19 @@ class Split:
     y: Tensor | None = field(repr=False)
     preprocessing: Preprocessing
     seed: int
+    dtype: torch.dtype = torch.float32
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     @property
     def x(self) -> Tensor:
-        """The preprocessed split, float32, with one draw of the noise, the same at each access and on any device.
+        """The preprocessed split, with one draw of the noise, the same at each access and on any device.
 
         Test metrics are computed on it. It is not cached.
         """
         generator = torch.Generator().manual_seed(self.seed)
-        x = torch.empty(self.pixels.shape, dtype=torch.float32, device=self.pixels.device)
+        x = torch.empty(self.pixels.shape, dtype=self.dtype, device=self.pixels.device)
         for start in range(0, len(self), CHUNK):
             rows = slice(start, start + CHUNK)
             x[rows] = self.preprocessing(self.pixels[rows].cpu(), generator)
@@ -55,8 +57,9 @@ class Split:
 
     def preprocess(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Preprocess a training batch taken from ``pixels``, with fresh noise."""
-        return self.preprocessing(pixels, generator)
+        return self.preprocessing(pixels, generator).to(self.dtype)
 
-    def to(self, device: torch.device | str) -> Split:
-        """The same split with its tensors on another device."""
-        return replace(self, pixels=self.pixels.to(device), y=None if self.y is None else self.y.to(device))
+    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Split:
+        """The same split with its tensors on another device, for a model of this type."""
+        labels = None if self.y is None else self.y.to(device)
+        return replace(self, pixels=self.pixels.to(device), y=labels, dtype=dtype)

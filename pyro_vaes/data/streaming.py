@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from pyro_vaes.data.arrays import CHANNEL_COUNTS
 from pyro_vaes.errors import InputError
 
 
@@ -16,28 +18,35 @@ class StreamedPixels:
     """The pixels of a torch ``Dataset``, read on demand, in place of a tensor ``(N, *event_shape)``.
 
     Args:
-        dataset: map-style, with a length; each item is an image or vector as a tensor or array, or a tuple whose first
+        dataset: map-style, with a length; each item is an image or vector, see :func:`as_image`, or a tuple whose first
             element is one.
+        num_bins: number of gray levels of integer pixels; floats lie in [0, 1].
 
     Raises:
-        InputError: If the items are something else.
+        InputError: If the items are something else; when they are read, if one is unlike the first or out of range.
 
     Example:
         >>> pixels = StreamedPixels(torch.utils.data.TensorDataset(torch.arange(6).view(3, 2)))
         >>> pixels.shape, pixels[torch.tensor([2, 0])].tolist()
         (torch.Size([3, 2]), [[4, 5], [0, 1]])
+        >>> scaled = StreamedPixels(torch.utils.data.TensorDataset(torch.tensor([[0.5], [-1.0]])))
+        >>> scaled[:2]
+        Traceback (most recent call last):
+            ...
+        pyro_vaes.errors.InputError: item 1 of the TensorDataset holds -1: float pixels must be finite and in [0, 1],
+        like those of x_valid: give its transform the same range
     """
 
     device = torch.device("cpu")
 
-    def __init__(self, dataset: Dataset[Any]) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: Dataset[Any], num_bins: int = 256) -> None:
+        self.dataset, self.num_bins = dataset, num_bins
         try:
             size, first = len(dataset), self._read(0)  # type: ignore[arg-type]
         except (TypeError, ValueError, IndexError) as error:
             raise InputError(
                 f"the {type(dataset).__name__} cannot be read as images ({error}): give a torch Dataset with a length, "
-                "whose items are tensors, or tuples whose first element is one"
+                "whose items are tensors, or tuples that begin with one, for example (image, label)"
             ) from error
         self.shape, self.dtype = torch.Size([size, *first.shape]), first.dtype
 
@@ -47,7 +56,16 @@ class StreamedPixels:
     def __getitem__(self, index: Tensor | slice) -> Tensor:
         """The pixels at these indices, on the host."""
         indices = range(len(self))[index] if isinstance(index, slice) else index.tolist()
-        return torch.stack([self._read(each) for each in indices])
+        items = [self._read(each) for each in indices]
+        for place, item in zip(indices, items, strict=True):
+            if (item.shape, item.dtype) != (self.shape[1:], self.dtype):
+                raise self._error(
+                    place,
+                    f"is {_form(item.shape, item.dtype)}, the first {_form(self.shape[1:], self.dtype)}: give one kind",
+                )
+        batch = torch.stack(items)
+        self._check_range(batch, indices)
+        return batch
 
     def is_floating_point(self) -> bool:
         """Whether the pixels are floats."""
@@ -59,7 +77,51 @@ class StreamedPixels:
 
     def _read(self, index: int) -> Tensor:
         item = self.dataset[index]
-        return torch.as_tensor(item[0] if isinstance(item, (tuple, list)) else item)
+        return as_image(item[0] if isinstance(item, (tuple, list)) else item)
+
+    def _check_range(self, batch: Tensor, indices: Sequence[int]) -> None:
+        top = 1 if self.is_floating_point() else self.num_bins - 1
+        low, high = batch.aminmax()
+        if low >= 0 and high <= top:  # neither holds of NaN
+            return
+        good = ((batch >= 0) & (batch <= top)).flatten(1)
+        row = int(good.all(1).int().argmin())
+        value = batch[row].flatten()[~good[row]][0].item()
+        kind = "float pixels must be finite and" if self.is_floating_point() else "integer pixels must be"
+        raise self._error(
+            indices[row],
+            f"holds {value:g}: {kind} in [0, {top}], like those of x_valid: give its transform the same range",
+        )
+
+    def _error(self, index: int, words: str) -> InputError:
+        return InputError(f"item {index} of the {type(self.dataset).__name__} {words}")
+
+
+def as_image(value: object) -> Tensor:
+    """An image, channels first, or a vector, from a tensor, an array or a PIL image.
+
+    An image whose last axis alone has 1, 3 or 4 entries has its channels there; one of two axes has one channel.
+    Floats become float32, and so do booleans.
+
+    Raises:
+        TypeError: If it is something else.
+
+    Example:
+        >>> as_image(np.zeros((28, 32, 3), dtype=np.uint8)).shape, as_image(np.zeros((28, 32))).shape
+        (torch.Size([3, 28, 32]), torch.Size([1, 28, 32]))
+    """
+    if isinstance(value, Mapping):
+        raise TypeError(f"an item is a {type(value).__name__}")
+    image = value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
+    if image.dim() == 2:
+        image = image[None]
+    elif image.dim() == 3 and image.shape[-1] in CHANNEL_COUNTS and image.shape[0] not in CHANNEL_COUNTS:
+        image = image.movedim(-1, 0)
+    return image.float() if image.is_floating_point() or image.dtype == torch.bool else image
+
+
+def _form(shape: torch.Size, dtype: torch.dtype) -> str:
+    return f"{'x'.join(map(str, shape))} of {str(dtype).removeprefix('torch.')}"
 
 
 def batches(pixels: Tensor | StreamedPixels, indices: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pyro_vaes.data.conversion import as_numpy
 from pyro_vaes.errors import InputError
 
 
@@ -92,7 +93,7 @@ def _hungarian(labels: np.ndarray, clusters: np.ndarray) -> float:
 def _paired(labels: Any, clusters: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Both as arrays, checked to hold one integer per datum."""
     named = {f"y_{split}": labels, f"clusters_{split}": clusters}
-    arrays = {name: np.asarray(value.cpu() if hasattr(value, "cpu") else value) for name, value in named.items()}
+    arrays = {name: as_numpy(value, name) for name, value in named.items()}
     for name, array in arrays.items():
         if array.ndim != 1 or not len(array) or array.dtype.kind not in "iub":
             raise InputError(

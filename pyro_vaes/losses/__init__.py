@@ -27,7 +27,7 @@ __all__ = [
 
 
 def default_loss(guide: object) -> Loss:
-    """The loss of a guide's attribute ``loss``, a name in this package or a function that makes one; else ``ELBO()``.
+    """The loss of a guide's attribute ``loss``, a name in this package, a class or a method; else ``ELBO()``.
 
     Example:
         >>> import pyro_vaes as pv

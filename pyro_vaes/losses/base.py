@@ -1,4 +1,4 @@
-"""What all objectives share: a per-datum objective with named parts, usable in stock ``SVI`` and in ``fit``."""
+"""Base class of objectives: a per-datum objective with named parts, usable in stock ``SVI`` and in ``fit``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Terms = dict[str, Tensor]
 class Loss(infer.ELBO):
     """Base class of objectives. A new one implements :meth:`objective` and nothing else.
 
-    The loss that is minimised is minus the objective, summed over the batch as Pyro does. Nothing here makes
+    The loss that is minimized is minus the objective, summed over the batch as Pyro does. Nothing here makes
     the host wait for the device.
 
     Args:
@@ -46,11 +46,11 @@ class Loss(infer.ELBO):
         self._schedule_input: Tensor | None = None
 
     def objective(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> tuple[Tensor, Terms]:
-        """What is maximised, and its named parts, each of shape ``(B,)`` and in nats."""
+        """The objective to maximize, and its named parts, each of shape ``(B,)`` and in nats."""
         raise NotImplementedError(f"{type(self).__name__} must implement objective(model, guide, x)")
 
     def schedule(self) -> tuple[float, ...]:
-        """What the objective takes from the step: numbers that :meth:`schedule_values` gives; by default none."""
+        """The numbers that the objective takes from the step, given by :meth:`schedule_values`; by default none."""
         return ()
 
     def schedule_values(self) -> tuple[Any, ...]:
@@ -59,7 +59,7 @@ class Loss(infer.ELBO):
 
     @contextlib.contextmanager
     def with_schedule(self, values: Tensor) -> Iterator[None]:
-        """Within it the schedule is these numbers, ``(n,)``: a traced step takes them as an input."""
+        """Context manager that sets the schedule to these numbers, ``(n,)``, an input of a traced step."""
         self._schedule_input = values
         try:
             yield
@@ -71,7 +71,7 @@ class Loss(infer.ELBO):
         return self.objective(model, guide, x, *args)[1]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What the next step depends on beside ``step``, for a checkpoint; nothing for most."""
+        """The state on which the next step depends beside ``num_steps``, for a checkpoint; empty for most."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:

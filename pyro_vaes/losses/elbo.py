@@ -66,7 +66,7 @@ class ELBO(Loss):
         ``terms`` gives ``reconstruction`` and ``kl``, each ``(B,)``; a model of several latents adds ``kl_<site>``.
 
     Raises:
-        InputError: where a latent is neither enumerated nor has a reparameterised sampler, so that its gradient
+        InputError: If a latent is neither enumerated nor has a reparameterized sampler, so that its gradient
             would silently be wrong.
 
     References:

@@ -38,8 +38,8 @@ class FreeBits(ELBO):
         ``terms`` gives ``reconstruction`` and ``kl``, each ``(B,)``; a model of several latents adds ``kl_<site>``.
 
     Raises:
-        InputError: for a bound that is negative or not finite, or none above 0; for one on dimensions where the KL is
-            no sum over them.
+        InputError: If a bound is negative or not finite, or none is above 0, or the KL is no sum over dimensions that
+            a bound is on.
 
     References:
         Improved Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016);

@@ -18,11 +18,11 @@ class IWAE(Loss):
     """Importance-weighted bound, log (1/S) Σ wₛ with log w = log p(x, z) - log q(z | x).
 
     It rises with S from the ELBO to log p(x). With more draws the guide's gradient drowns in noise; the doubly
-    reparameterised one, Σ w̃² ∂log w/∂z ∂z/∂φ with normalised weights w̃, does not.
+    reparameterized one, Σ w̃² ∂log w/∂z ∂z/∂φ with normalized weights w̃, does not.
 
     Args:
         num_particles: number S of draws a datum.
-        dreg: whether the guide gets the doubly reparameterised gradient.
+        dreg: whether the guide gets the doubly reparameterized gradient.
 
     Shapes:
         ``terms`` gives ``bound``, and ``reconstruction`` and ``kl``, the parts of the ELBO on the same draws; each
@@ -60,12 +60,12 @@ class IWAE(Loss):
 
     def _doubly_reparameterised(self, log_weights: Tensor, guide_trace: Trace) -> Tensor:
         """A zero with the gradient Σ w̃ ∂log w in the model, and Σ w̃² ∂log w/∂z in the draws."""
-        normalised = log_weights.softmax(0).detach()
+        normalized = log_weights.softmax(0).detach()
         for site in sample_sites(guide_trace).values():
             draw: Tensor = site["value"]
             if draw.requires_grad:
                 event_dim = site["fn"].event_dim
-                weight = normalised.reshape(draw.shape[: draw.dim() - event_dim] + (1,) * event_dim)
+                weight = normalized.reshape(draw.shape[: draw.dim() - event_dim] + (1,) * event_dim)
                 draw.register_hook(functools.partial(torch.mul, weight))
-        weighted = (normalised * log_weights).sum(0)
+        weighted = (normalized * log_weights).sum(0)
         return weighted - weighted.detach()

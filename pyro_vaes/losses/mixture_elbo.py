@@ -29,7 +29,7 @@ class StratifiedDraws(NamedTuple):
 
 
 class MixtureELBO(Loss):
-    """Evidence lower bound of a mixture guide, stratified: one reparameterised draw of every component.
+    """Evidence lower bound of a mixture guide, stratified: one reparameterized draw of every component.
 
     ELBO(Q) = Σₘ αₘ(x) E_qₘ[log p(x, z) - log Σⱼ αⱼ(x) qⱼ(z | x)]; no discrete sampling, and all draws go through the
     decoder in one batch.
@@ -38,7 +38,7 @@ class MixtureELBO(Loss):
         ``terms`` gives ``reconstruction`` and ``kl`` of the whole mixture, each ``(B,)``.
 
     Raises:
-        InputError: for a guide that is no mixture, or a model that is no ``VAE``.
+        InputError: If the guide is no mixture, or the model no ``VAE``.
 
     References:
         Recursive Inference for Variational Autoencoders (Kim, Pavlovic, NeurIPS 2020), baseline ME.
@@ -85,7 +85,7 @@ class RecursiveMixtureELBO(MixtureELBO):
         ``terms`` gives ``reconstruction`` and ``kl`` of the whole mixture, each ``(B,)``.
 
     Raises:
-        InputError: for a guide that is not boosted, or a model that is no ``VAE``.
+        InputError: If the guide is not boosted, or the model no ``VAE``.
 
     References:
         Recursive Inference for Variational Autoencoders (Kim, Pavlovic, NeurIPS 2020).

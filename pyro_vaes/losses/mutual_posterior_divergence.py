@@ -1,4 +1,4 @@
-"""The evidence lower bound, regularised by the divergences between posteriors."""
+"""The evidence lower bound, regularized by the divergences between posteriors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHUNK_VALUES = 2**20  # numbers that one pass over dimensions may hold
 
 
 class MutualPosteriorDivergence(ELBO):
-    """Evidence lower bound with two regularisers on the posteriors q₁ … q_B of a batch, which keep codes apart.
+    """Evidence lower bound with two regularizers on the posteriors q₁ … q_B of a batch, which keep codes apart.
 
     With KLₖ(i ‖ j) = KL(qᵢₖ ‖ qⱼₖ) in dimension k, over all ordered pairs i ≠ j of data::
 
@@ -47,12 +47,12 @@ class MutualPosteriorDivergence(ELBO):
     Shapes:
         ``terms`` gives ``reconstruction`` and ``kl``, and ``diversity`` and ``smoothness`` without their weights; a
         model of several latents adds ``kl_<site>``; each ``(B,)``. Diversity and smoothness belong to the batch:
-        every datum gets the same value, whose mean over the batch is the regulariser. A batch of one has no pairs:
+        every datum gets the same value, whose mean over the batch is the regularizer. A batch of one has no pairs:
         both are 0.
 
     Raises:
-        InputError: for a weight or a bound that is negative or not finite, or an unknown form; for a guide that is
-            not made of independent normals.
+        InputError: If a weight or a bound is negative or not finite, the form is unknown, or the guide's posteriors
+            are not made of independent normals.
 
     References:
         MAE: Mutual Posterior-Divergence Regularization for Variational AutoEncoders (Ma, Zhou, Hovy, 2019).
@@ -86,8 +86,8 @@ class MutualPosteriorDivergence(ELBO):
         else:
             diversity = smoothness = loc.new_zeros(())
         terms = parts.terms() | {"diversity": diversity.expand(len(x)), "smoothness": smoothness.expand(len(x))}
-        regulariser = self.eta * terms["diversity"] + self.gamma * terms["smoothness"]
-        return terms["reconstruction"] - free(terms["kl"], self.free_bits) - regulariser, terms
+        regularizer = self.eta * terms["diversity"] + self.gamma * terms["smoothness"]
+        return terms["reconstruction"] - free(terms["kl"], self.free_bits) - regularizer, terms
 
 
 def pairwise_kl(loc: Tensor, scale: Tensor) -> Tensor:

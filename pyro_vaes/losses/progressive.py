@@ -32,7 +32,7 @@ class ProgressiveELBO(ELBO):
         ``terms`` gives ``reconstruction``, ``kl`` and ``kl_<site>``, each ``(B,)``.
 
     Raises:
-        InputError: for a model whose decoder has no ``presence``, such as a ``LadderMLPDecoder`` has.
+        InputError: If the model's decoder has no ``presence``, as a ``LadderMLPDecoder`` has.
 
     References:
         Progressive Learning and Disentanglement of Hierarchical Representations (Li, Gyawali, Wang, Murphy, 2020).
@@ -51,9 +51,8 @@ class ProgressiveELBO(ELBO):
     traceable = False
 
     def __init__(self, steps: int, num_particles: int = 1, beta: float | Callable[[int], float] = 1.0) -> None:
-        check_whole("steps", steps)
         super().__init__(num_particles, beta)
-        self.steps = steps
+        self.steps = check_whole("steps", steps)
 
     def presence(self, levels: int) -> list[float]:
         """The factor of each level at this step, the lowest first."""

@@ -50,8 +50,7 @@ class ExponentialWarmup:
     """
 
     def __init__(self, steps: int) -> None:
-        check_whole("steps", steps)
-        self.steps = steps
+        self.steps = check_whole("steps", steps)
 
     def __call__(self, step: int) -> float:
         """The weight at a step."""

@@ -32,7 +32,7 @@ class SoftFreeBits(ELBO):
         ``terms`` gives ``reconstruction`` and ``kl``, each ``(B,)``; a model of several latents adds ``kl_<site>``.
 
     Raises:
-        InputError: for a target that is not positive.
+        InputError: If the target is not positive.
 
     References:
         Variational Lossy Autoencoder (Chen et al., 2017).

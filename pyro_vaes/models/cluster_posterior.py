@@ -40,6 +40,11 @@ class ClusterParameters(NamedTuple):
 
     Shapes:
         ``logits (..., B, K)``, ``outputs (..., B, K, 2 Z)``: mean and raw scale of z for each y.
+
+    Example:
+        >>> parameters = ClusterParameters(torch.zeros(4, 3), torch.zeros(4, 3, 2 * 5))
+        >>> parameters.clusters().probs.shape, parameters.marginal().event_shape
+        (torch.Size([4, 3]), torch.Size([5]))
     """
 
     logits: Tensor

@@ -32,7 +32,7 @@ class HierarchicalVAE(LatentVariableModel):
         ``z_l (..., B, Z_l)``, for ``(..., B)``.
 
     Raises:
-        InputError: where decoder, conditionals and prior do not fit.
+        InputError: If decoder, conditionals and prior do not fit.
 
     References:
         Stochastic Backpropagation and Approximate Inference in Deep Generative Models (Rezende, Mohamed, Wierstra,
@@ -118,7 +118,7 @@ class HierarchicalGuide(SequentialGuide):
         ``x (B, *event_shape)``; calling it gives each latent by site, ``(B, Z_l)``.
 
     Raises:
-        InputError: for another number of encoders than levels.
+        InputError: If there is another number of encoders than latents.
 
     References:
         Ladder Variational Autoencoders (Sonderby, Raiko, Maaloe, Sonderby, Winther, 2016), as the baseline there.
@@ -137,10 +137,9 @@ class HierarchicalGuide(SequentialGuide):
 
     def __init__(self, vae: HierarchicalVAE, encoders: Sequence[nn.Module]) -> None:
         super().__init__(vae)
-        if len(encoders) != len(vae.latent_dims):
-            raise InputError(
-                f"there are {len(encoders)} encoders, but the model has {len(vae.latent_dims)} latents: give one for each"
-            )
+        given, latents = len(encoders), len(vae.latent_dims)
+        if given != latents:
+            raise InputError(f"there are {given} encoders, but the model has {latents} latents: give one for each")
         self.conditionals = nn.ModuleList(
             ConditionalNormal(encoder, size) for encoder, size in zip(encoders, vae.latent_dims, strict=True)
         )
@@ -153,7 +152,7 @@ class HierarchicalGuide(SequentialGuide):
 
 
 class TopDownGuide(SequentialGuide):
-    """Top-down posterior of a hierarchy: what the data say of z_l, times what the model says of it given z_{l+1}.
+    """Top-down posterior of a hierarchy: the evidence of the data on z_l times the model's p(z_l | z_{l+1}).
 
     q(z_L | x) = N(μ_L, σ_L²) and q(z_l | x, z_{l+1}) ∝ N(z_l; μ_l(x), σ_l²(x)) p(z_l | z_{l+1}), so that means are
     weighed by precisions.
@@ -167,7 +166,7 @@ class TopDownGuide(SequentialGuide):
         ``x (B, *event_shape)``; calling it gives each latent by site, ``(B, Z_l)``.
 
     Raises:
-        InputError: where the encoder has another number of levels.
+        InputError: If the encoder gives features for another number of latents.
 
     References:
         Ladder Variational Autoencoders (Sonderby, Raiko, Maaloe, Sonderby, Winther, 2016), whose name means this guide.
@@ -200,7 +199,7 @@ class TopDownGuide(SequentialGuide):
 
 
 def _product(first: dist.TorchDistribution, second: dist.TorchDistribution) -> dist.TorchDistribution:
-    """The normalised product of two independent normal densities."""
+    """The normalized product of two independent normal densities."""
     precision = 1 / first.variance + 1 / second.variance
     mean = (first.mean / first.variance + second.mean / second.variance) / precision
     return dist.Normal(mean, precision.rsqrt()).to_event(1)

@@ -31,7 +31,7 @@ class LadderVAE(LatentVariableModel):
         ``z_l (..., B, Z_l)``, for ``(..., B)``.
 
     Raises:
-        InputError: where the decoder does not take the priors' latents.
+        InputError: If the decoder does not take the priors' latents.
 
     References:
         Learning Hierarchical Features from Deep Generative Models (Zhao, Song, Ermon, 2017), there "variational
@@ -83,7 +83,7 @@ class LadderGuide(Guide):
         ``posteriors(x)`` have batch shape ``(..., B)`` and event shapes ``(Z_l,)``, by site.
 
     Raises:
-        InputError: where the encoder has another number of levels.
+        InputError: If the encoder gives features for another number of latents.
 
     References:
         Learning Hierarchical Features from Deep Generative Models (Zhao, Song, Ermon, 2017).

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pyro
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.models.cluster_init import CHUNK
 from pyro_vaes.models.cluster_posterior import ClusterParameters, ClusterPosterior, draw_clustered
 from pyro_vaes.networks.shapes import out_features
+from pyro_vaes.param_store import register_params
 from pyro_vaes.priors import GaussianMixture
 from pyro_vaes.vae import VAE, Guide
 
@@ -33,7 +35,7 @@ class MixtureVAE(VAE):
         ``x (B, *event_shape)``, ``y (B,)`` and ``z (B, Z)``; ``log_joint`` takes ``z (..., B, Z)``, for ``(..., B)``.
 
     Raises:
-        InputError: for a prior without components, or where the decoder does not take its latents.
+        InputError: If the prior has no components, or the decoder does not take its latents.
 
     References:
         Semi-Supervised Learning with Deep Generative Models (Kingma, Rezende, Mohamed, Welling, 2014), model M2, in the
@@ -105,6 +107,8 @@ class MixtureGuide(Guide):
         """Set q(y | x) to the clusters ``(N,)`` of the data, by the latent's site."""
         self.head.fit(torch.cat([self.encoder(batch) for batch in x.split(CHUNK)]), clusters["z"])
 
-    def draw(self, x: Tensor) -> dict[str, Tensor]:
-        """Sample the sites ``y`` and ``z``, inside the plate."""
-        return {"z": ClusterParameters(*self.local_parameters(x)).draw("z")}
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """The Pyro guide: sites ``y`` and ``z`` in the plate ``data``; returns z by site."""
+        register_params(self)
+        with pyro.plate("data", len(x)):
+            return {"z": ClusterParameters(*self.local_parameters(x)).draw("z")}

@@ -47,7 +47,7 @@ def latent_features(encoder: nn.Module, latents: int) -> tuple[int, ...]:
         )
     if len(sizes) != latents:
         raise InputError(
-            f"{type(encoder).__name__} gives features of the sizes {tuple(sizes)}, but the model has {latents} latents: "
-            "expected one size for each"
+            f"{type(encoder).__name__} gives features of the sizes {tuple(sizes)}, but the model has {latents} "
+            "latents: expected one size for each"
         )
     return tuple(sizes)

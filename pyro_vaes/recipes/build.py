@@ -14,8 +14,9 @@ from pyro_vaes.errors import InputError, unknown
 from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.losses import ExponentialWarmup, Loss, default_loss
 from pyro_vaes.priors import Prior
+from pyro_vaes.recipes.options import apply_options, check_options, errors_of
 from pyro_vaes.recipes.recipe import Guide_co, Model_co, System
-from pyro_vaes.recipes.spec import apply_options, instantiate, parse, resolve
+from pyro_vaes.recipes.spec import instantiate, parse, resolve
 from pyro_vaes.settings import Settings
 from pyro_vaes.vae import VAE, Guide
 from pyro_vaes.validation import check_seed, check_whole
@@ -35,7 +36,7 @@ def build_vae(event_shape: Sequence[int], settings: Settings) -> VAE:
     """The plain VAE of some settings.
 
     Raises:
-        InputError: for sizes, a network, a likelihood or a prior that do not exist.
+        InputError: If a size, network, likelihood or prior does not exist.
 
     Example:
         >>> build_vae((1, 8, 8), Settings(latent_dim=2)).latent_dim
@@ -79,12 +80,12 @@ def build_network(which: int, text: str, known: Networks, *args: Any, **own: Any
     """The encoder (0) or decoder (1) of a kind of networks, from its name with options.
 
     Raises:
-        InputError: for an unknown kind or option.
+        InputError: If the kind or an option is unknown.
     """
     name, options = parse(text)
     if name not in known:
         raise unknown("network", name, known)
-    return apply_options("network", text, known[name][which], *args, **own, **options)
+    return apply_options("network", text, known[name][which], *args, **{**own, **options})
 
 
 def build_likelihood(event_shape: Sequence[int], settings: Settings) -> Likelihood:
@@ -107,7 +108,7 @@ def build_loss(guide: nn.Module, settings: Settings) -> Loss:
     """The loss of some settings, the guide's own unless they name another, with the KL's warm-up if there is one.
 
     Raises:
-        InputError: for an unknown loss or option, or a warm-up where the loss has no weight on its KL.
+        InputError: If the loss or an option is unknown, or a warm-up is set and the loss has no weight on its KL.
 
     Example:
         >>> build_loss(nn.Identity(), Settings(loss="elbo(num_particles=2)", warmup=100)).beta(100)
@@ -130,12 +131,12 @@ def build_seeded(
     settings: Settings,
     seed: int,
 ) -> System[Model_co, Guide_co]:
-    """What a recipe builds, with initial weights that depend on the seed alone; the random state is left as it was.
+    """The system of a recipe, with initial weights that depend on the seed alone; the random state is left as it was.
 
     Recipes build the model first, so that its initial weights are the same under every guide.
 
     Raises:
-        InputError: for settings or a seed that cannot be used.
+        InputError: If settings or seed cannot be used.
 
     Example:
         >>> from pyro_vaes.recipes import laplace, vae
@@ -147,7 +148,7 @@ def build_seeded(
 
 
 def seeded_build(build: Callable[[], Built], seed: int) -> Built:
-    """What a function builds under a seed; the random state is left as it was.
+    """Call a function that builds something under a seed; the random state is left as it was.
 
     Raises:
         InputError: If the seed cannot be used, or no memory holds what is built.
@@ -168,6 +169,9 @@ def load_data(settings: Settings, download: bool = True) -> Data:
         InputError: If data or likelihood do not exist or cannot be used.
     """
     kind, options = resolve("likelihood", likelihoods, Likelihood, settings.likelihood)
-    preprocessing = apply_options("likelihood", settings.likelihood, kind.required_preprocessing, **options)
+    check_options("likelihood", settings.likelihood, kind.build, 1, options)
+    with errors_of("likelihood", settings.likelihood):
+        preprocessing = kind.required_preprocessing(**options)
     chosen = {**preprocessing, **({"binarize": settings.binarize} if settings.binarize else {})}
-    return load(settings.data, settings.data_root, train_size=settings.train_size, download=download, **chosen)
+    chosen |= {"train_size": settings.train_size, "channels": settings.channels}
+    return load(settings.data, settings.data_root, download=download, **chosen)

@@ -97,7 +97,7 @@ def build_ladder_mixture(
 
 
 def _ladder_parts(event_shape: Sequence[int], settings: Settings) -> tuple[nn.Module, list[Prior], Likelihood]:
-    """Decoder, priors and likelihood; grey digits merge by gates, all else by concatenation, as was published."""
+    """Decoder, priors and likelihood; gray digits merge by gates, all else by concatenation, as was published."""
     likelihood = build_likelihood(event_shape, settings)
     merge = "gate" if event_shape[0] == 1 else "concatenate"
     shape = features_shape(likelihood, event_shape)
@@ -128,6 +128,7 @@ def _hierarchical_guide(model: HierarchicalVAE, event_shape: Sequence[int], sett
     return HierarchicalGuide(model, [build_encoder(event_shape, settings), *upper])
 
 
+#: The recipe ``ladder``; its attribute ``paper`` says what it is.
 ladder = Recipe(
     "ladder",
     build_ladder,
@@ -135,6 +136,7 @@ ladder = Recipe(
     small=HIERARCHY,
     published={"mnist": LADDER, "svhn": LADDER_COLOR},
 )
+#: The recipe ``hierarchical``; its attribute ``paper`` says what it is.
 hierarchical = Recipe(
     "hierarchical",
     build_hierarchical,
@@ -142,6 +144,7 @@ hierarchical = Recipe(
     small=HIERARCHY,
     published={"mnist": LADDER, "svhn": LADDER_COLOR},
 )
+#: The recipe ``mixture``; its attribute ``paper`` says what it is.
 mixture = Recipe(
     "mixture",
     build_mixture,
@@ -149,6 +152,7 @@ mixture = Recipe(
     small=Settings(likelihood="bernoulli", prior="gaussian-mixture(components=10)", cluster_epoch=10),
     published={"mnist": CLUSTERS, "fashion-mnist": CLUSTERS},
 )
+#: The recipe ``ladder-mixture``; its attribute ``paper`` says what it is.
 ladder_mixture = Recipe(
     "ladder-mixture",
     build_ladder_mixture,

@@ -12,7 +12,7 @@ from torch import nn
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.losses import Loss
-from pyro_vaes.settings import Settings
+from pyro_vaes.settings import Settings, check_names
 
 Model_co = TypeVar("Model_co", bound=nn.Module, covariant=True)
 Guide_co = TypeVar("Guide_co", bound=nn.Module, covariant=True)
@@ -27,7 +27,7 @@ class System(NamedTuple, Generic[Model_co, Guide_co]):
 
 
 class Origin(NamedTuple):
-    """What a recipe built a pair from; ``pyro_vaes.save`` writes it down, so that ``load`` can build the pair again.
+    """The recipe and settings of a pair; ``pyro_vaes.save`` records them, so that ``load`` can build the pair again.
 
     Attributes:
         recipe: the recipe's name.
@@ -81,9 +81,7 @@ class Recipe(Generic[Model_co, Guide_co]):
             InputError: If a setting does not exist or cannot be used.
         """
         chosen = self.small if settings is None else settings
-        known = {each.name for each in dataclasses.fields(Settings)}
-        if unknown := changes.keys() - known:
-            raise InputError(f"{min(unknown)!r} is no setting: expected some of {', '.join(sorted(known))}")
+        check_names(changes)
         chosen = dataclasses.replace(chosen, **changes)  # type: ignore[arg-type]
         system = self.build(event_shape, chosen)
         for module in (system.model, system.guide):

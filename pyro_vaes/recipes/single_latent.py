@@ -39,23 +39,27 @@ def _with_guide(model: VAE, event_shape: Sequence[int], settings: Settings) -> S
     return System(model, guide, build_loss(guide, settings))
 
 
+#: The recipe ``vae``; its attribute ``paper`` says what it is.
 vae = Recipe(
     "vae",
     single_latent,
     "VAE: mean-field posterior. Auto-Encoding Variational Bayes (Kingma, Welling, 2014).",
     published={"mnist": PARK},
 )
+#: The recipe ``full-covariance``; its attribute ``paper`` says what it is.
 full_covariance = Recipe(
     "full-covariance",
     partial(single_latent, guide="full-covariance"),
     "VAE, full-covariance posterior. An Introduction to Variational Autoencoders (Kingma, Welling, 2019).",
 )
+#: The recipe ``laplace``; its attribute ``paper`` says what it is.
 laplace = Recipe(
     "laplace",
     partial(single_latent, guide="laplace"),
     "VLAE: Laplace posterior. Variational Laplace Autoencoders (Park, Kim, Kim, 2019).",
     published={"mnist": PARK},
 )
+#: The recipe ``lossy``; its attribute ``paper`` says what it is.
 lossy = Recipe(
     "lossy",
     single_latent,
@@ -69,6 +73,7 @@ lossy = Recipe(
     ),
     published={**dict.fromkeys(BINARY, LOSSY), "cifar10": LOSSY_COLOR},
 )
+#: The recipe ``af-prior``; its attribute ``paper`` says what it is.
 af_prior = Recipe(
     "af-prior",
     single_latent,
@@ -79,6 +84,7 @@ af_prior = Recipe(
         "cifar10": replace(LOSSY_COLOR, likelihood="discretized-logistic"),
     },
 )
+#: The recipe ``mae``; its attribute ``paper`` says what it is.
 mae = Recipe(
     "mae",
     single_latent,
@@ -86,6 +92,7 @@ mae = Recipe(
     small=replace(PIXELCNN, loss="mutual-posterior-divergence(eta=2, gamma=0.5)"),
     published={**dict.fromkeys(BINARY, MAE), "cifar10": MAE_COLOR},
 )
+#: The recipe ``pixelcnn``; its attribute ``paper`` says what it is.
 pixelcnn = Recipe(
     "pixelcnn",
     no_code,

@@ -7,11 +7,11 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 from pyro_vaes.errors import InputError, shown, unknown
+from pyro_vaes.recipes.options import apply_options
 
 
 def kebab(name: str) -> str:
@@ -28,7 +28,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     """A name and its options.
 
     Raises:
-        InputError: where the text is neither ``name`` nor ``name(option=value, ...)``.
+        InputError: If the text is neither ``name`` nor ``name(option=value, ...)``.
 
     Example:
         >>> parse("laplace(updates=1, step_size=1.0)")
@@ -140,22 +140,7 @@ def instantiate(kind: str, package: ModuleType, base: type, text: str, *args: An
     """An object of a package's class from its name and options, after ``args``.
 
     Raises:
-        InputError: for an unknown name, with the near ones, or an option that the class does not take.
+        InputError: If the name is unknown, with the near ones, or the class does not take an option.
     """
     found, options = resolve(kind, package, base, text)
     return apply_options(kind, text, found, *args, **options)
-
-
-def apply_options(kind: str, text: str, make: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """What a class makes of options that a user named.
-
-    Raises:
-        InputError: for an option that it does not take, or a value that it cannot be made of, such as a size that no
-            memory holds.
-    """
-    try:
-        return make(*args, **options)
-    except InputError:
-        raise
-    except Exception as error:  # the values may be anything
-        raise InputError(f"{kind} {shown(text)}: {error}") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pyro_vaes.data import Data
+from pyro_vaes.data.check import check_data
 from pyro_vaes.errors import InputError
 from pyro_vaes.recipes.spec import slug
 from pyro_vaes.reports.compare_report import write_report
@@ -20,7 +21,7 @@ from pyro_vaes.reports.trial import TRIAL, Trial, finished_trial, measure
 from pyro_vaes.runs.folder import CHECKPOINT, RunFolder
 from pyro_vaes.settings import Settings
 from pyro_vaes.training.fit import fit
-from pyro_vaes.training.validate import check_budget, check_data, check_optimizer
+from pyro_vaes.training.validate import check_fits, check_lr, check_optimizer
 from pyro_vaes.validation import check_seed, check_whole, choose_device
 
 
@@ -74,14 +75,16 @@ def compare(
         >>> [trial.guide for trial in trials]
         ['mean-field', 'low-rank']
     """
+    check_data(data)
     out, settings = Path(out), settings or Settings()
+    seeds, num_samples = [check_seed(seed) for seed in seeds], check_whole("num_samples", num_samples)
     made = contestants(guides, data.event_shape, settings)
     described = settings.config() if config is None else dict(config)
     whole = {**described, "guides": ",".join(made), "seeds": ",".join(map(str, seeds)) + ","}
     whole |= {"num_samples": num_samples, **({"test_size": test_size} if test_size else {}), "diagnose": images}
     for name in ("guide", "seed"):
         whole.pop(name, None)
-    _check(data, made, settings, seeds, num_samples, test_size, images)
+    _check(data, made, settings, seeds, test_size, images)
     _claim(RunFolder(out), whole | {"out": str(out)}, overwrite, resume)
     x_test = data.test.x[:test_size]
     trials: list[Trial] = []
@@ -141,7 +144,6 @@ def _check(
     made: Mapping[str, Any],
     settings: Settings,
     seeds: Sequence[int],
-    num_samples: int,
     test_size: int | None,
     images: int,
 ) -> None:
@@ -149,17 +151,16 @@ def _check(
         raise InputError("nothing to compare: give at least one guide and one seed")
     if len(set(seeds)) < len(seeds):
         raise InputError(f"seeds are {', '.join(map(str, seeds))}: none may repeat")
-    check_whole("num_samples", num_samples)
     if test_size is not None and not 1 < test_size <= len(data.test):
         raise InputError(f"test_size is {test_size}: expected 2 to {len(data.test)}, the test data that there are")
     check_whole("diagnose", images, least=0)
     choose_device(settings.device)
-    check_budget(settings.epochs, settings.batch_size, settings.lr)
+    check_whole("epochs", settings.epochs)
+    check_whole("batch_size", settings.batch_size)
+    check_lr(settings.lr)
     check_optimizer(settings.optimizer, settings.ema)
-    for seed in seeds:
-        check_seed(seed)
     for each in made.values():
-        check_data(each.build(seeds[0]).model, data.event_shape, data.valid.x)
+        check_fits(each.build(seeds[0]).model, data.event_shape, data.valid.x)
 
 
 def _claim(folder: RunFolder, config: Mapping[str, Any], overwrite: bool, resume: bool) -> None:

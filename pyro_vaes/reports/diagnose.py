@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from pyro_vaes.data import Data
+from pyro_vaes.data.check import check_data
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import (
     InferenceGaps,
@@ -80,6 +81,7 @@ def diagnose(
     names = [pair.name for pair in pairs]
     if not names or len(set(names)) < len(names):
         raise InputError(f"pairs are {', '.join(names) or 'none'}: give at least one, each under a name of its own")
+    check_data(data)
     check_whole("reference", reference, least=0)
     images = min(IMAGES, len(data.test)) if images is None else images
     if not 2 <= images <= len(data.test) or reference > images:

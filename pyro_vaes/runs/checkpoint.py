@@ -6,6 +6,7 @@ import contextlib
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError, shown
 
+FORMAT = 2  # of checkpoints; those of format 1 do not say so
+VERSION = version("pyro_vaes")
 KEYS = {"model", "guide", "last", "history", "best_epoch"}  # of a checkpoint
 ROW = {"epoch", "train_elbo", "valid_elbo", "step_ms", "seconds"}  # of its history, beside the terms of the loss
 
@@ -125,6 +128,11 @@ def _read(path: Path) -> dict[str, Any]:
     state = read_whole(path)
     if not _is_checkpoint(state):
         raise InputError(f"{path} is no checkpoint of fit")
+    if (found := state.get("format", 1)) != FORMAT:
+        raise InputError(
+            f"{path} has the format {shown(found)}, written by pyro_vaes {shown(state.get('version'))}, but "
+            f"this pyro_vaes {VERSION} reads format {FORMAT}"
+        )
     return state
 
 

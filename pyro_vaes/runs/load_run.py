@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from pyro_vaes.data import Data
+from pyro_vaes.data.check import check_data
 from pyro_vaes.errors import InputError, unknown
 from pyro_vaes.losses import default_loss
 from pyro_vaes.recipes import RECIPES, Recipe, System, build_seeded, load_data
@@ -65,6 +66,8 @@ def load_run(
     folder = RunFolder(run)
     if (model is None) != (guide is None):
         raise InputError("one of model and guide is missing: give both to load their weights, or neither")
+    if data is not None:
+        check_data(data)
     config = folder.read_config()
     if model is None or guide is None:
         recipe, settings = _recipe(folder, config, parts or {})

@@ -158,6 +158,6 @@ def _refusal(path: Path, error: Exception) -> InputError:
     found = content.get("versions")
     writer = found.get("pyro_vaes") if isinstance(found, dict) else None
     return InputError(
-        f"{path} has the format {shown(content.get('format'))}, written by pyro_vaes {shown(writer)}: build the pair, "
-        "load torch.load(path, weights_only=True)['model'] and ['guide'] by load_state_dict, and save it again"
+        f"{path} has the format {shown(content.get('format'))}, written by pyro_vaes {shown(writer)}, but "
+        f"this pyro_vaes {VERSION} reads format {FORMAT}: take that version"
     )

@@ -21,7 +21,7 @@ from pyro_vaes.settings import PARTS, Settings
 from pyro_vaes.validation import as_path
 
 PLAIN = (bool, int, float, str, tuple)  # types of the attributes that are a part's options
-LOCAL = ("data", "data_root", "device", "step", "precision")  # settings of the machine that trained
+LOCAL = ("data", "data_root", "channels", "device", "step", "precision")  # settings of the machine that trained
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # of a pair that is built again
 
 

@@ -18,6 +18,7 @@ from pyro_vaes.testing.pairs import BATCH, Check, MakeModel, MakePair, Pair, agr
 from pyro_vaes.testing.training import (
     copies_are_independent,
     gradients_are_finite,
+    parameters_belong_to_modules,
     training_lowers_the_loss,
     trains_in_stock_svi,
 )
@@ -175,6 +176,7 @@ PAIR_CHECKS: tuple[Check, ...] = (
     shapes,
     samples,
     sites_and_plate,
+    parameters_belong_to_modules,
     evaluation_changes_nothing,
     gradients_are_finite,
     trains_in_stock_svi,

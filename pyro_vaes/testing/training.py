@@ -9,6 +9,7 @@ from pyro.infer import SVI, Trace_ELBO, TraceEnum_ELBO
 from pyro.optim import PyroOptim
 
 from pyro_vaes.losses import ELBO
+from pyro_vaes.param_store import registered_params_only, restored_param_store
 from pyro_vaes.testing.pairs import MakePair, Pair
 
 
@@ -21,6 +22,13 @@ def gradients_are_finite(make: MakePair) -> None:
         assert parameter.grad is not None, f"{name} receives no gradient"
         assert parameter.grad.isfinite().all(), f"the gradient of {name} is not finite"
         assert parameter.grad.any(), f"the gradient of {name} is zero"
+
+
+def parameters_belong_to_modules(make: MakePair) -> None:
+    """Every parameter is an ``nn.Parameter`` of model or guide, none one of Pyro's parameter store alone."""
+    model, guide, x, loss = make()
+    with restored_param_store(), registered_params_only(model, guide):
+        loss.objective(model, guide, x)
 
 
 def train(tested: Pair, loss: object, steps: int = 6) -> list[float]:

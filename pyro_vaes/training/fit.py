@@ -14,31 +14,33 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from pyro_vaes.data import Data
+from pyro_vaes.data.check import check_data
 from pyro_vaes.data.streaming import room_for
 from pyro_vaes.losses import Loss, default_loss
-from pyro_vaes.param_store import adopt_loaded, restored_param_store
+from pyro_vaes.param_store import adopt_loaded, without_registration
 from pyro_vaes.runs.folder import RunFolder
 from pyro_vaes.training.callbacks import Callback
 from pyro_vaes.training.checkpointing import BestWeights, Checkpoint
 from pyro_vaes.training.distributed import process_group
 from pyro_vaes.training.finite import FiniteChecks
 from pyro_vaes.training.initialization import ClusterInitialization, initialize
+from pyro_vaes.training.pair import check_pair
 from pyro_vaes.training.progress import Progress
 from pyro_vaes.training.run import Run
+from pyro_vaes.training.single_thread import only_thread
 from pyro_vaes.training.state import TrainingState
 from pyro_vaes.training.step_kind import STEPS, choose_step
 from pyro_vaes.training.tensorboard import TensorBoardCallback
 from pyro_vaes.training.trainer import Trainer
 from pyro_vaes.training.validate import (
-    check_budget,
     check_callbacks,
     check_clusters,
+    check_lr,
     check_means,
-    check_minutes,
     check_optimizer,
     check_shards,
 )
-from pyro_vaes.validation import check_seed, choose_device
+from pyro_vaes.validation import check_positive, check_seed, check_whole, choose_device
 
 
 def fit(
@@ -68,12 +70,14 @@ def fit(
     """Train model and guide by gradient; leave them in evaluation mode, with the weights of the best validation ELBO.
 
     Torch's global random state is left as it was, and Pyro's parameter store is not touched. The order of the
-    examples depends on ``seed`` and the epoch alone. Started by ``torchrun``, or in a process group of torch, all
-    processes train one model: each takes its part of every batch of ``batch_size``, and the first one writes.
+    examples depends on ``seed`` and the epoch alone. Weights in float64 are trained in float64. Started by
+    ``torchrun``, or in a process group of torch, all processes train one model: each takes its part of every batch of
+    ``batch_size``, and the first one writes. Pyro's effect handlers are global to a process, so that threads must not
+    train at the same time: trainings in parallel take a process each.
 
     Args:
         model: a Pyro model that is a module, called with a batch.
-        guide: its guide, a module too.
+        guide: its guide, a module too, built on this model. All weights of both are ``nn.Parameter``.
         data: the training and validation data.
         loss: the objective; by default the one that the guide asks for, ``ELBO()`` for most.
         epochs: number of passes through the training data.
@@ -85,7 +89,8 @@ def fit(
             files if it is installed; None writes nothing.
         overwrite: whether to replace the run that ``out`` holds.
         resume: whether to continue the run that ``out`` holds, from its last checkpoint; on a CPU the weights are
-            then, to the bit, those of a run without a break.
+            then, to the bit, those of a run without a break. Options that differ from those of the checkpoint, such as
+            ``lr``, hold from there on; another kind of loss, optimizer or average is refused.
         progress: whether to show a progress bar; in a log file it is one line per epoch, at most every 30 seconds.
         step: how a step is run: ``"eager"``, operation by operation; ``"compiled"``, from a graph that is traced and
             compiled first, which takes some tens of seconds; ``"graph"``, as one CUDA graph; ``"auto"``, a graph on a
@@ -116,16 +121,17 @@ def fit(
         >>> [row["epoch"] for row in run.history], run.history[1]["valid_elbo"] > run.history[0]["valid_elbo"]
         ([1, 2], True)
     """
+    dtype = check_pair(model, guide)
+    check_data(data)
     adopt_loaded(model, guide)
     loss = loss or default_loss(guide)
-    check_seed(seed)
-    check_budget(epochs, batch_size, lr)
-    check_optimizer(optimizer, ema)
+    epochs, batch_size = check_whole("epochs", epochs), check_whole("batch_size", batch_size)
+    seed, lr, ema = check_seed(seed), check_lr(lr), check_optimizer(optimizer, ema)
     check_means(loss, step, precision)
-    check_minutes(checkpoint_minutes)
-    check_clusters(model, guide, cluster_epoch)
+    check_positive("checkpoint_minutes", checkpoint_minutes, "a positive number of minutes, such as 10")
+    cluster_epoch = check_clusters(model, guide, cluster_epoch)
     check_callbacks(callbacks)
-    with process_group() as group:
+    with only_thread(), process_group() as group, torch.inference_mode(False), torch.enable_grad():
         with group.raise_together():
             chosen = choose_device(device)
             check_shards(group.size, loss, model, guide)
@@ -133,8 +139,8 @@ def fit(
         settings |= {"lr": lr, "optimizer": optimizer, "ema": ema, "cluster_epoch": cluster_epoch}
         settings |= {"seed": seed, "device": str(chosen), "step": step, "precision": precision}
         model.to(chosen), guide.to(chosen)
-        train = data.train.to(chosen if room_for(data.train.pixels, chosen) else "cpu")
-        valid = data.valid.x.to(chosen)
+        train = data.train.to(chosen if room_for(data.train.pixels, chosen) else "cpu", dtype)
+        valid = data.valid.x.to(chosen, dtype)
         with torch.random.fork_rng([chosen] if chosen.type == "cuda" else []):
             torch.manual_seed(seed)
             with group.raise_together():
@@ -143,7 +149,7 @@ def fit(
             kind = choose_step(step, chosen, epochs * -(-len(train) // batch_size))
             gradient_step = STEPS[kind[0]](model, guide, loss, lr, optimizer, ema, precision)
             gradient_step.group = group
-            state, finite = TrainingState(gradient_step, len(train), seed, chosen), FiniteChecks()
+            state, finite = TrainingState(gradient_step, len(train), seed, chosen, cluster_epoch), FiniteChecks()
             before: list[Callback] = [finite, BestWeights(cluster_epoch)]
             after: list[Callback] = []
             deferred: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
@@ -158,7 +164,7 @@ def fit(
             shown = progress and group.first
             after.append(Progress(epochs, state.size, state.seen, shown))
             trainer = Trainer(state, train, valid, batch_size, [*before, *callbacks, *after])
-            with restored_param_store(), pyro.validation_enabled(False):
+            with without_registration(), pyro.get_param_store().scope(), pyro.validation_enabled(False):
                 with group.raise_together():
                     taken = trainer.prepare(step, *kind)
                     if shown:

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from pyro_vaes.data.split import Split
 from pyro_vaes.losses import Loss
 from pyro_vaes.models import initialize_from_codes
-from pyro_vaes.param_store import restored_param_store
+from pyro_vaes.param_store import registered_params_only, restored_param_store
 from pyro_vaes.training.callbacks import Callback
+from pyro_vaes.training.pair import check_last_batch, unchanged_buffers
 from pyro_vaes.training.state import Epoch, TrainingState
-from pyro_vaes.training.validate import check_data
+from pyro_vaes.training.step import same_draws
+from pyro_vaes.training.validate import check_fits
 from pyro_vaes.vae import Guide, LatentVariableModel
 
 INIT_SIZE = 10_000  # training images of data-dependent initialization
@@ -23,26 +25,31 @@ INIT_SIZE = 10_000  # training images of data-dependent initialization
 def initialize(
     model: nn.Module, guide: nn.Module, loss: Loss, train: Split, batch_size: int, device: torch.device, resume: bool
 ) -> None:
-    """Initialize likelihood and priors from the data, unless resumed, and run a batch with all of Pyro's checks on.
+    """Run a batch with all of Pyro's checks on, and initialize likelihood and priors from the data, unless resumed.
 
     Raises:
-        InputError: If the data are none of the model's.
+        InputError: If the data are none of the model's, or the batch cannot be trained on.
     """
     loss.num_steps = 0
     x = _init_batch(train, device)
-    check_data(model, x.shape[1:], x)
-    if isinstance(model, LatentVariableModel):
+    check_fits(model, x.shape[1:], x)
+    with same_draws(x), unchanged_buffers(model, guide), restored_param_store(), pyro.validation_enabled(True):
+        check_last_batch(model, guide, loss, x, len(train), batch_size)
+        with registered_params_only(model, guide), torch.no_grad():
+            loss.objective(model, guide, x[:batch_size])
+    if isinstance(model, LatentVariableModel) and not resume:
         parts: tuple[Any, ...] = (model.likelihood, *model.priors.values())
-        for part in parts:
-            if not (resume or part.initialized):
-                part.initialize(x)
-                part.initialized.fill_(True)
-    with restored_param_store(), pyro.validation_enabled(True), torch.no_grad():
-        loss.objective(model, guide, x[:batch_size])
+        new = [part for part in parts if not part.initialized]
+        for part in new:
+            part.initialize(x)
+        for part in new:
+            part.initialized.fill_(True)
 
 
 class ClusterInitialization(Callback):
     """Sets Gaussian mixture priors to the clusters of the codes, once.
+
+    The optimizer's moments and the average of all weights that this sets start again.
 
     Args:
         cluster_epoch: epoch after which this is done, at the start of the next one, whose noise is seeded by then.
@@ -55,8 +62,11 @@ class ClusterInitialization(Callback):
     def on_epoch_start(self, state: TrainingState, epoch: Epoch) -> None:
         """Initialize the clusters, unless this was done before the checkpoint in the middle of this epoch."""
         if epoch.number == self.cluster_epoch + 1 and not epoch.seen:
+            before = [weight.detach().clone() for weight in state.step.weights]
             state.group.on_rank_zero(lambda: self._initialize(state))
             state.group.broadcast_weights(state.modules.values())
+            pairs = zip(state.step.weights, before, strict=True)
+            state.step.restart([weight for weight, old in pairs if not torch.equal(weight, old)])
 
     def _initialize(self, state: TrainingState) -> None:
         model, guide = cast(LatentVariableModel, state.model), cast(Guide, state.guide)  # as fit has checked

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
-from collections.abc import Callable
-from typing import TypeVar
+import traceback
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.training.step import EagerStep
-
-T = TypeVar("T")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -28,22 +27,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+@contextlib.contextmanager
 def suggest_batch_size(
-    work: Callable[[Tensor], T],
-    x: Tensor,
-    batch_size: int,
-    kept: str,
-    dry_run: Callable[[Tensor], object] | None = None,
-    rows: float = 1,
-) -> T:
-    """Do some work on a batch; out of memory, name the batch size of its largest half, quarter, ... that fits.
+    x: Tensor, batch_size: int, kept: str, dry_run: Callable[[Tensor], object], rows: float = 1
+) -> Iterator[None]:
+    """Context manager that, out of memory, names the batch size of the largest half, quarter, ... of x that fits.
 
     Args:
-        work: a function of the batch.
-        x: the batch.
+        x: the batch that is worked on.
         batch_size: the setting that gave the batch its size.
         kept: what is kept of the training, for the message.
-        dry_run: a function that takes as much memory as ``work``, but changes nothing; ``work`` itself by default.
+        dry_run: a function of a batch that takes as much memory as the work, but changes nothing.
         rows: rows of x per unit of ``batch_size``.
 
     Raises:
@@ -53,20 +47,23 @@ def suggest_batch_size(
         >>> def work(x):
         ...     if len(x) > 100:
         ...         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-        >>> suggest_batch_size(work, torch.zeros(256, 2), 256, "nothing is kept")
+        >>> x = torch.zeros(256, 2)
+        >>> with suggest_batch_size(x, 256, "nothing is kept", work):
+        ...     work(x)
         Traceback (most recent call last):
             ...
         pyro_vaes.errors.InputError: batch_size 256 takes more memory than there is (CUDA out of memory. Tried to
         allocate 2 GiB); nothing is kept. batch_size 64 fits
     """
     try:
-        return work(x)
+        yield
+        return
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         reason = str(error).partition("\n")[0]
-    # Only here, past the except block, does the error no longer hold on to the tensors of what it broke off.
-    fitting = int(_largest(dry_run or work, x) / rows)
+        traceback.clear_frames(error.__traceback__)  # which hold on to the tensors of the interrupted work
+    fitting = int(_largest(dry_run, x) / rows)
     advice = f"batch_size {fitting} fits" if fitting else "No batch_size fits: take smaller networks, or another device"
     raise InputError(f"batch_size {batch_size} takes more memory than there is ({reason}); {kept}. {advice}")
 

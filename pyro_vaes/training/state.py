@@ -92,6 +92,7 @@ class TrainingState:
         size: number of training examples.
         seed: fixes the order of the examples and all noise.
         device: device of the training.
+        cluster_epoch: epoch after which mixture priors are set to clusters of the codes; 0 for never.
 
     Attributes:
         history: one row per finished epoch.
@@ -106,13 +107,13 @@ class TrainingState:
         >>> from pyro_vaes.losses import ELBO
         >>> state = TrainingState(EagerStep(vae, guide, ELBO(), lr=1e-3), size=4, seed=0, device=torch.device("cpu"))
         >>> sorted(state.state_dict())
-        ['best_epoch', 'classes', 'guide', 'history', 'last', 'model', 'unfinished']
+        ['best_epoch', 'classes', 'cluster_epoch', 'guide', 'history', 'last', 'model', 'unfinished']
     """
 
-    def __init__(self, step: EagerStep, size: int, seed: int, device: torch.device) -> None:
+    def __init__(self, step: EagerStep, size: int, seed: int, device: torch.device, cluster_epoch: int = 0) -> None:
         self.step, self.model, self.guide, self.loss, self.group = step, step.model, step.guide, step.loss, step.group
         self.modules = {"model": step.model, "guide": step.guide}
-        self.size, self.seed, self.device = size, seed, device
+        self.size, self.seed, self.device, self.cluster_epoch = size, seed, device, cluster_epoch
         self.history: list[dict[str, float]] = []
         self.best, self.best_epoch = self.weights(), 0
         self.epoch: Epoch | None = None
@@ -175,7 +176,8 @@ class TrainingState:
         """
         return {
             **self.best,
-            "classes": {name: type(module).__name__ for name, module in self.modules.items()},
+            "classes": self._classes(),
+            "cluster_epoch": self.cluster_epoch,
             "last": {**self.weights(), **self.step.state_dict(), "loss": self.loss.state_dict()},
             "history": self.history,
             "best_epoch": self.best_epoch,
@@ -187,18 +189,39 @@ class TrainingState:
 
         Raises:
             InputError: If the checkpoint is that of another training, or in the middle of an epoch that this training
-                would not finish as it was started.
+                would not finish as it was started, or if what it has done already is not what the settings say.
         """
         for name, module in self.modules.items():
             load_weights(module, state, name, last=True)
         with restoring(self.path):
             unfinished = state.get("unfinished")
             self._check_shared(unfinished)
+            self._check_loss(state)
+            self._check_clusters(state)
             self.step.load_state_dict(state["last"])
             self.loss.load_state_dict(state["last"].get("loss", {}))
             self.best = {name: state[name] for name in self.modules}
             self.history, self.best_epoch, self._unfinished = state["history"], state["best_epoch"], unfinished
             self.note_kept(0 if unfinished is None else len(unfinished["records"]))
+
+    def _classes(self) -> dict[str, str]:
+        return {name: type(each).__name__ for name, each in (*self.modules.items(), ("loss", self.loss))}
+
+    def _check_loss(self, state: Mapping[str, Any]) -> None:
+        """Refuse a checkpoint of another loss, whose terms and state are others."""
+        here = type(self.loss).__name__
+        if (there := state.get("classes", {}).get("loss", here)) != here:  # older checkpoints do not say
+            raise InputError(f"the checkpoint's loss is {there}, here it is {here}: resume it with that loss")
+
+    def _check_clusters(self, state: Mapping[str, Any]) -> None:
+        """Refuse another epoch of cluster initialization if one of the two is past."""
+        here, started = self.cluster_epoch, len(state["history"]) + (state.get("unfinished") is not None)
+        there = state.get("cluster_epoch", here)
+        if there != here and any(0 < each < started for each in (there, here)):
+            raise InputError(
+                f"the checkpoint's cluster_epoch is {there}, here it is {here}, which {started} epochs are past: "
+                f"give cluster_epoch={there}"
+            )
 
     def _shared(self) -> dict[str, Any]:
         """Settings that all parts of an epoch share."""

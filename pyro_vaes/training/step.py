@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.losses.base import Loss, Terms
+from pyro_vaes.losses.base import Loss
 from pyro_vaes.training.distributed import ProcessGroup
-from pyro_vaes.training.ema import Average, _copy
+from pyro_vaes.training.ema import Average
 from pyro_vaes.training.precision import PRECISIONS
 from pyro_vaes.validation import check_whole
 
@@ -85,15 +85,11 @@ class EagerStep:
     def differentiate(self, x: Tensor) -> Tensor:
         """Set the gradients of all weights; returns the sums over the batch of objective and terms."""
         self.optimizer.zero_grad(set_to_none=True)
-        objective, terms = self.objective(x)
+        with self.precision():
+            objective, terms = self.loss.objective(self.model, self.guide, x)
         (-objective.mean()).backward()
         self.names = ["objective", *terms]
         return torch.stack([value.detach().sum() for value in (objective, *terms.values())])
-
-    def objective(self, x: Tensor) -> tuple[Tensor, Terms]:
-        """The loss's objective and terms, in the precision of the step."""
-        with self.precision():
-            return self.loss.objective(self.model, self.guide, x)
 
     def schedule(self, like: Tensor) -> Tensor:
         """The loss's schedule at this step, for a recorded one to read; the copy to a device waits for nothing."""
@@ -106,10 +102,10 @@ class EagerStep:
     def state_dict(self) -> dict[str, Any]:
         """The state on which the next step depends beside the weights."""
         state = {"kind": self.kind, "optimizer": self.optimizer.state_dict(), "step": self.loss.num_steps}
-        return state if self.average is None else state | {"average": [each.cpu() for each in self.average.values]}
+        return state if self.average is None else state | self.average.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from what :meth:`state_dict` gave.
+        """Continue from what :meth:`state_dict` gave, with the learning rate and the other options of this step.
 
         Raises:
             InputError: If the state is that of a step of another kind.
@@ -120,30 +116,29 @@ class EagerStep:
         if ("average" in state) != (self.average is not None):
             has, give = ("has", "with the ema of its config.yaml") if "average" in state else ("has no", "without ema")
             raise InputError(f"the checkpoint {has} averaged weights: resume it {give}")
-        kinds = _kinds(self.optimizer)
-        try:
-            self.optimizer.load_state_dict(state["optimizer"])
-        except ValueError as error:
-            raise InputError(f"the checkpoint's optimizer trains other parameters: {error}") from error
-        if _kinds(self.optimizer) != kinds or not all(self._remembers(*each) for each in self.optimizer.state.items()):
-            raise InputError("the checkpoint's optimizer has other options, or other moments, than this one")
+        groups, saved = self.optimizer.state_dict()["param_groups"], state["optimizer"]
+        if [group["params"] for group in saved["param_groups"]] != [group["params"] for group in groups]:
+            raise InputError("the checkpoint's optimizer trains another number of parameters than this one")
+        self.optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
+        if not all(self._remembers(*each) for each in self.optimizer.state.items()):
+            raise InputError("the checkpoint's optimizer has other moments than this one")
         if self.average is not None:
-            _copy(state["average"], self.average.values)
-        check_whole("the checkpoint's step", state["step"], least=0)
-        self.loss.num_steps = state["step"]
+            self.average.load_state_dict(state)
+        self.loss.num_steps = check_whole("the checkpoint's step", state["step"], least=0)
+
+    @torch.no_grad()
+    def restart(self, weights: Collection[Tensor]) -> None:
+        """Start the optimizer's moments and the average of some weights again, in place, from their present values."""
+        for weight in weights:
+            for value in self.optimizer.state.get(weight, {}).values():
+                value.zero_()
+        if self.average is not None:
+            self.average.restart(weights, self.loss.num_steps)
 
     def _remembers(self, weight: Tensor, moments: Mapping[str, Any]) -> bool:
         """Whether the optimizer's state of a weight has the moments that it reads."""
         shapes = {name: value.shape for name, value in moments.items() if isinstance(value, Tensor)}
         return shapes == dict.fromkeys(MOMENTS[self.kind], weight.shape) | {"step": torch.Size()}
-
-
-def _kinds(optimizer: torch.optim.Optimizer) -> list[dict[str, type]]:
-    """The types of an optimizer's options."""
-    return [
-        {name: float if type(value) is int else type(value) for name, value in group.items()}
-        for group in optimizer.param_groups
-    ]
 
 
 @contextlib.contextmanager

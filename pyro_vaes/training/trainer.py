@@ -103,9 +103,8 @@ class Trainer:
         for index, batch in zip(indices, pixels, strict=True):
             self.group.set_share(index)
             x = self.train.preprocess(batch, epoch.generator)
-            sums = suggest_batch_size(
-                self.step, x, self.batch_size, self.state.kept, self.dry_run, rows=1 / self.group.size
-            )
+            with suggest_batch_size(x, self.batch_size, self.state.kept, self.dry_run, rows=1 / self.group.size):
+                sums = self.step(x)
             epoch.add(sums, len(index))
             self.group.raise_if_interrupted(self.state.loss.num_steps)
             for on_step in self.on_step:
@@ -119,7 +118,8 @@ class Trainer:
         terms_of = partial(self.state.loss.terms, self.state.model, self.state.guide)
         total = torch.zeros((), device=self.device)
         for x in self.group.shard(self.valid).split(4 * self.batch_size):
-            terms = suggest_batch_size(terms_of, x, self.batch_size, self.state.kept, rows=4 / self.group.size)
+            with suggest_batch_size(x, self.batch_size, self.state.kept, terms_of, rows=4 / self.group.size):
+                terms = terms_of(x)
             total += (terms["reconstruction"] - terms["kl"]).sum()
         return self.group.all_reduce_sum(total).item() / len(self.valid)
 

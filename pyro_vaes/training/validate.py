@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,34 +16,30 @@ from pyro_vaes.training.precision import PRECISIONS
 from pyro_vaes.training.step import OPTIMIZERS
 from pyro_vaes.training.step_kind import STEPS
 from pyro_vaes.vae import Guide, LatentVariableModel
-from pyro_vaes.validation import check_whole
+from pyro_vaes.validation import check_positive, check_whole
 
 
-def check_budget(epochs: int, batch_size: int, lr: float) -> None:
-    """Refuse settings with which no training is possible.
+def check_lr(lr: object) -> float:
+    """Check a learning rate; returns it as Python's number.
 
     Raises:
-        InputError: If one of them is out of range.
+        InputError: If it is not a positive number.
     """
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        check_whole(name, value)
-    if not (isinstance(lr, (int, float)) and 0 < lr < math.inf):
-        raise InputError(f"lr is {lr!r}: expected a positive number, for example 1e-3")
+    return check_positive("lr", lr, "a positive number, for example 1e-3")
 
 
-def check_optimizer(optimizer: str, ema: float | None) -> None:
-    """Refuse an unknown optimizer, or a decay of averaged weights that is none.
+def check_optimizer(optimizer: str, ema: object) -> float | None:
+    """Refuse an unknown optimizer, or a decay of averaged weights that is none; returns the decay.
 
     Raises:
         InputError: If the optimizer is unknown, or the decay outside (0, 1).
     """
     if optimizer not in OPTIMIZERS:
         raise unknown("optimizer", str(optimizer), OPTIMIZERS)
-    if ema is not None and not (isinstance(ema, (int, float)) and 0 < ema < 1):
-        raise InputError(
-            f"ema is {ema!r}: expected the decay of the weights' moving average, a number between 0 and 1 such as "
-            "0.998, or None for no average"
-        )
+    expected = (
+        "the decay of the weights' moving average, a number between 0 and 1 such as 0.998, or None for no average"
+    )
+    return None if ema is None else check_positive("ema", ema, expected, below=1)
 
 
 def check_means(loss: object, step: str, precision: str) -> None:
@@ -78,16 +73,6 @@ def check_shards(processes: int, loss: Loss, *modules: nn.Module) -> None:
         )
 
 
-def check_minutes(minutes: float) -> None:
-    """Refuse a time between checkpoints that is not positive.
-
-    Raises:
-        InputError: If it is not a positive number.
-    """
-    if not (isinstance(minutes, (int, float)) and minutes > 0):
-        raise InputError(f"checkpoint_minutes is {minutes!r}: expected a positive number of minutes, such as 10")
-
-
 def check_callbacks(callbacks: object) -> None:
     """Refuse callbacks that are no sequence of instances.
 
@@ -100,7 +85,7 @@ def check_callbacks(callbacks: object) -> None:
         )
 
 
-def check_data(model: object, event_shape: Sequence[int], x: Tensor) -> None:
+def check_fits(model: object, event_shape: Sequence[int], x: Tensor) -> None:
     """Refuse data that are none of the model's.
 
     Args:
@@ -116,16 +101,17 @@ def check_data(model: object, event_shape: Sequence[int], x: Tensor) -> None:
         model.likelihood.check(x)
 
 
-def check_clusters(model: Any, guide: Any, cluster_epoch: int) -> None:
-    """Refuse an epoch of cluster initialization for a model or guide without clusters.
+def check_clusters(model: Any, guide: Any, cluster_epoch: object) -> int:
+    """Refuse an epoch of cluster initialization for a model or guide without clusters; returns the epoch.
 
     Raises:
         InputError: If there are no clusters; says what has some.
     """
-    check_whole("cluster_epoch", cluster_epoch, least=0)
+    epoch = check_whole("cluster_epoch", cluster_epoch, least=0)
     priors = model.priors.values() if isinstance(model, LatentVariableModel) and isinstance(guide, Guide) else ()
-    if cluster_epoch and not any(isinstance(prior, GaussianMixture) for prior in priors):
+    if epoch and not any(isinstance(prior, GaussianMixture) for prior in priors):
         raise InputError(
             f"cluster_epoch is {cluster_epoch}, but a {type(model).__name__} with a {type(guide).__name__} has no "
             "clusters: leave it out, or take a MixtureVAE or a LadderMixtureVAE with its guide"
         )
+    return epoch

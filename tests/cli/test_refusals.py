@@ -9,17 +9,18 @@ import yaml
 from tests.helpers.arrays import images
 from tests.helpers.command_line import SMALL, refused, run
 
-GREY = images(30, 4, 4)
+GRAY = images(30, 4, 4)
 WRONG_ARRAYS = {
-    "no x_train": ({"x_test": GREY}, "has no x_train: it holds x_test"),
+    "no x_train": ({"x_test": GRAY}, "has no x_train: it holds x_test"),
     "two sizes": (
-        {"x_train": GREY, "x_test": images(5, 4, 6)},
+        {"x_train": GRAY, "x_test": images(5, 4, 6)},
         "x_train are 1x4x4 and of x_test 1x4x6: make them one size",
     ),
-    "ragged": ({"x_train": np.array([GREY[0], GREY[1, :2]], dtype=object)}, "several sizes, resize them to one"),
-    "NaN": ({"x_train": np.where(GREY.max() == GREY, np.nan, GREY / 255)}, r"x_train\[.*\] is nan: .* in \[0, 1\]"),
-    "range": ({"x_train": GREY.astype(float)}, r"x_train\[.*\] is .*: divide pixels of 0..255 by 255"),
-    "labels": ({"x_train": GREY, "y_train": np.arange(29)}, "y_train has 29 labels for the 30 images"),
+    "ragged": ({"x_train": np.array([GRAY[0], GRAY[1, :2]], dtype=object)}, "several sizes, resize them to one"),
+    "NaN": ({"x_train": np.where(GRAY.max() == GRAY, np.nan, GRAY / 255)}, r"x_train\[.*\] is nan: .* in \[0, 1\]"),
+    "range": ({"x_train": GRAY.astype(float)}, r"x_train\[.*\] is .*: divide pixels of 0..255 by 255"),
+    "open layout": ({"x_train": images(30, 3, 5, 3)}, "x_train has shape .* --channels first or --channels last"),
+    "labels": ({"x_train": GRAY, "y_train": np.arange(29)}, "y_train has 29 labels for the 30 images"),
 }
 WRONG_WORDS = {
     "train": "requires an argument",
@@ -28,7 +29,11 @@ WRONG_WORDS = {
     "trian vae": "trian",
     "train vae --data digts": "unknown data set 'digts': did you mean 'digits'",
     "train vae --guide laplce": "unknown guide 'laplce': did you mean 'laplace'",
-    "train vae --guide laplace(update=1)": "guide 'laplace.update=1.'.*'update'",
+    "train vae --guide laplace(update=1)": "guide laplace has no option 'update': did you mean 'updates'.*detach=False",
+    "train vae --guide laplace(updates='a')": "guide laplace: updates is 'a': expected a whole number",
+    "train vae --prior convolutional-flow": r"needs event_shape: write.* convolutional-flow\(event_shape=\(1, 4, 4\)\)",
+    "train vae --likelihood gaussian(scales=1)": "likelihood gaussian has no option 'scales': did you mean 'scale'",
+    "train vae --loss free-bits(totl=1)": "loss free-bits has no option 'totl': did you mean 'total'",
     "train vae --guide laplace(updates=1": "write it as laplace or laplace",
     "train vae --likelihood gausian": "unknown likelihood 'gausian': did you mean 'gaussian'",
     "train vae --epohcs 3": "--epohcs.*--epochs",
@@ -56,6 +61,8 @@ WRONG_WORDS = {
     "train --config broken.yaml": "broken.yaml is no YAML mapping",
     "train --config words.yaml": "words.yaml is no YAML mapping",
     "train --config unknown.yaml": "nonsense",
+    "train --config near.yaml": "epohcs.*near.yaml. Did you mean --epochs",
+    "train --config typed.yaml": "epochs.*typed.yaml: unable to convert .many. into int",
     "compare --out taken": "taken exists already.*--overwrite",
     "compare --guides mean-field,laplce": "unknown guide 'laplce'",
     "compare --guides mean-field,mean-field": "none may repeat",
@@ -79,6 +86,8 @@ def test_wrong_words_are_refused(here, capsys, command):
     (here / "taken" / "config.yaml").write_text("epochs: 3\n")
     (here / "broken.yaml").write_text("recipe: vae\n  epochs: [1,\n'x")
     (here / "words.yaml").write_text("just words\n")
+    (here / "near.yaml").write_text("recipe: vae\nepohcs: 3\n")
+    (here / "typed.yaml").write_text("recipe: vae\nepochs: many\n")
     (here / "unknown.yaml").write_text("recipe: vae\nnonsense: 3\n")
     before = sorted(here.rglob("*"))
     refused(command.split(), capsys, WRONG_WORDS[command])

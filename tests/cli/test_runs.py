@@ -56,6 +56,20 @@ def test_evaluation_is_that_of_the_trained_weights(here):
     assert estimates[1] > estimates[0] + 5
 
 
+def test_resume_takes_another_learning_rate(here):
+    flags = ["--data", "tiny.npz", *SMALL]
+    folders = [here / name for name in ("same", "other")]
+    for folder in folders:
+        assert run("train", "vae", *flags, "--lr", "0.001", "--out", folder.name) == 0
+    for folder, rate in zip(folders, (0.001, 0.1), strict=True):
+        config = f"{folder.name}/config.yaml"
+        assert run("train", "--config", config, "--resume", "--epochs", "2", "--lr", str(rate)) == 0
+        assert yaml.safe_load((folder / "config.yaml").read_text())["lr"] == rate
+    same, other = map(metrics, folders)
+    assert same[0] == other[0]
+    assert abs(same[1]["valid_elbo"] - other[1]["valid_elbo"]) > 0.1
+
+
 def test_resume_goes_on_where_the_run_ended(here):
     flags = ["--data", "tiny.npz", *SMALL]
     assert run("train", "vae", "--data", "tiny.npz", *SIZES, "--epochs", "3", "--out", "whole") == 0

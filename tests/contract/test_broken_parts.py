@@ -1,16 +1,19 @@
 """A part that breaks the contract is found, and a sound one of the user's own passes."""
 
+import pyro
 import pyro.distributions as dist
 import pytest
 import torch
 from torch import nn
+from torch.distributions import constraints
 
 from pyro_vaes import VAE, Guide, testing
 from pyro_vaes.guides import MeanField
 from pyro_vaes.likelihoods import Bernoulli, Gaussian, Likelihood
 from pyro_vaes.losses import ELBO
-from pyro_vaes.networks import BatchApply
-from pyro_vaes.priors import Prior, StandardNormal
+from pyro_vaes.models import LadderGuide, LadderVAE, MixtureGuide, MixtureVAE
+from pyro_vaes.networks import BatchApply, LadderMLPDecoder, LadderMLPEncoder, MLPDecoder, MLPEncoder
+from pyro_vaes.priors import GaussianMixture, Prior, StandardNormal
 
 
 class Shifted(StandardNormal):
@@ -22,7 +25,7 @@ class Shifted(StandardNormal):
         return p
 
 
-class Unnormalised(StandardNormal):
+class Unnormalized(StandardNormal):
     """A prior whose density has no integral of 1."""
 
     def forward(self):
@@ -74,6 +77,38 @@ class Half(ELBO):
     def objective(self, model, guide, x):
         objective, terms = super().objective(model, guide, x)
         return objective, {name: term.mean() for name, term in terms.items()}
+
+
+class Uncounted(LadderVAE):
+    """A model whose density leaves a latent out."""
+
+    def log_prior(self, *z):
+        return super().log_prior(z[0], torch.zeros_like(z[1]))
+
+
+class Undecided(LadderGuide):
+    """A guide that gives the posterior of one latent only."""
+
+    def posteriors(self, x):
+        return {"z1": super().posteriors(x)["z1"]}
+
+
+class Unclustered(MixtureGuide):
+    """A guide with a discrete latent of which it gives no probabilities."""
+
+    def clusters(self, x):
+        return {}
+
+
+def ladder(model, guide):
+    priors = [StandardNormal(2), StandardNormal(1)]
+    made = model(LadderMLPDecoder((2, 1), (5,), ((8,), (8,))), priors, Gaussian())
+    return made, guide(made, LadderMLPEncoder((5,), ((8,), (8,))))
+
+
+def mixture(guide):
+    model = MixtureVAE(MLPDecoder(2, (5,), (8,)), GaussianMixture(2, components=3), Gaussian())
+    return model, guide(model, MLPEncoder((5,), (8,)))
 
 
 class Bounded(Prior):
@@ -130,7 +165,7 @@ def test_a_wrapped_decoder_passes():
     ("check", "part", "words"),
     [
         (testing.check_prior, Shifted, "prior_draws_have_its_density: AssertionError: draws and log_prob disagree"),
-        (testing.check_prior, Unnormalised, "draws and log_prob disagree"),
+        (testing.check_prior, Unnormalized, "draws and log_prob disagree"),
         (testing.check_prior, NoEvent, r"NoEvent breaks its contract.*declare the latents to be one event"),
         (testing.check_guide, Borrower, "the guide registers parameters of the model"),
         (testing.check_guide, Batchwise, "a_datum_does_not_depend_on_its_batch"),
@@ -142,6 +177,9 @@ def test_a_wrapped_decoder_passes():
         (testing.check_guide, Counting, "evaluation_changes_nothing: .*evaluation changed guide.calls"),
         (testing.check_model, convolutional(wrapped=False), "it cannot be built: .*networks.BatchApply"),
         (testing.check_loss, Half, "expected one value per datum"),
+        (testing.check_model, lambda: ladder(Uncounted, LadderGuide), "Uncounted breaks .* in 1 of .* sites_and_plate"),
+        (testing.check_model, lambda: ladder(LadderVAE, Undecided), r"the sites \['z1'\], the model \['z1', 'z2'\]"),
+        (testing.check_model, lambda: mixture(Unclustered), r"in 1 of .* clusters\(x\) lacks y"),
     ],
 )
 def test_a_broken_part_is_told_what_it_breaks(check, part, words):
@@ -162,3 +200,46 @@ def test_a_guide_in_ten_lines_passes():
             return dist.Normal(self.head(self.encoder(x)), 0.5).to_event(1)
 
     testing.check_guide(Narrow)
+
+
+class StoredLocation(StandardNormal):
+    """A prior with a parameter of Pyro's store."""
+
+    def forward(self):
+        return dist.Normal(pyro.param("loc", torch.zeros(self.latent_dim)), 1.0).to_event(1)
+
+
+class StoredScale(Likelihood):
+    """A likelihood with a parameter of Pyro's store."""
+
+    def forward(self, features):
+        scale = pyro.param("scale", torch.tensor(1.0), constraint=constraints.positive)
+        return self.to_event(dist.Normal(features, scale))
+
+
+class StoredShift(MeanField):
+    """A guide with a parameter of Pyro's store."""
+
+    def posterior(self, x):
+        q = super().posterior(x)
+        return dist.Normal(q.mean + pyro.param("shift", lambda: torch.zeros(())), q.stddev).to_event(1)
+
+
+def stored_pair():
+    vae = VAE(MLPDecoder(2, (5,), (4,)), StoredLocation(2), Bernoulli())
+    return vae, MeanField(vae, MLPEncoder((5,), (4,)))
+
+
+@pytest.mark.parametrize(
+    ("check", "part", "name"),
+    [
+        (testing.check_prior, StoredLocation, "loc"),
+        (testing.check_likelihood, StoredScale, "scale"),
+        (testing.check_guide, StoredShift, "shift"),
+        (testing.check_model, stored_pair, "loc"),
+    ],
+)
+def test_parameters_of_the_store_alone_are_found(check, part, name):
+    words = rf"parameters_belong_to_modules: InputError: the parameter '{name}' .* write self\.{name} = nn\.Parameter"
+    with pytest.raises(AssertionError, match=words):
+        check(part)

@@ -160,9 +160,9 @@ def test_vectorized_particles_of_pyro(guide):
     vae, guide, x, _ = pair
     particles = 400
     with torch.no_grad(), no_inner_noise():
-        vectorised = Trace_ELBO(num_particles=particles, vectorize_particles=True, max_plate_nesting=1)
+        vectorized = Trace_ELBO(num_particles=particles, vectorize_particles=True, max_plate_nesting=1)
         single = torch.tensor([Trace_ELBO().loss(vae, guide, x) for _ in range(particles)])
-        value = vectorised.loss(vae, guide, x)
+        value = vectorized.loss(vae, guide, x)
     standard_error = single.std() * (2 / particles) ** 0.5
     assert abs(value - single.mean()) < 5 * standard_error
     assert_trains(pair, Trace_ELBO(num_particles=3, vectorize_particles=True))

@@ -19,6 +19,10 @@ class TestShapes:
             ((20, 3, 8, 6), (3, 8, 6)),
             ((20, 8, 6, 3), (3, 8, 6)),
             ((20, 8, 6, 4), (4, 8, 6)),
+            ((20, 2, 8, 6), (2, 8, 6)),
+            ((20, 8, 6, 2), (2, 8, 6)),
+            ((20, 13, 6, 6), (13, 6, 6)),
+            ((20, 8, 8, 13), (13, 8, 8)),
         ],
     )
     @pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
@@ -34,9 +38,11 @@ class TestShapes:
             assert split.x.shape == (len(split), *event_shape)
             assert split.x.dtype == torch.float32
 
-    @pytest.mark.parametrize("shape", [(20, 3, 5, 4), (20, 2, 8, 8), (20, 1, 1, 1)])
+    @pytest.mark.parametrize("shape", [(20, 3, 5, 4), (20, 2, 8, 2), (20, 1, 1, 1), (20, 5, 6, 7), (20, 8, 8, 8)])
     def test_an_open_layout_asks_for_channels(self, shape):
-        with pytest.raises(InputError, match=r'x_train has shape .* say channels="first" or channels="last"'):
+        with pytest.raises(
+            InputError, match=r'x_train has shape .* say channels="first" or channels="last".*--channels'
+        ):
             make(pixels(*shape))
         assert make(pixels(*shape), channels="first").event_shape == shape[1:]
         assert make(pixels(*shape), channels="last").event_shape == (shape[3], shape[1], shape[2])

@@ -22,8 +22,8 @@ def squares(n, side=28, width=8):
 
 
 def nearest(pixels, palette):
-    colours = np.array(list(palette.values()))
-    return np.abs(pixels[:, None].astype(int) - colours).max(-1).argmin(1)
+    colors = np.array(list(palette.values()))
+    return np.abs(pixels[:, None].astype(int) - colors).max(-1).argmin(1)
 
 
 @pytest.mark.parametrize(("side", "width"), [(28, 8), (8, 4)])
@@ -35,24 +35,24 @@ def test_the_colours_are_in_the_pixels(side, width):
     assert np.array_equal(labels[:, FACTORS.index("digit")], np.arange(2000) % 10)
     assert (images.shape, images.dtype) == ((2000, 3, side, side), "uint8")
     assert (labels.shape, labels.dtype) == ((2000, 4), "int64")
-    assert len(np.unique(corner, axis=0)) > 500, "colours are constants"
+    assert len(np.unique(corner, axis=0)) > 500, "colors are constants"
 
 
 def test_colours_stay_apart_whatever_their_changes():
-    colours = np.array([*INKS.values(), *BACKGROUNDS.values()])
-    for one, other in itertools.combinations(colours, 2):
+    colors = np.array([*INKS.values(), *BACKGROUNDS.values()])
+    for one, other in itertools.combinations(colors, 2):
         assert abs(one - other).max() > 2 * JITTER, (one, other)
     assert min(map(sum, INKS.values())) > max(map(sum, BACKGROUNDS.values())) + 6 * JITTER
 
 
 @pytest.mark.parametrize("side", [8, 28])
 def test_thickness_grows_the_stroke(side):
-    grey = load("digits").test.pixels[:, 0].numpy().repeat(6, 0) * 15
+    gray = load("digits").test.pixels[:, 0].numpy().repeat(6, 0) * 15
     if side == 28:
-        grey = np.pad(grey.repeat(3, 1).repeat(3, 2), ((0, 0), (2, 2), (2, 2)))
-    images, labels = coloured(grey, np.zeros(len(grey), dtype=int))
-    colours = [np.array(list(each.values()))[labels[:, i]].astype(float) for i, each in ((1, INKS), (2, BACKGROUNDS))]
-    ink, background = (each[..., None, None] for each in colours)
+        gray = np.pad(gray.repeat(3, 1).repeat(3, 2), ((0, 0), (2, 2), (2, 2)))
+    images, labels = coloured(gray, np.zeros(len(gray), dtype=int))
+    colors = [np.array(list(each.values()))[labels[:, i]].astype(float) for i, each in ((1, INKS), (2, BACKGROUNDS))]
+    ink, background = (each[..., None, None] for each in colors)
     stroke = ((images - background) / (ink - background + 1e-9)).mean((1, 2, 3))
     means = [stroke[labels[:, 3] == i].mean() for i in range(len(THICKNESSES))]
     ratios = np.diff(means) / means[1]
@@ -60,9 +60,9 @@ def test_thickness_grows_the_stroke(side):
 
 
 def test_normal_strokes_are_the_images_own():
-    grey = np.random.default_rng(0).integers(0, 256, (60, 28, 28)).astype(np.uint8)
-    images, labels = coloured(grey, np.zeros(60, dtype=int))
-    for image, own in zip(images[labels[:, 3] == 1], grey[labels[:, 3] == 1], strict=True):
+    gray = np.random.default_rng(0).integers(0, 256, (60, 28, 28)).astype(np.uint8)
+    images, labels = coloured(gray, np.zeros(60, dtype=int))
+    for image, own in zip(images[labels[:, 3] == 1], gray[labels[:, 3] == 1], strict=True):
         for channel in image:  # a pixel is (1 - s) background + s ink, so that one line fits each channel
             slope, intercept = np.polyfit(own.ravel(), channel.ravel(), 1)
             assert abs(slope * own + intercept - channel).max() < 0.75
@@ -79,11 +79,11 @@ def test_factors_are_uniform_and_independent():
 
 
 def test_the_seed_fixes_everything():
-    grey, digits = squares(50), np.arange(50) % 10
-    first, again, other = (coloured(grey, digits, seed) for seed in (3, 3, 4))
+    gray, digits = squares(50), np.arange(50) % 10
+    first, again, other = (coloured(gray, digits, seed) for seed in (3, 3, 4))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[1], other[1])
-    assert np.array_equal(coloured(torch.from_numpy(grey)[:, None], torch.from_numpy(digits), 3)[0], first[0])
+    assert np.array_equal(coloured(torch.from_numpy(gray)[:, None], torch.from_numpy(digits), 3)[0], first[0])
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -108,7 +108,7 @@ def test_what_cannot_be_coloured_is_refused(images, digits, message):
 
 
 def test_the_embedded_digits_in_colour():
-    grey, data, again, other = (
+    gray, data, again, other = (
         load("digits"),
         load("coloured-digits"),
         load("coloured-digits"),
@@ -119,7 +119,7 @@ def test_the_embedded_digits_in_colour():
         "y holds digit, ink, background, thickness"
     )
     for part in ("train", "valid", "test"):  # the base set's splits, digit for digit
-        assert torch.equal(getattr(data, part).y[:, 0], getattr(grey, part).y)
+        assert torch.equal(getattr(data, part).y[:, 0], getattr(gray, part).y)
         assert torch.equal(getattr(data, part).pixels, getattr(again, part).pixels)
     assert torch.equal(data.test.pixels, other.test.pixels)
     assert torch.equal(data.test.y, other.test.y)

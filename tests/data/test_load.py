@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_matrix, save_npz
 
 from pyro_vaes.data import datasets, load
 from pyro_vaes.errors import InputError
@@ -45,8 +46,8 @@ class TestDigits:
                 load("mnist", root=root)
 
     def test_every_name_has_a_line(self):
-        grey = {"digits", "mnist", "fashion-mnist", "omniglot"}
-        assert set(datasets) == grey | {"svhn", "cifar10", "coloured-digits", "coloured-mnist"}
+        gray = {"digits", "mnist", "fashion-mnist", "omniglot"}
+        assert set(datasets) == gray | {"svhn", "cifar10", "coloured-digits", "coloured-mnist"}
         assert all(line and "\n" not in line for line in datasets.values())
 
 
@@ -102,5 +103,41 @@ class TestNpz:
 
     def test_without_x_train(self, tmp_path):
         np.savez(tmp_path / "bad.npz", images=np.zeros(3), labels=np.zeros(3))
-        with pytest.raises(InputError, match="has no x_train: it holds images, labels"):
+        with pytest.raises(InputError, match="has no x_train: it holds images, labels: write it with"):
             load(tmp_path / "bad.npz")
+        save_npz(tmp_path / "sparse.npz", csr_matrix(np.eye(30)))
+        with pytest.raises(InputError, match=r"has no x_train: .*scipy.sparse.load_npz.*\.toarray\(\)"):
+            load(tmp_path / "sparse.npz")
+
+    @pytest.mark.parametrize("shape", [(30, 2, 8, 8), (30, 8, 8, 2), (30, 5, 8, 8)])
+    def test_any_number_of_channels(self, tmp_path, shape):
+        np.savez(tmp_path / "two.npz", x_train=pixels(*shape))
+        assert load(tmp_path / "two.npz").event_shape == (min(shape), 8, 8)
+
+    @pytest.mark.parametrize(
+        ("x", "words"),
+        [
+            (np.float64(3), r"x_train has shape \(\): give vectors"),
+            (np.zeros((0, 4)), "x_train is empty"),
+            (np.array(["a"] * 5)[:, None], "x_train has type <U1: give uint8"),
+            (np.full((30, 4), 300), r"x_train\[0, 0\] is 300: integer pixels must lie in 0..255: scale them"),
+            (np.full((30, 4), -0.5), r"x_train\[0, 0\] is -0.5: .*scale other values to \[0, 1\]"),
+            (np.zeros(30, [("a", "f4"), ("b", "f4")]), "structured array with the fields a, b: .*to_unstructured"),
+        ],
+    )
+    def test_wrong_arrays(self, tmp_path, x, words):
+        np.savez(tmp_path / "bad.npz", x_train=x)
+        with pytest.raises(InputError, match=words):
+            load(tmp_path / "bad.npz")
+
+
+class TestOtherThings:
+    @pytest.mark.parametrize("name", ["images.npy", "images.csv", "folder/images.h5"])
+    def test_other_files(self, name):
+        with pytest.raises(InputError, match=r"is not an \.npz file: .*Data\.from_arrays.*numpy\.savez"):
+            load(name)
+
+    @pytest.mark.parametrize("values", [np.zeros((30, 4)), torch.zeros(30, 4), None, load("digits")])
+    def test_arrays_are_given_to_another_function(self, values):
+        with pytest.raises(InputError, match=rf"data is a {type(values).__name__}: .*Data\.from_arrays"):
+            load(values)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import Dataset, TensorDataset
 
 import pyro_vaes as pv
@@ -21,6 +22,13 @@ def test_streamed_pixels_are_those_of_the_tensor(images):
     assert pixels.shape == images.shape
     assert torch.equal(pixels[:3], images[:3])
     assert torch.equal(pixels[torch.tensor([4, 4, 0])], images[[4, 4, 0]])
+
+
+def test_held_images_whose_layout_is_open(images):
+    held, streamed = torch.zeros(5, 3, 4, 3), TensorDataset(torch.zeros(9, 3, 3, 4))
+    with pytest.raises(InputError, match=r'x_train has shape .* say channels="first" or channels="last"'):
+        pv.data.Data.from_dataset(streamed, x_valid=held, x_test=held)
+    assert pv.data.Data.from_dataset(streamed, x_valid=held, x_test=held, channels="last").event_shape == (3, 3, 4)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -93,3 +101,99 @@ def test_a_dataset_that_does_not_fit_is_refused(images, dataset, message):
 def test_static_binarisation_of_a_dataset_is_refused(images):
     with pytest.raises(InputError, match="static"):
         pv.data.Data.from_dataset(TensorDataset(images), x_valid=images, x_test=images, binarize="static")
+
+
+class Listed(Dataset):
+    """Items of any kind."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        return self.items[index]
+
+
+def scaled(low, high, n=20):
+    return low + (high - low) * torch.rand(n, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+
+
+def changed(x, index, value):
+    x = x.clone()
+    x[index].flatten()[7] = value
+    return x
+
+
+WRONG = {
+    "normalized": (changed(scaled(0, 1), 3, -0.5), "item 3 of the Listed holds -0.5: float pixels .* in .0, 1., like"),
+    "not divided": (changed(scaled(0, 1), 5, 200), "item 5 of the Listed holds 200: float"),
+    "NaN": (changed(scaled(0, 1), 11, torch.nan), "item 11 of the Listed holds nan: float pixels must be finite"),
+    "infinite": (changed(scaled(0, 1), 0, torch.inf), "item 0 of the Listed holds inf"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+@pytest.mark.parametrize("late", [False, True], ids=["first look", "later batch"])
+def test_items_out_of_range_are_named(monkeypatch, case, late):
+    items, words = WRONG[case]
+    if late:
+        monkeypatch.setattr("pyro_vaes.training.initialization._init_batch", lambda *_: scaled(0, 1))
+        monkeypatch.setattr("pyro_vaes.training.trainer.Trainer.prepare", lambda *_: "eager")
+    data = pv.data.Data.from_dataset(Listed(items), x_valid=scaled(0, 1), x_test=scaled(0, 1))
+    torch.manual_seed(0)
+    vae = pv.VAE(pv.networks.MLPDecoder(2, (1, 6, 6), (8,)), pv.priors.StandardNormal(2), pv.likelihoods.Gaussian())
+    guide = pv.guides.MeanField(vae, pv.networks.MLPEncoder((1, 6, 6), (8,)))
+    before = [weight.clone() for weight in guide.parameters()]
+    with pytest.raises(InputError, match=words):
+        pv.fit(vae, guide, data, epochs=1, batch_size=20, device="cpu", progress=False)
+    assert all(map(torch.equal, before, guide.parameters()))
+
+
+@pytest.mark.parametrize(("top", "fine"), [(16, True), (17, False)])
+def test_gray_levels_are_checked(images, top, fine):
+    items = changed((images % 17), 4, top).to(torch.uint8)
+    pixels = StreamedPixels(Listed(items), num_bins=17)
+    if fine:
+        assert torch.equal(pixels[:11], items)
+    else:
+        with pytest.raises(InputError, match=r"item 4 of the Listed holds 17: integer pixels must be in \[0, 16\]"):
+            pixels[:11]
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        (torch.zeros(1, 6, 5), "item 2 of the Listed is 1x6x5 of float32, the first 1x6x6 of float32"),
+        (torch.zeros(1, 6, 6, dtype=torch.uint8), "item 2 of the Listed is 1x6x6 of uint8, the first"),
+    ],
+)
+def test_items_unlike_the_first_are_named(item, words):
+    with pytest.raises(InputError, match=words):
+        StreamedPixels(Listed([torch.zeros(1, 6, 6), torch.ones(1, 6, 6), item]))[torch.tensor([1, 2])]
+
+
+@pytest.mark.parametrize("kind", ["array", "gray array", "PIL", "gray PIL", "HWC tensor", "tuple of float64"])
+def test_kinds_of_images_are_converted(images, kind):
+    channels = 1 if "gray" in kind else 3
+    x = images.expand(-1, channels, -1, -1).contiguous()
+    last = x.movedim(1, -1).numpy()
+    items = {
+        "array": list(last),
+        "gray array": list(last[..., 0]),
+        "PIL": [Image.fromarray(each) for each in last if channels == 3],
+        "gray PIL": [(Image.fromarray(each[..., 0]), 0) for each in last],
+        "HWC tensor": list(torch.from_numpy(last)),
+        "tuple of float64": [(each / 255.0, 0) for each in last],
+    }[kind]
+    expected = x / 255 if "float" in kind else x
+    data = pv.data.Data.from_dataset(Listed(items), x_valid=expected, x_test=expected)
+    torch.testing.assert_close(data.train.pixels[:11], expected.contiguous())
+
+
+def test_items_that_are_mappings_are_refused(images):
+    items = [{"image": image, "label": 0} for image in images]
+    words = r"an item is a dict\): .* tensors, or tuples that begin with one, for example \(image, label\)"
+    with pytest.raises(InputError, match=words):
+        pv.data.Data.from_dataset(Listed(items), x_valid=images, x_test=images)

@@ -1,9 +1,11 @@
 """The site: its Python blocks run, its commands exist, its links lead somewhere, its tables are the results."""
 
+import importlib.machinery
 import importlib.util
 import os
 import re
 import shlex
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -67,6 +69,24 @@ def test_commands(line, monkeypatch, tmp_path):
         cli.main(words)
     assert built
     assert ended.value.code == 0
+
+
+@pytest.mark.parametrize("tool", ["sphinx", "pytest", "pdoc"])
+def test_usage_is_that_of_the_command_whichever_tool_writes_it(tables, monkeypatch, tool):
+    spec = importlib.machinery.ModuleSpec(f"{tool}.__main__", None, origin=f"/site/{tool}/__main__.py")
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", spec)
+    monkeypatch.setattr(sys, "argv", [spec.origin, "-b", "html"])
+    usage = re.findall("```console\n(.*)\n```", tables.commands())
+    assert "pyro-vaes train [OPTIONS] RECIPE" in usage
+    assert [line.split()[:2] for line in usage] == [["pyro-vaes", name] for name in cli.app if not name.startswith("-")]
+    assert tool not in " ".join(usage)
+
+
+def test_a_tool_that_imports_every_module_starts_no_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["sphinx-build", "-b", "html", "docs", "build"])
+    monkeypatch.delitem(sys.modules, "pyro_vaes.__main__", raising=False)
+    importlib.import_module("pyro_vaes.__main__")
+    assert capsys.readouterr() == ("", "")
 
 
 def trained():

@@ -19,10 +19,9 @@ WITHOUT_PAPER = {
     "likelihoods.Gaussian",
     "likelihoods.Likelihood",
     "losses.Loss",
+    "models.ClusterParameters",
     "models.ClusterPosterior",
     "models.ConditionalNormal",
-    "models.LevelsGuide",
-    "models.LevelsModel",
     "priors.Prior",
     "priors.StandardNormal",
 }
@@ -30,8 +29,6 @@ WITHOUT_PAPER = {
 ABSTRACT = {
     "likelihoods.Likelihood",
     "losses.Loss",
-    "models.LevelsGuide",
-    "models.LevelsModel",
     "networks.Linearization",
     "priors.Prior",
 }

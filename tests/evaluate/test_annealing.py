@@ -31,7 +31,7 @@ def target(linear, leapfrog_steps=10):
 
 
 def tempered(linear, beta):
-    """p(z) p(x | z)^β, normalised."""
+    """p(z) p(x | z)^β, normalized."""
     scale = linear.scale / beta**0.5
     precision = torch.eye(linear.latent_dim).double() + linear.weight.T @ linear.weight / scale**2
     mean = (linear.x.flatten(1) - linear.bias) @ linear.weight @ torch.linalg.inv(precision) / scale**2
@@ -244,7 +244,7 @@ def test_models_that_cannot_be_annealed_are_refused(estimate, model, words):
         (torch.full((3, 4), 0.5), {}, "Bernoulli needs binary data"),
         (torch.ones(3, 4, dtype=torch.uint8), {}, "x is uint8"),
     ],
-    ids=["chains", "steps", "leapfrog", "no data", "grey", "uint8"],
+    ids=["chains", "steps", "leapfrog", "no data", "gray", "uint8"],
 )
 def test_input_that_cannot_be_annealed_is_refused(estimate, x, sizes, words):
     vae = VAE(MLPDecoder(2, (4,), hidden=(3,)), StandardNormal(2), Bernoulli())

@@ -122,7 +122,7 @@ def test_of_a_guide_of_one_latent():
     for row in result.values():
         assert row["information"] - 4 * row["information_stderr"] < row["entropy"] <= math.log(10)
     background = result["z", "background"]
-    assert background["accuracy"] > background["chance"] + 0.3  # random features tell the colour of most pixels
+    assert background["accuracy"] > background["chance"] + 0.3  # random features tell the color of most pixels
 
 
 def test_data_without_labels():

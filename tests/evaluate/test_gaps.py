@@ -1,25 +1,23 @@
-"""Approximation and amortisation gaps against closed forms, and for every guide."""
+"""Approximation and amortization gaps against closed forms, and for every guide."""
 
 import pyro
-import pyro.distributions as dist
 import pytest
 import torch
-from pyro.nn import PyroModule, PyroParam
 from torch import nn
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from pyro_vaes import VAE, guides
-from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import gaps
 from pyro_vaes.evaluate.annealing import AnnealedLikelihood
 from pyro_vaes.evaluate.gaps import InferenceGaps, inference_gaps
-from pyro_vaes.guides import Laplace, MeanField, Mixture
+from pyro_vaes.guides import MeanField, Mixture
 from pyro_vaes.guides.mixture import recursive_log_weights
 from pyro_vaes.likelihoods import Bernoulli, Gaussian
 from pyro_vaes.networks import MLPDecoder, MLPEncoder
 from pyro_vaes.networks.positive import positive
-from pyro_vaes.priors import StandardNormal, VampPrior
+from pyro_vaes.priors import VampPrior
 from tests.helpers.linear_gaussian import LinearGaussian, inverse_positive
+from tests.helpers.vectors import small
 
 DATA = 40
 EXACT = 0.01  # nats
@@ -66,15 +64,10 @@ def exact_gap(linear, guide):
     return kl_divergence(dense, MultivariateNormal(linear.mean, linear.covariance))
 
 
-def small(guide=MeanField, likelihood=Bernoulli, **options):
-    vae = VAE(MLPDecoder(2, (6,), hidden=(5,)), StandardNormal(2), likelihood())
-    return vae, guide(vae, MLPEncoder((6,), hidden=(5,)), **options), torch.rand(4, 6).round()
-
-
 # --- closed forms -------------------------------------------------------------------------------------------
+
+
 # A mean over the data of log weights of variance about 2 has a standard error of (2 / 40 / 10000)^0.5 = 0.002.
-
-
 def test_exact_means_leave_the_mean_field_gap(linear, best):
     result = inference_gaps(linear.vae, best, linear.x, num_samples=10_000, num_steps=100)
     assert result.approximation_gap.mean() == pytest.approx(linear.mean_field_gap.item(), abs=EXACT)
@@ -233,67 +226,6 @@ def test_figures_of_a_result():
     assert result.summary()["gap"] == (3, 0)
     unknown = InferenceGaps(values, values, values, zeros * torch.nan, 10).unreliable
     assert unknown != unknown  # NaN: unknown, not 0 %
-
-
-# --- what is refused ----------------------------------------------------------------------------------------
-
-
-class Stored(PyroModule):
-    """Its values live in Pyro's store, where a copy's do not count."""
-
-    def __init__(self):
-        super().__init__()
-        self.loc = PyroParam(torch.zeros(2))
-
-    def forward(self, x):
-        with pyro.plate("data", len(x)):
-            pyro.sample("z", dist.Normal(self.loc, 1.0).to_event(1))
-
-
-class Headless(MeanField):
-    def posterior(self, x):
-        return dist.Normal(torch.zeros(len(x), 2), 1.0).to_event(1)
-
-
-def plain(x):
-    with pyro.plate("data", len(x)):
-        pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
-
-
-def test_guides_that_cannot_be_fitted_are_refused():
-    vae, guide, x = small()
-    used = Stored()
-    used(x)
-    for other, words in [
-        (plain, "the guide is a function"),
-        (nn.Identity(), "no parameters of its own"),
-        (used, "no gradient of the ELBO reaches"),
-        (Laplace(vae, guide.encoder, detach=True), "set guide.detach = False"),
-        (Headless(vae, guide.encoder), "no gradient of the ELBO reaches what Headless computes"),
-    ]:
-        with pytest.raises(InputError, match=words):
-            inference_gaps(vae, other, x)
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"num_samples": 0}, "num_samples is 0"),
-        ({"num_steps": 0}, "num_steps is 0"),
-        ({"x": torch.ones(0, 6)}, "x holds no data"),
-        ({"x": torch.full((3, 6), 0.5)}, "Bernoulli needs binary data"),
-        ({"x": torch.ones(3, 6, dtype=torch.uint8)}, "x is uint8"),
-        (
-            {"annealed": AnnealedLikelihood(torch.zeros(3), torch.zeros(1, 3), torch.ones(3), 1)},
-            "annealed holds 3 estimates for 4 observations",
-        ),
-    ],
-    ids=["samples", "steps", "no data", "grey", "uint8", "annealed"],
-)
-def test_bad_input_is_refused(options, words):
-    vae, guide, x = small()
-    with pytest.raises(InputError, match=words):
-        inference_gaps(vae, guide, **{"x": x, **options})
 
 
 def test_real_data_of_a_gaussian():

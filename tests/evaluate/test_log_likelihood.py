@@ -129,7 +129,7 @@ def test_a_users_own_functions_use_the_values_of_the_store():
         (torch.full((3, 4), 0.5), 5, "Bernoulli needs binary data, but x holds 0.5"),
         (torch.ones(3, 4, dtype=torch.uint8), 5, "x is uint8"),
     ],
-    ids=["no samples", "no data", "grey", "uint8"],
+    ids=["no samples", "no data", "gray", "uint8"],
 )
 @pytest.mark.parametrize("estimate", [log_weights, log_likelihood])
 def test_what_cannot_be_evaluated_is_refused(estimate, x, samples, words):

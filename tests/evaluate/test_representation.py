@@ -70,7 +70,7 @@ def test_a_seed_fixes_all_and_leaves_the_generators_alone():
 
 
 def test_dynamically_binarised_images_are_thresholded():
-    """The codes of grey images are those of the images thresholded at a half, without noise."""
+    """The codes of gray images are those of the images thresholded at a half, without noise."""
     x = torch.tensor([[0.45, 0.45], [0.55, 0.45], [0.45, 0.55], [0.55, 0.55]])
     y = torch.arange(4)
     data = {"x_train": x.repeat(50, 1), "y_train": y.repeat(50), "x_test": x, "y_test": y}

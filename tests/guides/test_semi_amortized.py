@@ -1,4 +1,4 @@
-"""The semi-amortised guide, on the linear-Gaussian model, where its optimum has a closed form."""
+"""The semi-amortized guide, on the linear-Gaussian model, where its optimum has a closed form."""
 
 import pyro
 import pytest

@@ -9,7 +9,7 @@ from pyro_vaes.networks import MLPDecoder, MLPEncoder
 from pyro_vaes.priors import GaussianMixture, VampPrior
 
 SHAPE = (1, 4, 4)
-AMORTISED = {"MeanField": MeanField, "FullCovariance": FullCovariance}
+AMORTIZED = {"MeanField": MeanField, "FullCovariance": FullCovariance}
 
 
 def pair(prior, guide=MeanField, likelihood=None):
@@ -18,7 +18,7 @@ def pair(prior, guide=MeanField, likelihood=None):
 
 
 def vamp(guide="MeanField", **options):
-    return pair(VampPrior(2, components=6, **options), AMORTISED[guide])
+    return pair(VampPrior(2, components=6, **options), AMORTIZED[guide])
 
 
 def uneven_mixture():

@@ -1,12 +1,12 @@
-"""A model of vectors whose codes are the vectors with noise."""
+"""Small models of vectors."""
 
 import torch
 from torch import nn
 
 from pyro_vaes import VAE
 from pyro_vaes.guides import MeanField
-from pyro_vaes.likelihoods import Gaussian
-from pyro_vaes.networks import MLPDecoder
+from pyro_vaes.likelihoods import Bernoulli, Gaussian
+from pyro_vaes.networks import MLPDecoder, MLPEncoder
 from pyro_vaes.priors import StandardNormal
 from tests.helpers.linear_gaussian import inverse_positive
 
@@ -31,3 +31,9 @@ def pair(latent_dim, scale):
         guide.head.bias[:latent_dim] = 0
         guide.head.bias[latent_dim:] = inverse_positive(torch.tensor(scale).double())
     return vae, guide
+
+
+def small(guide=MeanField, likelihood=Bernoulli, **options):
+    """A model of six binary pixels, a guide and a batch of four."""
+    vae = VAE(MLPDecoder(2, (6,), hidden=(5,)), StandardNormal(2), likelihood())
+    return vae, guide(vae, MLPEncoder((6,), hidden=(5,)), **options), torch.rand(4, 6).round()

@@ -104,10 +104,10 @@ def test_images_are_one_event(likelihood):
     assert (p.batch_shape, p.event_shape) == ((7, 4), (1, 2, 3))
 
 
-@pytest.mark.parametrize("grey", [0.5, 1.5, -1.0, math.nan])
-def test_bernoulli_refuses_grey_pixels(grey):
-    x = torch.tensor([[0.0, 1.0], [1.0, grey]])
-    with pytest.raises(InputError, match=f"x holds {grey:.4g}.*binarize"):
+@pytest.mark.parametrize("gray", [0.5, 1.5, -1.0, math.nan])
+def test_bernoulli_refuses_grey_pixels(gray):
+    x = torch.tensor([[0.0, 1.0], [1.0, gray]])
+    with pytest.raises(InputError, match=f"x holds {gray:.4g}.*binarize"):
         Bernoulli().check(x)
 
 

@@ -1,4 +1,4 @@
-"""PixelCNN: causality and windows by gradients, normalised probabilities, draws with kept activations."""
+"""PixelCNN: causality and windows by gradients, normalized probabilities, draws with kept activations."""
 
 import copy
 import itertools
@@ -73,12 +73,12 @@ def test_colours_see_the_colours_before_alone(shape, levels):
     assert torch.equal(slopes.ne(0).any(0), torch.ones(shape[0], shape[0]).tril(-1).bool())
 
 
-@pytest.mark.parametrize("colours", [1, 3])
+@pytest.mark.parametrize("colors", [1, 3])
 @pytest.mark.parametrize("levels", [2, 3, 5])
 @pytest.mark.parametrize("kind", [CategoricalHead, lambda *sizes: LogisticMixtureHead(*sizes, components=3)])
-def test_probabilities_of_a_pixel_sum_to_one(kind, colours, levels):
-    head = kind(6, colours, levels).double()
-    values = torch.cartesian_prod(*[torch.arange(levels).double() / (levels - 1)] * colours).reshape(-1, colours)
+def test_probabilities_of_a_pixel_sum_to_one(kind, colors, levels):
+    head = kind(6, colors, levels).double()
+    values = torch.cartesian_prod(*[torch.arange(levels).double() / (levels - 1)] * colors).reshape(-1, colors)
     log_prob = head.log_prob(3 * torch.randn(4, 1, 6).double(), values)
     torch.testing.assert_close(log_prob.exp().sum(-1), torch.ones(4).double())
 

@@ -1,4 +1,4 @@
-"""Gradient estimators: sticking the landing and the importance-weighted bound with its doubly reparameterised form."""
+"""Gradient estimators: sticking the landing and the importance-weighted bound with its doubly reparameterized form."""
 
 import math
 

@@ -4,14 +4,13 @@ import pyro.distributions as dist
 import pytest
 import torch
 
-import pyro_vaes as pv
 from pyro_vaes.evaluate import log_weights
 from pyro_vaes.likelihoods import Gaussian
 from pyro_vaes.losses import ELBO, IWAE
 from pyro_vaes.models import ConditionalNormal, HierarchicalGuide, HierarchicalVAE, TopDownGuide
 from pyro_vaes.networks import MLPDecoder
 from pyro_vaes.priors import StandardNormal
-from tests.helpers.hierarchies import BATCH, Fixed, hierarchy, set_linear
+from tests.helpers.hierarchies import BATCH, Fixed, set_linear
 
 
 class LinearHierarchy:
@@ -82,12 +81,3 @@ def test_no_noise_is_left_in_the_gradient_at_the_exact_posterior(kind, loss):
     value = loss.differentiable_loss(linear.model, guide, linear.x)
     gradients = torch.autograd.grad(value, [*guide.parameters()])
     assert max(gradient.abs().max() for gradient in gradients) < 1e-6
-
-
-def test_log_joint_of_a_hierarchy_is_that_of_its_sites():
-    model, guide, x, _ = hierarchy()
-    model_trace, _ = pv.traces.paired_traces(model, guide, x, num_particles=3)
-    sites = pv.traces.sample_sites(model_trace)
-    z = [sites[f"z{level}"]["value"] for level in (1, 2, 3)]
-    expected = sum(site["log_prob"] for site in sites.values())
-    torch.testing.assert_close(model.log_joint(x, *z), expected)

@@ -115,7 +115,7 @@ def test_programs(trained, tmp_path):
 def test_file(trained, tmp_path):
     file = tmp_path / "pair.safetensors"
     pv.save(file, *trained)
-    with pytest.raises(pv.InputError, match="SkipVAE and a SkipGuide .* build them as they were and give them"):
+    with pytest.raises(pv.InputError, match=r"SkipVAE and a SkipGuide .* build them as they were and give them"):
         pv.load(file)
     model, guide = pv.load(file, *SKIP(DIGITS.event_shape))
     z = model.sample_latents(len(X))

@@ -23,7 +23,7 @@ class Correlated(Prior):
 
 
 class Saddle(Prior):
-    """An unnormalised density with a free sign for each curvature."""
+    """An unnormalized density with a free sign for each curvature."""
 
     def __init__(self, *curvatures):
         super().__init__(len(curvatures))

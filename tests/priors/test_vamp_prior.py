@@ -13,10 +13,10 @@ from pyro_vaes.guides import FullCovariance, Laplace
 from pyro_vaes.likelihoods import Bernoulli
 from pyro_vaes.networks import MLPDecoder
 from pyro_vaes.priors import VampPrior
-from tests.helpers.priors import AMORTISED, SHAPE, pair, vamp
+from tests.helpers.priors import AMORTIZED, SHAPE, pair, vamp
 
 
-@pytest.mark.parametrize("guide", AMORTISED)
+@pytest.mark.parametrize("guide", AMORTIZED)
 def test_vamp_prior_is_the_mixture_of_the_guides_posteriors(guide):
     model, q = vamp(guide)
     z = torch.randn(7, 2)

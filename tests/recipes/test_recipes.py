@@ -11,6 +11,7 @@ import yaml
 from pyro_vaes.errors import InputError
 from pyro_vaes.recipes import RECIPES, Settings, build_seeded
 from pyro_vaes.recipes.build import build_loss
+from pyro_vaes.runs.load_run import load_run
 from tests.helpers.command_line import run
 
 SHAPES = {"svhn": (3, 32, 32), "cifar10": (3, 32, 32)}
@@ -39,7 +40,7 @@ def build(name, settings, shape=(1, 28, 28), seed=0):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """An empty working folder with a small labelled set beside it."""
+    """An empty working folder with a small labeled set beside it."""
     random = np.random.default_rng(0)
     sizes = {"train": 60, "test": 12}
     pixels = {f"x_{part}": random.integers(0, 256, (n, 8, 8), dtype=np.uint8) for part, n in sizes.items()}
@@ -93,6 +94,13 @@ def test_published_settings_follow_the_data(here):
     assert {data: RECIPES["ladder"].settings(published=True, data=data).latent_dims for data in picked} == picked
 
 
+def test_channels_of_a_file_whose_layout_is_open_are_given_by_a_flag(here):
+    np.savez(here / "open.npz", x_train=np.zeros((30, 4, 5, 3), np.uint8))
+    quick = ["--epochs", "1", "--latent-dim", "2", "--hidden", "8"]
+    assert on_cpu("train", "vae", "--data", "open.npz", "--channels", "last", "--out", "run", *quick) == 0
+    assert load_run(here / "run").data.event_shape == (3, 4, 5)
+
+
 def test_warmup_reaches_the_loss():
     loss = build("ladder", dataclasses.replace(RECIPES["ladder"].small, warmup=10)).loss
     assert loss.kl_weight() == 0
@@ -125,7 +133,7 @@ def test_a_pixelcnn_alone_has_no_code():
         ("mixture", {"prior": "standard-normal"}, "has no clusters"),
         ("hierarchical", {"guide": "ladder-guide"}, "did you mean 'top-down-guide' or 'hierarchical-guide'"),
         ("vae", {"network": "mpl"}, "did you mean 'mlp'"),
-        ("vae", {"network": "mlp(widths=3)"}, "mlp.widths=3.*widths"),
+        ("vae", {"network": "mlp(widths=3)"}, "network mlp has no option 'widths'. It takes none"),
         ("vae", {"loss": "ebo"}, "did you mean 'elbo'"),
         ("lossy", {"warmup": -1}, "warmup is -1"),
     ],

@@ -118,7 +118,7 @@ def test_every_guide_starts_from_the_same_decoder():
             False,
         ),
     ],
-    ids=["vectors", "vectors-2d", "more factors than pixels", "more factors than images", "bernoulli in colour"],
+    ids=["vectors", "vectors-2d", "more factors than pixels", "more factors than images", "bernoulli in color"],
 )
 def test_the_report_fits_the_data(tmp_path, data, settings, pictures, baseline):
     made = Data.from_arrays(**data)

@@ -217,7 +217,7 @@ def test_a_likelihood_that_draws_its_pictures_and_dynamic_binarisation(tmp_path)
     files, report, _ = look(pair, tmp_path / "pixelcnn", data, points=2)
     assert TRAVERSALS in files
     assert {row["factor"] for row in report["levels"]} == {"label"}
-    # Codes of thresholded images: with and without the noise of binarisation they are told the same of.
+    # Codes of thresholded images: with and without the noise of binarization they are told the same of.
     model, guide = plain(data.event_shape, likelihood=Bernoulli)
     plainly = pv.data.load("digits", binarize="threshold", train_size=200)
     reports = [look((model, guide), tmp_path / name, each)[1] for name, each in (("a", data), ("b", plainly))]

@@ -49,7 +49,9 @@ def entry(*path, value):
         (entry("last", "optimizer", value=[]), "cannot be resumed"),
         (entry("last", "optimizer", "state", 0, value={}), "other moments"),
         (entry("last", "optimizer", "state", 0, "exp_avg", value=torch.zeros(3)), "other moments"),
-        (entry("last", "optimizer", "param_groups", 0, "lr", value="fast"), "other options"),
+        (entry("last", "optimizer", "param_groups", 0, "params", value=[0, 1]), "another number of parameters"),
+        (entry("last", "optimizer", "param_groups", value="fast"), "cannot be resumed"),
+        (entry("last", "optimizer", "param_groups", 0, value={}), "cannot be resumed"),
         (entry("unfinished", value=3), "cannot be resumed"),
         (entry("unfinished", value={"seen": -1, "of": {}}), "has seen is -1"),
     ],
@@ -85,7 +87,7 @@ def reconfigured(folder, **changes):
 def test_configurations_of_wrong_types(trained, changes, words):
     reconfigured(trained, **changes)
     with pytest.raises(InputError, match=words):
-        pv.load_run(trained, "cpu")
+        pv.load_run(trained, device="cpu")
 
 
 def test_a_run_folder_does_not_say_where_to_download_to(trained, tmp_path_factory, monkeypatch):
@@ -100,7 +102,7 @@ def test_a_run_folder_does_not_say_where_to_download_to(trained, tmp_path_factor
     )
     reconfigured(trained, data="mnist", data_root=str(root))
     with pytest.raises(InputError, match="load it with download=True"):
-        pv.load_run(trained, "cpu")
+        pv.load_run(trained, device="cpu")
     assert not list(root.iterdir())
 
 

@@ -7,6 +7,7 @@ import torch
 import yaml
 
 from pyro_vaes.errors import InputError
+from pyro_vaes.runs.folder import RunFolder
 from tests.helpers.training import FILES, assert_equal, build, train, weights
 
 
@@ -22,6 +23,19 @@ def test_the_run_folder_holds_the_run(tmp_path):
     saved = {f"{i}.{key}": value for i, name in enumerate(("model", "guide")) for key, value in state[name].items()}
     assert_equal(saved, weights(pair))
     assert state["history"] == run.history
+
+
+def test_a_checkpoint_of_another_format_is_refused(tmp_path):
+    train(build(), out=tmp_path, epochs=1)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del state["format"], state["version"]  # as format 1 had them
+    for path in tmp_path.glob("checkpoint*.pt"):
+        torch.save(state, path)
+    with pytest.raises(
+        InputError, match=r"format 1, written by pyro_vaes .*, but this pyro_vaes .* reads format 2"
+    ) as told:
+        RunFolder(tmp_path).read_checkpoint()
+    assert "\n" not in str(told.value)
 
 
 def test_a_write_that_fails_leaves_the_last_checkpoint(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from pyro_vaes.guides import MeanField
 from pyro_vaes.losses import ELBO, ProgressiveELBO, SoftFreeBits, Warmup, default_loss
 from pyro_vaes.param_store import restored_param_store
 from pyro_vaes.recipes.spec import instantiate
-from pyro_vaes.training.compiled_step import CannotCompile, CompiledStep
+from pyro_vaes.training.compiled_step import CannotCompile, CompiledStep, _check_equal
 from pyro_vaes.training.step import EagerStep
 from pyro_vaes.vae import Guide
 
@@ -120,3 +120,63 @@ def test_a_fed_schedule_is_in_the_place_of_the_steps():
     with loss.with_schedule(torch.tensor([0.25])):
         assert loss.kl_weight() == 0.25
     assert loss.kl_weight() == 0.5
+
+
+class Centred(pv.networks.MLPDecoder):
+    """A decoder whose features have a mean of 0, so that the gradient of the last bias's mean is one of rounding."""
+
+    def __init__(self, scale):
+        super().__init__(3, SHAPE, (8,))
+        self.shift, self.scale = torch.nn.Parameter(torch.zeros(())), scale
+
+    def forward(self, z):
+        features = super().forward(z) + self.shift
+        return self.scale * (features - features.mean((-3, -2, -1), keepdim=True))
+
+
+class Tiny(pv.networks.MLPDecoder):
+    """A decoder with a weight that hardly matters."""
+
+    def __init__(self):
+        super().__init__(3, SHAPE, (8,))
+        self.shift = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, z):
+        return super().forward(z) + 1e-13 * self.shift
+
+
+@needs_compiler
+@pytest.mark.parametrize("decoder", [Tiny, lambda: Centred(1.0), lambda: Centred(100.0)])
+def test_a_gradient_of_almost_0_does_not_bar_the_compilation(decoder):
+    def make():
+        torch.manual_seed(0)
+        vae = pv.VAE(decoder(), pv.priors.StandardNormal(3), pv.likelihoods.Gaussian(0.1, learn=False))
+        return vae, MeanField(vae, pv.networks.MLPEncoder(SHAPE, (8,)))
+
+    x, step = torch.rand(5, *SHAPE), EagerStep(*make(), ELBO(), lr=1e-2)
+    step.differentiate(x)
+    whole = sum(weight.grad.norm() ** 2 for weight in step.weights).sqrt()
+    assert step.model.decoder.shift.grad.abs() < 1e-6 * whole
+    *_, compiled = steps(CompiledStep, *make(), ELBO(), [x])
+    assert compiled.shape == x.shape
+
+
+@pytest.mark.parametrize(
+    ("gradients", "found", "same"),
+    [
+        ((1e4, 1e-3), (1e4, 5e-3), True),  # the second is what is left of terms of 1e4 that cancel
+        ((1e4, 1e-12), (1e4, 0.0), True),
+        ((1e4, 1.0), (1e4, 1.1), False),
+        ((1.0, 1e-12), (1.0, 1e-3), False),
+        ((1e-12,), (1e-12,), True),
+        ((1.0, 1.0), (1.0, 1.01), False),
+        ((1.0, 1.0), (1.0, float("nan")), False),
+    ],
+)
+def test_gradients_are_compared_in_units_of_their_norm_and_of_rounding(gradients, found, same):
+    one, other = ([torch.tensor([each]) for each in values] for values in (gradients, found))
+    if same:
+        _check_equal(one, other)
+    else:
+        with pytest.raises(CannotCompile, match="gradients differ"):
+            _check_equal(one, other)

@@ -16,6 +16,7 @@ from pyro_vaes.guides import MeanField
 from pyro_vaes.losses import ELBO, FreeBits, MutualPosteriorDivergence, SoftFreeBits
 from pyro_vaes.networks import MLPEncoder
 from pyro_vaes.runs.folder import RunFolder
+from pyro_vaes.training import Callback
 from pyro_vaes.training.compiled_step import CompiledStep
 from pyro_vaes.training.distributed import ProcessGroup, process_group
 from pyro_vaes.training.step import EagerStep
@@ -147,6 +148,19 @@ def test_the_end_of_an_epoch_goes_on_with_any_number(run_in_processes, tmp_path)
     train_still(expected, epochs=3)
     found = RunFolder(tmp_path / "run").read_checkpoint()["model"]
     torch.testing.assert_close(dict(found), dict(expected[0].state_dict()), rtol=1e-4, atol=1e-5)
+
+
+def stopped_by_the_second(rank, folder):
+    class Stopping(Callback):
+        def on_step(self, state, epoch):
+            state.stop = not state.group.first
+
+    run = train_still(still(), epochs=3, out=folder / "run", callbacks=[Stopping()])
+    return len(run.history), run.interrupted
+
+
+def test_a_callback_of_one_stops_all(run_in_processes):
+    assert run_in_processes(stopped_by_the_second) == [(1, False), (1, False)]
 
 
 def test_other_commands_refuse_several_processes(monkeypatch, capsys):

@@ -1,5 +1,7 @@
 """fit: what it trains, keeps, repeats and leaves alone."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -7,9 +9,11 @@ import torch
 from torch import nn
 
 from pyro_vaes import load, save
+from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods import Gaussian
 from pyro_vaes.losses import ELBO, Warmup
 from pyro_vaes.models import initialize_from_codes
+from pyro_vaes.training.callbacks import Callback
 from tests.helpers.training import BINARY, DATA, GUIDES, TIMES, assert_equal, build, clustered, timeless, train, weights
 
 
@@ -182,3 +186,22 @@ def test_mixtures_start_from_the_codes_after_an_epoch(tmp_path, monkeypatch, clu
     run = train(second, epochs=4, out=tmp_path, resume=True, cluster_epoch=cluster_epoch)
     assert_equal(weights(second), weights(whole))
     assert timeless(run.history) == timeless(expected.history)
+
+
+def test_a_second_thread_is_refused_while_one_trains():
+    caught = []
+
+    class Second(Callback):
+        def on_epoch_end(self, state, row):
+            train(build(), epochs=1)  # of the same thread
+            with ThreadPoolExecutor(1) as pool:
+                caught.append(pool.submit(train, build()).exception())
+
+    expected = train(build())
+    assert timeless(train(build(), callbacks=[Second()]).history) == timeless(expected.history)
+    assert len(caught) == 2
+    assert all(
+        isinstance(each, InputError) and "another thread of this process is in fit" in str(each) for each in caught
+    )
+    with ThreadPoolExecutor(1) as pool:
+        assert timeless(pool.submit(train, build()).result().history) == timeless(expected.history)

@@ -53,5 +53,6 @@ def test_other_errors_pass():
     def work(x):
         raise RuntimeError("shapes differ")
 
-    with pytest.raises(RuntimeError, match="shapes differ"):
-        suggest_batch_size(work, torch.zeros(4), 4, "")
+    x = torch.zeros(4)
+    with pytest.raises(RuntimeError, match="shapes differ"), suggest_batch_size(x, 4, "", work):
+        work(x)

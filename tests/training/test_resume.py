@@ -9,10 +9,11 @@ from torch import nn
 from pyro_vaes.errors import InputError
 from pyro_vaes.guides import MeanField
 from pyro_vaes.likelihoods import Gaussian
-from pyro_vaes.losses import ELBO, SoftFreeBits, Warmup
+from pyro_vaes.losses import ELBO, FreeBits, SoftFreeBits, Warmup
 from pyro_vaes.networks import MLPEncoder
 from pyro_vaes.runs.checkpoint import load_weights
 from pyro_vaes.runs.folder import RunFolder
+from pyro_vaes.training.callbacks import Callback
 from tests.helpers.training import (
     ALWAYS,
     BINARY,
@@ -120,6 +121,7 @@ SYSTEMS = {
     "dropout": (dropping, ELBO, {}),
     "a loss with a state": (build, lambda: SoftFreeBits(target=2.0), {}),
     "clusters": (clustered, ELBO, {"cluster_epoch": 1}),
+    "clusters and averages": (clustered, ELBO, {"cluster_epoch": 1, "ema": 0.9}),
 }
 
 
@@ -179,3 +181,63 @@ def test_weights_of_no_whole_epoch_are_only_resumed(tmp_path):
     train(build(), loss=at_step(1, ELBO(), interrupt), out=tmp_path, checkpoint_minutes=ALWAYS)
     with pytest.raises(InputError, match="has not finished its first epoch: go on with it"):
         load_weights(build()[0], RunFolder(tmp_path).read_checkpoint(), "model")
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["between epochs", "inside one"])
+@pytest.mark.parametrize(
+    ("optimizer", "changes"), [("adam", {"lr": 1e-5}), ("adam", {"ema": 0.3}), ("adamax", {"lr": 0.2})], ids=str
+)
+def test_new_options_hold_after_a_resume(tmp_path, optimizer, changes, inside):
+    """As if the option had been changed by hand, with moments, step count and averages as they were."""
+
+    class Changed(Callback):
+        def on_step(self, state, epoch):
+            if state.loss.num_steps == STEPS + inside:
+                for group in state.step.optimizer.param_groups:
+                    group["lr"] = changes.get("lr", group["lr"])
+                state.step.average.decay = changes.get("ema", state.step.average.decay)
+
+    options = {"ema": 0.9, "optimizer": optimizer, "checkpoint_minutes": ALWAYS}
+    by_hand, first, second = build(), build(), build(seed=1)
+    expected = train(by_hand, epochs=3, callbacks=[Changed()], **options)
+    stopped = at_step(STEPS + inside, ELBO(), interrupt) if inside else ELBO()
+    train(first, loss=stopped, epochs=1 + inside, out=tmp_path, **options)
+    run = train(second, epochs=3, out=tmp_path, resume=True, **(options | changes))
+    assert_equal(weights(second), weights(by_hand))
+    assert timeless(run.history) == timeless(expected.history)
+    config = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert {name: config[name] for name in changes} == changes
+
+
+def test_options_of_the_device_are_those_of_this_process(tmp_path):
+    """A checkpoint of a GPU has ``capturable``, and one of another version of torch options of its own."""
+    whole, first, second = build(), build(), build(seed=1)
+    train(whole, epochs=2)
+    train(first, epochs=1, out=tmp_path)
+    folder = RunFolder(tmp_path)
+    state = folder.read_checkpoint()
+    state["last"]["optimizer"]["param_groups"][0] |= {"capturable": True, "fused": None, "foreach": True, "of_old": 1}
+    folder.write_checkpoint(state)
+    train(second, epochs=2, out=tmp_path, resume=True)
+    assert_equal(weights(second), weights(whole))
+
+
+@pytest.mark.parametrize(
+    ("make", "trained", "resumed", "words"),
+    [
+        (build, {}, {"loss": FreeBits(total=1.0)}, "the checkpoint's loss is ELBO, here it is FreeBits"),
+        (clustered, {}, {"cluster_epoch": 1}, "cluster_epoch is 0, here it is 1, which 2 epochs are past"),
+        (clustered, {"cluster_epoch": 1}, {}, "cluster_epoch is 1, here it is 0, .* give cluster_epoch=1"),
+    ],
+)
+def test_what_cannot_change_is_refused(tmp_path, make, trained, resumed, words):
+    train(make(), out=tmp_path, **trained)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(InputError, match=words):
+        train(make(), out=tmp_path, epochs=3, resume=True, **resumed)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_epoch_of_clusters_that_is_to_come_may_change(tmp_path):
+    train(clustered(), epochs=1, out=tmp_path)
+    assert len(train(clustered(), epochs=3, out=tmp_path, resume=True, cluster_epoch=2).history) == 3

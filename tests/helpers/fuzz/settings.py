@@ -44,7 +44,7 @@ NAMES = {
     "likelihood": [
         "gaussian(scale='x')",
         "gaussian(scale=nan)",
-        "poisson(grey={})",
+        "poisson(gray={})",
         "pixelcnn(layers=10**9)",
         "bernoulli",
     ],
