@@ -17,6 +17,7 @@ from pyro_vaes.errors import InputError, shown
 
 FORMAT = 2  # of checkpoints; those of format 1 do not say so
 VERSION = version("pyro_vaes")
+FOLDER = 0x10  # attribute of a record that torch would read as empty, and leave its tensor uninitialized
 KEYS = {"model", "guide", "last", "history", "best_epoch"}  # of a checkpoint
 ROW = {"epoch", "train_elbo", "valid_elbo", "step_ms", "seconds"}  # of its history, beside the terms of the loss
 
@@ -111,6 +112,8 @@ def read_whole(path: Path) -> Any:
         if path.exists() and not path.is_file():  # a pipe would be waited for
             raise InputError(f"{path} is no file")
         with zipfile.ZipFile(path) as records:  # torch writes a CRC-32 of each record, and does not look at it
+            if any(record.external_attr & FOLDER for record in records.infolist()):
+                raise InputError(f"{path} is damaged (a record is marked as a folder)")
             if sum(record.file_size for record in records.infolist()) > path.stat().st_size:
                 raise InputError(f"{path} is damaged (it unpacks to more than it has)")
             wrong = records.testzip()

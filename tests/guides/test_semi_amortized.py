@@ -184,9 +184,7 @@ def test_stopped_gradients_are_those_at_the_refined_parameters(small):
     refined = torch.cat([q.mean, raw_scale], -1).detach()
     assert (refined - start).abs().min() > 0
     free = refined.requires_grad_()
-    mean_field = MeanField(vae, torch.nn.Linear(5, 4)).double()
-    mean_field.encoder, mean_field.head = torch.nn.Identity(), torch.nn.Identity()
-    moved = mean_field.posterior(free)
+    moved = MeanField(vae, encoder).double().with_local_parameters((free,)).posterior(x)
     elbo = vae.likelihood(vae.decoder(moved.mean)).log_prob(x) - kl_divergence(moved, vae.prior())
     torch.testing.assert_close(biases[1], torch.autograd.grad(elbo.sum(), free)[0].sum(0))
     assert not torch.allclose(*biases)

@@ -172,7 +172,7 @@ def test_a_report_is_replaced(tmp_path):
     ("changes", "words"),
     [
         ({"guides": ["mean-field", "laplce"]}, "unknown guide 'laplce': did you mean 'laplace'"),
-        ({"guides": ["mean-field", "laplace(update=1)"]}, r"guide 'laplace\(update=1\)': .*'update'"),
+        ({"guides": ["mean-field", "laplace(update=1)"]}, "laplace has no option 'update': did you mean 'updates'"),
         ({"guides": ["mean-field", "laplace(updates=-1)"]}, "updates is -1"),
         ({"guides": ["mean-field", "mean-field"]}, "none may repeat"),
         ({"guides": []}, "at least one guide"),

@@ -108,3 +108,12 @@ def test_files_without_links_are_kept_too(tmp_path, trained, monkeypatch):
     train(build(), out=tmp_path, epochs=3)
     for name, epochs in (("checkpoint.pt", 3), ("checkpoint.1.pt", 2)):
         assert len(torch.load(tmp_path / name, weights_only=True)["history"]) == epochs
+
+
+def test_a_record_marked_as_a_folder_is_seen(tmp_path, trained):
+    """Torch reads such a record as empty, and gives a tensor of whatever the memory held."""
+    content = trained["checkpoint.pt"]
+    entry = content.rindex(b"PK\x01\x02", 0, content.rindex(b"/data/1"))
+    folder = written(tmp_path, {"checkpoint.pt": flipped(content, entry + 38, 0x10)})
+    with pytest.raises(InputError, match="a record is marked as a folder"):
+        folder.read_checkpoint()
