@@ -17,15 +17,7 @@ from pyro_vaes.data import Data
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.inputs import as_input
 from pyro_vaes.guides import MeanField
-from pyro_vaes.likelihoods import (
-    Bernoulli,
-    DiscretizedLogistic,
-    Gaussian,
-    Likelihood,
-    PixelCNN,
-    PixelCNNPP,
-    Poisson,
-)
+from pyro_vaes.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood, PixelCNN, PixelCNNPP, Poisson
 from pyro_vaes.models import LadderGuide, LadderVAE
 from pyro_vaes.networks import LadderMLPDecoder, LadderMLPEncoder, MLPDecoder, MLPEncoder
 from pyro_vaes.plots.traversals import draw_traversals
