@@ -19,6 +19,7 @@ from pyro_vaes.data.streaming import room_for
 from pyro_vaes.losses import Loss, default_loss
 from pyro_vaes.param_store import adopt_loaded, without_registration
 from pyro_vaes.runs.folder import RunFolder
+from pyro_vaes.settings import Settings
 from pyro_vaes.training.callbacks import Callback
 from pyro_vaes.training.checkpointing import BestWeights, Checkpoint
 from pyro_vaes.training.distributed import process_group
@@ -135,9 +136,19 @@ def fit(
         with group.raise_together():
             chosen = choose_device(device)
             check_shards(group.size, loss, model, guide)
-        settings = {"data": data.description, "loss": type(loss).__name__, "epochs": epochs, "batch_size": batch_size}
-        settings |= {"lr": lr, "optimizer": optimizer, "ema": ema, "cluster_epoch": cluster_epoch}
-        settings |= {"seed": seed, "device": str(chosen), "step": step, "precision": precision}
+        settings = Settings(
+            epochs=epochs,
+            batch_size=batch_size,
+            lr=lr,
+            optimizer=optimizer,
+            ema=ema,
+            cluster_epoch=cluster_epoch,
+            seed=seed,
+            device=str(chosen),
+            step=step,
+            precision=precision,
+        )
+        described = {"data": data.description, "loss": type(loss).__name__, **settings.training}
         model.to(chosen), guide.to(chosen)
         train = data.train.to(chosen if room_for(data.train.pixels, chosen) else "cpu", dtype)
         valid = data.valid.x.to(chosen, dtype)
@@ -157,7 +168,7 @@ def fit(
                 before.append(ClusterInitialization(cluster_epoch, train))
             if out is not None:
                 checkpoint = Checkpoint(RunFolder(out), checkpoint_minutes, finite)
-                checkpoint.open(state, config or settings, overwrite, resume)
+                checkpoint.open(state, config or described, overwrite, resume)
                 before.append(TensorBoardCallback(state.path if group.first else None, model, guide, valid))
                 after.append(checkpoint)
                 deferred = checkpoint.timer.defer_sigterm()
