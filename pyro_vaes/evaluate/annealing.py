@@ -194,9 +194,7 @@ def adapt_schedule(target: HMC, num_chains: int, num_steps: int) -> list[Tempera
     return schedule
 
 
-def anneal(
-    target: HMC, z: Tensor, schedule: Sequence[Temperature], reverse: bool = False
-) -> tuple[Tensor, Tensor]:
+def anneal(target: HMC, z: Tensor, schedule: Sequence[Temperature], reverse: bool = False) -> tuple[Tensor, Tensor]:
     """Log w of chains from z, ``(S, B)`` in float64, and their mean acceptance rate, ``(B,)``.
 
     A chain in reverse starts at the last temperature and undoes what one from the prior does, in its order.

@@ -7,13 +7,13 @@ import pyro.distributions as dist
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Independent, MixtureSameFamily, MultivariateNormal
+from torch.distributions import MixtureSameFamily, MultivariateNormal
 
 import pyro_vaes as pv
 from pyro_vaes import VAE, guides, models
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import MarginalLogLikelihood, log_likelihood, marginal_log_likelihood
-from pyro_vaes.evaluate.marginal import adapt, climb, estimate, target
+from pyro_vaes.evaluate.marginal import adapt, climb, estimate, modes, target, weights
 from pyro_vaes.evaluate.marginal.bridge import Bridge, annealed_mean
 from pyro_vaes.evaluate.marginal.curvature import curvature
 from pyro_vaes.evaluate.marginal.draws import Sampler
@@ -116,7 +116,9 @@ def test_mixture_model_sums_its_clusters_out(linear):
 def linear_hierarchy():
     """z2 ~ N(0, I), z1 ~ N(A z2 + a, diag s²), x ~ N(B z1 + b, σ² I), and its evidence."""
     torch.manual_seed(3)
-    conditional = models.ConditionalNormal(MLPEncoder((3,), hidden=()), size=2)
+    network = nn.Identity()
+    network.out_features = 3
+    conditional = models.ConditionalNormal(network, size=2)
     decoder = MLPDecoder(2, (4,), hidden=())
     with torch.no_grad():
         conditional.head.weight[2:] = 0.0
@@ -204,12 +206,12 @@ def test_both_modes_count():
 
 
 def test_a_missed_mode_is_found_by_prior_draws(monkeypatch):
-    one = torch.ones(1, 2, 1).double()
-    monkeypatch.setattr("pyro_vaes.evaluate.marginal.modes._best_prior_draws", lambda target: one)
+    monkeypatch.setattr(modes, "_prior_starts", lambda target: torch.ones(1, 2, 1).double())
     model = VAE(Square(), StandardNormal(1), Gaussian(0.3)).double()
     x = torch.tensor([[1.0], [4.0]]).double()
+    assert propose(Sampler(ModelTarget(model, x), None)).loc.shape == (2, 1, 1)
     result = marginal_log_likelihood(model, x)
-    assert_equals(result, quadrature(model, x))
+    assert_equals(result, quadrature(model, x), largest=0.15)  # one wide component in place of two
     assert set(result.method) == {"adaptive importance sampling"}
 
 
@@ -462,11 +464,13 @@ def test_memory_does_not_change_the_result(monkeypatch, values):
     whole = marginal_log_likelihood(vae, x)
     most = []
     densities = ModelTarget.densities
-    monkeypatch.setattr(ModelTarget, "densities", lambda self, z: most.append(len(z)) or densities(self, z))
+    monkeypatch.setattr(
+        ModelTarget, "densities", lambda self, z: most.append(len(z) * self.x.numel()) or densities(self, z)
+    )
     for module in (target, climb, estimate):
         monkeypatch.setattr(module, "CHUNK_VALUES", values)
     parts = marginal_log_likelihood(vae, x)
-    assert max(most) <= max(values // (7 * 6), climb.MOST_STEPS)
+    assert max(most) <= max(values, len(climb.LENGTHS) * x.numel())
     torch.testing.assert_close(parts.per_datum, whole.per_datum, rtol=0, atol=1e-9)
     torch.testing.assert_close(parts.pareto_k, whole.pareto_k, rtol=0, atol=1e-6)
 
@@ -502,7 +506,9 @@ def test_result_says_what_it_is(capsys):
 
 
 def test_unreliable_is_a_share():
-    result = MarginalLogLikelihood(torch.zeros(4), torch.zeros(4), torch.tensor([0.1, 0.7, 0.8, 3.0]), torch.ones(4), (), 1)
+    result = MarginalLogLikelihood(
+        torch.zeros(4), torch.zeros(4), torch.tensor([0.1, 0.7, 0.8, 3.0]), torch.ones(4), (), 1
+    )
     assert result.unreliable == 0.5
 
 
@@ -524,13 +530,13 @@ def test_student_mixture_is_that_of_pyro():
 
 
 def test_student_mixture_draws_have_its_moments():
-    loc = torch.tensor([[[-4.0], [4.0]], [[0.0], [50.0]]]).double()
+    loc = torch.tensor([[[-20.0], [20.0]], [[0.0], [50.0]]]).double()
     weights = torch.tensor([[0.25, 0.75], [1.0, 0.0]]).double()
     mixture = StudentMixture(weights.log(), loc, torch.tensor([0.5, 2.0]).double().view(1, 2, 1, 1).expand(2, 2, 1, 1))
     z = mixture.sample(40_000)
     upper = z[:, 0, 0] > 0
-    assert upper.double().mean() == pytest.approx(0.75, abs=0.005)
-    assert z[upper, 0].mean() == pytest.approx(4.0, abs=0.1)
+    assert upper.double().mean() == pytest.approx(0.75, abs=1e-3)
+    assert z[upper, 0].mean() == pytest.approx(20.0, abs=0.1)
     assert z[~upper, 0].var() == pytest.approx(0.25 * DEGREES / (DEGREES - 2), rel=0.1)
     assert z[:, 1].var() == pytest.approx(0.25 * DEGREES / (DEGREES - 2), rel=0.1)
 
@@ -550,13 +556,13 @@ def test_weights_of_a_proposal_have_the_mean_one(linear):
 
 def test_a_held_control_variate_leaves_the_mean_as_it_is():
     proposal, normal = torch.distributions.StudentT(5.0), torch.distributions.Normal(0.0, 1.0)
-    goal = torch.distributions.Normal(0.3, 0.8)
-    z = proposal.sample((200, 20_000)).double()
+    goal = torch.distributions.Normal(0.1, 0.95)
+    z = proposal.sample((200, 2000)).double()
     log_weights, log_ratio = (each.log_prob(z) - proposal.log_prob(z) for each in (goal, normal))
-    held = torch.full((20_000,), math.log(0.7)).double()
+    held = torch.full((2000,), math.log(0.9)).double()
     result = weighted_mean(log_weights + 2, log_ratio, held + 2)
     means = (result.log_p - 2).exp()
-    assert means.mean() == pytest.approx(1.0, abs=4 * means.std().item() / 20_000**0.5)
+    assert means.mean() == pytest.approx(1.0, abs=4 * means.std().item() / 2000**0.5)
     plain = weighted_mean(log_weights[:, :100])
     assert means.std() < 0.6 * plain.log_p.exp().std()
     assert result.stderr.mean() == pytest.approx(means.std().item(), rel=0.05)
@@ -599,7 +605,9 @@ def test_ascents_arrive_at_the_mode(linear, newton):
     run = ModelTarget(linear.vae, linear.x)
     run.has_precision = newton
     ends = climb.climb(run, 3 * torch.randn(6, 5, 3).double())
-    torch.testing.assert_close(ends.z, linear.mean.detach().expand(6, 5, 3), rtol=0, atol=1e-6 if newton else 0.03)
+    torch.testing.assert_close(ends.z, linear.mean.detach().expand(6, 5, 3), rtol=0, atol=1e-6 if newton else 0.1)
+    highest = run.values(linear.mean.detach().unsqueeze(0))[0].expand(6, 5)
+    torch.testing.assert_close(ends.log_joint, highest, rtol=0, atol=0.01)
     torch.testing.assert_close(ends.precision, linear.precision.expand(6, 5, 3, 3), rtol=1e-4, atol=1e-4)
 
 
@@ -650,14 +658,12 @@ def test_annealing_from_a_poor_proposal(linear):
 
 
 def test_what_stays_unsettled_is_annealed(linear, monkeypatch):
+    monkeypatch.setattr(weights, "HIGHEST_K", -math.inf)  # nothing is good enough
     monkeypatch.setattr(adapt, "ROUNDS", 1)
-    far = StudentMixture(
-        torch.zeros(5, 1).double(), linear.mean.detach().unsqueeze(1) + 3.0, 0.2 * torch.eye(3).double().expand(5, 1, 3, 3)
-    )
-    monkeypatch.setattr(estimate, "propose", lambda sampler: far.take(torch.arange(5)))
+    monkeypatch.setattr(estimate, "propose", lambda sampler: off(linear))
     result = marginal_log_likelihood(linear.vae, linear.x)
-    assert "annealed importance sampling" in result.method
-    assert_equals(result, linear.log_evidence, largest=0.5)
+    assert set(result.method) == {"annealed importance sampling"}
+    assert_equals(result, linear.log_evidence, largest=0.2)
 
 
 # --- what is refused ----------------------------------------------------------------------------------------

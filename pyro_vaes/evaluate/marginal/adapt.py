@@ -53,9 +53,7 @@ def adapt(sampler: Sampler, mixture: StudentMixture, num_draws: int, tolerance: 
     """
     pending = torch.arange(len(mixture.loc), device=mixture.loc.device)
     log_control = mixture.loc.new_full((len(pending),), torch.nan)  # a number where the proposal is held
-    last = Adapted(
-        mixture.take(pending), WeightedMean(*log_control.repeat(len(WeightedMean._fields), 1)), 0 * pending
-    )
+    last = Adapted(mixture.take(pending), WeightedMean(*log_control.repeat(len(WeightedMean._fields), 1)), 0 * pending)
     mixtures: list[StudentMixture] = []
     history: list[Draws] = []
     for _ in range(ROUNDS):
@@ -88,8 +86,6 @@ def evaluate(mixture: StudentMixture, draws: Draws, log_control: Tensor | None =
 def match_moments(mixtures: Sequence[StudentMixture], history: Sequence[Draws]) -> StudentMixture:
     """The mixture whose components have the moments of the draws that they are responsible for.
 
-    A component keeps as much of its old moments as Z effective draws would weigh.
-
     Args:
         mixtures: the Student-t mixtures of all rounds, the last one to be replaced.
         history: the draws of each round.
@@ -109,14 +105,18 @@ def match_moments(mixtures: Sequence[StudentMixture], history: Sequence[Draws]) 
 
 
 def _moments(z: Tensor, shares: Tensor, loc: Tensor, scale_tril: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean ``(B, Z)`` and covariance of the draws by their shares ``(S, B)`` in a component, and of its old ones."""
-    total = shares.sum(0)
-    effective = (total.square() / shares.square().sum(0)).nan_to_num(nan=0.0)
-    old = (z.shape[-1] / (effective + z.shape[-1])).view(-1, 1)
+    """Mean ``(B, Z)`` and covariance of the draws by their shares ``(S, B)`` in a component, and of its old ones.
+
+    The old ones count as one effective draw for each of their Z and Z (Z + 1) / 2 parameters.
+    """
+    size, total = z.shape[-1], shares.sum(0)
+    effective = (total.square() / shares.square().sum(0)).nan_to_num(nan=0.0).view(-1, 1, 1)
     weights = (shares / total).nan_to_num(nan=0.0).T.unsqueeze(-1)  # (B, S, 1)
-    z = z.transpose(0, 1)
-    mean = (weights * z).sum(1)
-    deviation = z - mean.unsqueeze(1)
-    covariance = deviation.mT @ (weights * deviation)
-    old_covariance = scale_tril @ scale_tril.mT
-    return mean + old * (loc - mean), covariance + old.unsqueeze(-1) * (old_covariance - covariance)
+    mean = (weights * z.transpose(0, 1)).sum(1)
+    deviation = z.transpose(0, 1) - mean.unsqueeze(1)
+    covariance = torch.lerp(
+        scale_tril @ scale_tril.mT,
+        deviation.mT @ (weights * deviation),
+        effective / (effective + size * (size + 1) / 2),
+    )
+    return torch.lerp(loc, mean, (effective / (effective + size)).squeeze(-1)), covariance

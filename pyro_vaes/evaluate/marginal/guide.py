@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from pyro.distributions import TorchDistribution
 from torch import Tensor
 
+from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.marginal import traced
 from pyro_vaes.evaluate.marginal.target import Target
 from pyro_vaes.traces import total
@@ -22,6 +24,9 @@ class GuideDensity:
 
     Shapes:
         ``z (S, B, Z)``.
+
+    Raises:
+        InputError: If a latent of the guide is discrete, or its latents are not those of the target.
 
     Example:
         >>> from pyro_vaes.evaluate.marginal.target import ModelTarget
@@ -39,20 +44,29 @@ class GuideDensity:
     def sample(self, num_draws: int) -> Tensor:
         """Draws, ``(S, B, Z)``."""
         if self.posteriors is None:
-            return traced.draws(self.guide, self.x, num_draws, self.sizes)
-        return torch.cat([q.sample((num_draws,)) for q in self.posteriors], -1)
+            drawn = traced.draws(self.guide, self.x, num_draws)
+        else:
+            drawn = {name: q.sample((num_draws,)) for name, q in self.posteriors.items()}
+        if (given := {name: value.shape[-1] for name, value in drawn.items()}) != self.sizes:
+            raise InputError(
+                f"the model's latents and their sizes are {self.sizes}, but the guide samples {given}: "
+                "name every latent site the same in both"
+            )
+        return torch.cat([drawn[name] for name in self.sizes], -1)
 
     @torch.no_grad()
     def log_prob(self, z: Tensor) -> Tensor:
         """Log q(z | x), ``(S, B)``."""
         if self.posteriors is None:
             return total(traced.log_densities(self.guide, self.x, z, self.sizes).values())
-        parts = zip(self.posteriors, z.split(list(self.sizes.values()), -1), strict=True)
-        return total(q.log_prob(value) for q, value in parts)
+        values = zip(self.sizes, z.split(list(self.sizes.values()), -1), strict=True)
+        return total(self.posteriors[name].log_prob(value) for name, value in values)
 
 
-def _posteriors(guide: Any, x: Tensor) -> list[Any] | None:
-    """The distributions of the latents, in the order of the sites; None where they only have traces."""
+def _posteriors(guide: Any, x: Tensor) -> dict[str, TorchDistribution] | None:
+    """The distributions of the latents by site; None for a guide that has traces only."""
     if hasattr(guide, "posterior"):
-        return [guide.posterior(x)]
-    return guide.posteriors(x) if hasattr(guide, "posteriors") else None
+        return {"z": guide.posterior(x)}
+    if hasattr(guide, "posteriors"):
+        return {f"z{level}": q for level, q in enumerate(guide.posteriors(x), 1)}
+    return None

@@ -51,17 +51,19 @@ def _prior_starts(target: Target) -> Tensor:
     drawn = target.prior_draws(PRIOR_DRAWS)
     log_joint, log_prior = target.values(drawn)
     weights = temper(log_joint - log_prior, PRIOR_DRAWS / 4)
-    chosen = weights.T.multinomial(PRIOR_STARTS).T
+    chosen = weights.nan_to_num(nan=1.0).T.multinomial(PRIOR_STARTS).T  # at random where all have the likelihood 0
     return drawn.take_along_dim(chosen.unsqueeze(-1), 0)
 
 
 def _at_modes(ends: Ends) -> StudentMixture:
     """Components at the distinct ends, the one with the most evidence first."""
-    log_det = 2 * torch.linalg.cholesky(ends.precision).diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    possible = ends.log_joint.isfinite()[..., None, None]
+    precision = ends.precision.where(possible, torch.eye(ends.z.shape[-1]).to(ends.precision))
+    log_det = 2 * torch.linalg.cholesky(precision).diagonal(dim1=-2, dim2=-1).log().sum(-1)
     evidence = ends.log_joint - 0.5 * (log_det - ends.z.shape[-1] * math.log(2 * math.pi))
     evidence, order = evidence.sort(0, descending=True)
     z = ends.z.take_along_dim(order.unsqueeze(-1), 0)
-    precision = ends.precision.take_along_dim(order[..., None, None], 0)
+    precision = precision.take_along_dim(order[..., None, None], 0)
     distinct = _distinct(z, precision) & (evidence > evidence[0] - NEGLIGIBLE)
     evidence, order = evidence.where(distinct, -math.inf).sort(0, descending=True)
     most = min(MOST_MODES, int(distinct.sum(0).max()))

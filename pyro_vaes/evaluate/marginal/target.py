@@ -122,7 +122,9 @@ class ModelTarget(Target):
         if at.output is not None:
             jacobian, features = F.linear(jacobian, at.output.weight), at.output(features)
         fisher = self.model.likelihood.fisher(features.unflatten(-1, self.model.features_shape)).flatten(z.dim() - 1)
-        return ((jacobian * fisher.unsqueeze(-2)) @ jacobian.mT).double() + curvature(self._log_prior, z)
+        likelihood = ((jacobian * fisher.unsqueeze(-2)) @ jacobian.mT).double()
+        rounding = torch.finfo(z.dtype).eps * likelihood.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
+        return likelihood + rounding * torch.eye(z.shape[-1]).to(likelihood) + curvature(self._log_prior, z)
 
     def _log_prior(self, z: Tensor) -> Tensor:
         if isinstance(self.model, LevelsModel):

@@ -1,4 +1,4 @@
-"""The density of any Pyro model or guide from its traces, over latents without bounds."""
+"""The densities of any Pyro model or guide from its traces, over latents without bounds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
-
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import biject_to
@@ -18,12 +17,14 @@ from pyro_vaes.evaluate.hmc import plated_sites
 from pyro_vaes.evaluate.marginal.target import Target
 from pyro_vaes.traces import sample_sites, total
 
+Program = Callable[..., Any]  # a Pyro model or guide
+
 
 class TracedTarget(Target):
     """The density of a Pyro model with continuous latents, each moved to where it has no bounds.
 
-    A positive latent becomes its logarithm, one of an interval its logit, and so on by the site's support; the
-    densities count the change of volume, so that p(x) stays what it is.
+    A positive latent becomes its logarithm, one of an interval its logit, and so on by the site's support; densities
+    count the change of volume, so that p(x) stays what it is.
 
     Args:
         model: a Pyro model whose sites lie inside ``pyro.plate("data", B)`` and take one more dimension of draws to
@@ -34,18 +35,11 @@ class TracedTarget(Target):
         InputError: If a latent is discrete, a site lies outside the plate, or latents or observations are missing.
     """
 
-    def __init__(self, model: Callable[..., Any], x: Tensor) -> None:
+    def __init__(self, model: Program, x: Tensor) -> None:
         self.model = model
         sites = plated_sites(model, x[:2])
-        latents = {name: site for name, site in sites.items() if not site["is_observed"]}
-        for name, site in latents.items():
-            if site["fn"].support.is_discrete:
-                raise InputError(
-                    f"the model's latent {name!r} samples {type(site['fn']).__name__}, but proposals are continuous: "
-                    "give a model that sums it out, as models.MixtureVAE does"
-                )
-        self.observed = sites.keys() - latents.keys()
-        values = unbounded(latents)
+        values = unbounded(sites)
+        self.observed = sites.keys() - values.keys()
         super().__init__(x, {name: value.shape[-1] for name, value in values.items()}, next(iter(values.values())))
 
     def densities(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,34 +48,38 @@ class TracedTarget(Target):
         log_prior = total(log_probs[name] for name in self.sizes)
         return log_prior, total(log_probs[name] for name in self.observed)
 
-    @torch.no_grad()
     def prior_draws(self, num_draws: int) -> Tensor:
         """Draws from p(z), ``(S, B, Z)``."""
-        return draws(self.model, self.x, num_draws, self.sizes)
+        values = draws(self.model, self.x, num_draws)
+        return torch.cat([values[name] for name in self.sizes], -1)
 
 
 @torch.no_grad()
-def draws(program: Callable[..., Any], x: Tensor, num_draws: int, sizes: Mapping[str, int]) -> Tensor:
-    """Draws of the latents of a model or guide, ``(S, B, Z)``.
+def draws(program: Program, x: Tensor, num_draws: int) -> dict[str, Tensor]:
+    """Draws of each latent of a model or guide, where it has no bounds, ``(S, B, Z)`` by site.
 
-    Raises:
-        InputError: If its latents are not those of ``sizes``.
+    Example:
+        >>> draws(guide, x, 5)["z"].shape
+        torch.Size([5, 4, 2])
     """
     with pyro.plate("draws", num_draws, dim=-2):
-        sites = sample_sites(poutine.trace(program).get_trace(x))
-    values = unbounded({name: site for name, site in sites.items() if not site["is_observed"]})
-    if (given := {name: value.shape[-1] for name, value in values.items()}) != dict(sizes):
-        raise InputError(
-            f"the model's latents and their sizes are {dict(sizes)}, but the guide samples {given}: "
-            "name every latent site the same in both"
-        )
-    return torch.cat([values[name] for name in sizes], -1)
+        trace = poutine.trace(program).get_trace(x)
+    return unbounded(sample_sites(trace))
 
 
-def log_densities(
-    program: Callable[..., Any], x: Tensor, z: Tensor, sizes: Mapping[str, int]
-) -> dict[str, Tensor]:
-    """Log densities of the sites of a model or guide at z, ``(S, B)`` each, the change of volume counted."""
+def log_densities(program: Program, x: Tensor, z: Tensor, sizes: Mapping[str, int]) -> dict[str, Tensor]:
+    """Log densities of all sites of a model or guide, ``(S, B)`` each, with the change of volume.
+
+    Args:
+        program: the model or guide.
+        x: the batch, ``(B, *event_shape)``.
+        z: all latents, where they have no bounds, ``(S, B, Z)``.
+        sizes: number of coordinates of each latent, in their order in z.
+
+    Example:
+        >>> log_densities(guide, x, torch.zeros(5, 4, 2), {"z": 2})["z"].shape
+        torch.Size([5, 4])
+    """
     values = dict(zip(sizes, z.split(list(sizes.values()), -1), strict=True))
     with pyro.plate("draws", len(z), dim=-2), _Substitute(values) as substituted:
         trace = poutine.trace(program).get_trace(x)
@@ -90,14 +88,28 @@ def log_densities(
     return {name: value + substituted.log_det.get(name, 0) for name, value in log_probs.items()}
 
 
-def unbounded(latents: Mapping[str, Mapping[str, Any]]) -> dict[str, Tensor]:
-    """The values of latent sites where they have no bounds, ``(S, B, Z)`` each."""
-    free = {name: biject_to(site["fn"].support).inv(site["value"]) for name, site in latents.items()}
-    return {name: value.reshape(*value.shape[:2], -1) for name, value in free.items()}
+def unbounded(sites: Mapping[str, Mapping[str, Any]]) -> dict[str, Tensor]:
+    """The values of latent sites, ``(S, B, *event_shape)``, where they have no bounds, ``(S, B, Z)``.
+
+    Raises:
+        InputError: If a latent is discrete.
+    """
+    values = {}
+    for name, site in sites.items():
+        if site["is_observed"]:
+            continue
+        if site["fn"].support.is_discrete:
+            raise InputError(
+                f"the latent {name!r} samples {type(site['fn']).__name__}, but log p(x) is estimated over continuous "
+                "latents: give a model that sums it out, such as models.MixtureVAE"
+            )
+        value = biject_to(site["fn"].support).inv(site["value"])
+        values[name] = value.reshape(*value.shape[:2], -1)
+    return values
 
 
 class _Substitute(Messenger):
-    """Gives latent sites values by their unbounded coordinates.
+    """Gives latent sites the values that their coordinates without bounds stand for.
 
     Args:
         coordinates: by site, ``(S, B, Z)``.
@@ -115,8 +127,7 @@ class _Substitute(Messenger):
         if msg["name"] not in self.coordinates or msg["is_observed"]:
             return
         transform, coordinates = biject_to(msg["fn"].support), self.coordinates[msg["name"]]
-        batch = coordinates.shape[:-1]
+        batch = coordinates.shape[:2]
         free = coordinates.reshape(transform.inverse_shape(batch + msg["fn"].event_shape))
         msg["value"], msg["done"] = transform(free), True
-        log_det = transform.log_abs_det_jacobian(free, msg["value"])
-        self.log_det[msg["name"]] = log_det.reshape(*batch, -1).sum(-1)
+        self.log_det[msg["name"]] = transform.log_abs_det_jacobian(free, msg["value"]).reshape(*batch, -1).sum(-1)
