@@ -205,11 +205,11 @@ def test_both_modes_count():
     assert mixture.loc[3].abs().flatten().tolist() == pytest.approx([1.98, 1.98], abs=0.02)
 
 
-def test_a_missed_mode_is_found_by_prior_draws(monkeypatch):
-    monkeypatch.setattr(modes, "_prior_starts", lambda target: torch.ones(1, 2, 1).double())
+def test_a_mode_that_all_ascents_missed_is_met_by_prior_draws(monkeypatch):
+    monkeypatch.setattr(modes, "_prior_starts", lambda target: torch.ones(1, 1, 1).double())
     model = VAE(Square(), StandardNormal(1), Gaussian(0.3)).double()
-    x = torch.tensor([[1.0], [4.0]]).double()
-    assert propose(Sampler(ModelTarget(model, x), None)).loc.shape == (2, 1, 1)
+    x = torch.tensor([[1.0]]).double()
+    assert propose(Sampler(ModelTarget(model, x), None)).loc.shape == (1, 1, 1)
     result = marginal_log_likelihood(model, x)
     assert_equals(result, quadrature(model, x), largest=0.15)  # one wide component in place of two
     assert set(result.method) == {"adaptive importance sampling"}
@@ -227,7 +227,7 @@ def digits():
         vae = VAE(MLPDecoder(2, data.event_shape, hidden=(32,)), StandardNormal(2), Gaussian())
         guide = guides.MeanField(vae, MLPEncoder(data.event_shape, hidden=(32,)))
         pv.fit(vae, guide, data, epochs=20, lr=3e-3, progress=False, step="eager")
-    return vae, guide, data.test.x[:12]
+    return vae, guide, data.test.x[:8]
 
 
 @torch.no_grad()
@@ -241,9 +241,9 @@ def grid_log_likelihood(vae, x, reach=6.0, points=601):
 def test_digits_equal_the_grid(digits):
     vae, guide, x = digits
     expected = grid_log_likelihood(vae, x)
-    for start in (guide, untrained(vae, x.shape[1:]), None):
-        result = marginal_log_likelihood(vae, x, start, num_samples=4000)
-        assert_equals(result, expected, largest=0.03)
+    for start in (guide, None):
+        result = marginal_log_likelihood(vae, x, start, num_samples=2000)
+        assert_equals(result, expected, largest=0.04)
         assert result.mean == pytest.approx(expected.mean().item(), abs=0.02)
     bound = log_likelihood(vae, untrained(vae, x.shape[1:]), x, num_samples=4000)
     assert bound.mean < expected.mean() - 0.1, "the guide's own weights would do"
@@ -426,6 +426,20 @@ def test_bounded_latents(name):
     assert_equals(marginal_log_likelihood(model, x, guide), evidence(x).double())
 
 
+def within_one(x):
+    """Data that rule most latents out."""
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(torch.zeros(()), 1.0))
+        low = z.unsqueeze(-1) - 1
+        pyro.sample("x", dist.Uniform(low, low + 2, validate_args=False).to_event(1), obs=x)
+
+
+def test_hard_edges():
+    x = torch.tensor([[0.0], [0.7], [2.5]])
+    inside = torch.special.ndtr(x.double() + 1) - torch.special.ndtr(x.double() - 1)
+    assert_equals(marginal_log_likelihood(within_one, x), (inside / 2).log()[:, 0])
+
+
 def test_a_users_guide_of_a_library_model(linear):
     def guide(x):
         with pyro.plate("data", len(x)):
@@ -584,8 +598,8 @@ def test_moments_are_those_of_the_posterior(linear):
         torch.zeros(5, 1).double(), torch.zeros(5, 1, 3).double(), torch.eye(3).double().expand(5, 1, 3, 3)
     )
     draws = sampler.draw(wide, 200_000)
-    after = adapt.match_moments([wide], [draws])
-    torch.testing.assert_close(after.loc[:, 0], linear.mean, rtol=0, atol=0.03)
+    after = adapt.match_moments([adapt.Round(wide, draws)])
+    torch.testing.assert_close(after.loc[:, 0], linear.mean, rtol=0, atol=0.05)
     covariance = after.scale_tril[:, 0] @ after.scale_tril[:, 0].mT
     torch.testing.assert_close(covariance, linear.covariance.expand(5, 3, 3), rtol=0.2, atol=0.01)
 
@@ -655,6 +669,18 @@ def test_annealing_from_a_poor_proposal(linear):
     result = annealed_mean(ModelTarget(linear.vae, linear.x), off(linear))
     assert result.stderr.max() < 0.2
     assert ((result.log_p - linear.log_evidence).abs() < 4 * result.stderr).all()
+
+
+def test_what_annealing_does_not_settle_is_flagged(linear, monkeypatch):
+    hopeless = weighted_mean(torch.randn(200, 5).double() ** 3)
+    monkeypatch.setattr(estimate, "annealed_mean", lambda target, mixture: hopeless)
+    monkeypatch.setattr(adapt, "ROUNDS", 1)
+    factor = torch.eye(3).double().expand(5, 1, 3, 3)
+    far = StudentMixture(torch.zeros(5, 1).double(), linear.mean.detach().unsqueeze(1) + 4.0, 0.1 * factor)
+    monkeypatch.setattr(estimate, "propose", lambda sampler: far)
+    result = marginal_log_likelihood(linear.vae, linear.x)
+    assert result.unreliable == (result.pareto_k > 0.7).double().mean()
+    assert result.unreliable > 0.5
 
 
 def test_what_stays_unsettled_is_annealed(linear, monkeypatch):

@@ -18,6 +18,22 @@ LEAST_EFFECTIVE = 6  # draws per latent coordinate, down to which weights are te
 LEAST_LOG_WEIGHT = -10.0  # of a component
 
 
+class Round(NamedTuple):
+    """A proposal and draws from it, of one round.
+
+    Attributes:
+        mixture: the Student-t mixture of the proposal.
+        draws: the draws.
+    """
+
+    mixture: StudentMixture
+    draws: Draws
+
+    def take(self, index: Tensor) -> Round:
+        """Those of some observations."""
+        return Round(self.mixture.take(index), self.draws.take(index))
+
+
 class Adapted(NamedTuple):
     """The last proposal for each of B observations, and what draws from it say.
 
@@ -54,24 +70,21 @@ def adapt(sampler: Sampler, mixture: StudentMixture, num_draws: int, tolerance: 
     pending = torch.arange(len(mixture.loc), device=mixture.loc.device)
     log_control = mixture.loc.new_full((len(pending),), torch.nan)  # a number where the proposal is held
     last = Adapted(mixture.take(pending), WeightedMean(*log_control.repeat(len(WeightedMean._fields), 1)), 0 * pending)
-    mixtures: list[StudentMixture] = []
-    history: list[Draws] = []
+    history: list[Round] = []
     for _ in range(ROUNDS):
-        mixtures.append(mixture)
-        history.append(sampler.draw(mixture, num_draws))
-        estimate, held = evaluate(mixture, history[-1], log_control), ~log_control.isnan()
+        history.append(Round(mixture, sampler.draw(mixture, num_draws)))
+        estimate, held = evaluate(*history[-1], log_control), ~log_control.isnan()
         last.mixture.put(pending, mixture)
         last.estimate.put(pending, estimate)
         good = estimate.reliable & (held | (estimate.stderr <= tolerance))
         left = (~(good & held)).nonzero()[:, 0]
         if not len(left):
             break
-        pending, sampler, good = pending[left], sampler.take(left), good[left]
-        mixtures, history = [each.take(left) for each in mixtures], [each.take(left) for each in history]
-        log_control = estimate.log_control[left].where(good, torch.nan)
-        poor = (~good).nonzero()[:, 0]
-        mixture = mixtures[-1].take(torch.arange(len(left), device=left.device))
-        mixture.put(poor, match_moments([each.take(poor) for each in mixtures], [each.take(poor) for each in history]))
+        pending, sampler, history = pending[left], sampler.take(left), [each.take(left) for each in history]
+        log_control = estimate.log_control.where(good, torch.nan)[left]
+        poor = log_control.isnan().nonzero()[:, 0]
+        mixture = mixture.take(left)
+        mixture.put(poor, match_moments([each.take(poor) for each in history]))
         last.rounds[pending[poor]] += 1
     return last
 
@@ -83,15 +96,14 @@ def evaluate(mixture: StudentMixture, draws: Draws, log_control: Tensor | None =
     return weighted_mean(draws.log_joint - log_proposal, normal.logsumexp(-1) - log_proposal, log_control)
 
 
-def match_moments(mixtures: Sequence[StudentMixture], history: Sequence[Draws]) -> StudentMixture:
-    """The mixture whose components have the moments of the draws that they are responsible for.
+def match_moments(history: Sequence[Round]) -> StudentMixture:
+    """The last round's mixture with the moments of all draws so far, each component's of those that it answers for.
 
     Args:
-        mixtures: the Student-t mixtures of all rounds, the last one to be replaced.
-        history: the draws of each round.
+        history: all rounds so far.
     """
-    draws, last = pool(history), mixtures[-1]
-    log_proposals = [draws.log_proposal(mixture.log_prob(draws.z)) for mixture in mixtures]
+    last, draws = history[-1].mixture, pool([each.draws for each in history])
+    log_proposals = [draws.log_proposal(each.mixture.log_prob(draws.z)) for each in history]
     least = min(LEAST_EFFECTIVE * draws.z.shape[-1], len(draws.z) / 2)
     weights = temper(draws.log_joint - log_mean_exp(torch.stack(log_proposals)), least)
     shares = weights.unsqueeze(-1) * last.log_components(draws.z)[0].softmax(-1)

@@ -44,7 +44,7 @@ class Sampler:
     """Draws from proposals for a batch: a Student-t mixture, and beside it the prior and the guide.
 
     Prior and guide are defensive components. The weights p(x, z) / q(z) are no larger than those of the guide alone
-    divided by its share, so that they are never much worse, and the prior finds modes that were missed.
+    divided by its share, so that they are never much worse; the prior can meet a mode that all ascents missed.
 
     Args:
         target: log p(x, z) of the batch.

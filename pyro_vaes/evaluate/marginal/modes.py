@@ -14,7 +14,8 @@ from pyro_vaes.evaluate.marginal.student import StudentMixture
 from pyro_vaes.evaluate.marginal.target import Target
 from pyro_vaes.evaluate.marginal.weights import temper
 
-PRIOR_DRAWS, PRIOR_STARTS = 64, 8  # of the first, that many are where ascents start
+PRIOR_DRAWS = 64  # of which some are where ascents start
+PRIOR_STARTS, MOST_PRIOR_STARTS = 8, 32  # the more, the fewer dimensions, where an ascent costs little
 GUIDE_STARTS = 4
 MOST_MODES = 8
 NEGLIGIBLE = 10.0  # nats of evidence below that of the best mode
@@ -51,7 +52,8 @@ def _prior_starts(target: Target) -> Tensor:
     drawn = target.prior_draws(PRIOR_DRAWS)
     log_joint, log_prior = target.values(drawn)
     weights = temper(log_joint - log_prior, PRIOR_DRAWS / 4)
-    chosen = weights.nan_to_num(nan=1.0).T.multinomial(PRIOR_STARTS).T  # at random where all have the likelihood 0
+    num_starts = max(PRIOR_STARTS, MOST_PRIOR_STARTS // target.latent_dim)
+    chosen = weights.nan_to_num(nan=1.0).T.multinomial(num_starts).T  # at random where all have the likelihood 0
     return drawn.take_along_dim(chosen.unsqueeze(-1), 0)
 
 

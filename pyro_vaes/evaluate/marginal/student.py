@@ -32,10 +32,10 @@ class StudentMixture:
         """Draws, ``(S, B, Z)``; the components' shares of them are as equal to π as whole numbers allow."""
         batch, components, size = self.loc.shape
         edges = self.log_weights.exp().cumsum(-1)[:, :-1].contiguous()
-        positions = torch.arange(num_draws, device=edges.device).to(edges) + torch.rand_like(edges.new_empty(batch, 1))
-        component = torch.searchsorted(edges, positions / num_draws, right=True).T
-        gamma = torch._standard_gamma(self.loc.new_full((num_draws, batch, 1), DEGREES / 2))
-        noise = torch.randn_like(self.loc.new_empty(num_draws, batch, size)) * (DEGREES / (2 * gamma)).sqrt()
+        positions = (torch.arange(num_draws).to(edges) + torch.rand(batch, 1).to(edges)) / num_draws
+        component = torch.searchsorted(edges, positions, right=True).T
+        chi_square = torch.distributions.Chi2(self.loc.new_tensor(DEGREES)).sample((num_draws, batch, 1))
+        noise = torch.randn(num_draws, batch, size).to(self.loc) * (DEGREES / chi_square).sqrt()
         z = torch.empty_like(noise)
         for m in range(components):
             drawn = self.loc[:, m] + torch.einsum("bij,sbj->sbi", self.scale_tril[:, m], noise)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Self
@@ -75,8 +76,8 @@ class Target:
 
     def take(self, index: Tensor) -> Self:
         """The target of some observations of the batch."""
-        part = type(self).__new__(type(self))
-        part.__dict__.update(self.__dict__, x=self.x[index])
+        part = copy.copy(self)
+        part.x = self.x[index]
         return part
 
 
@@ -99,7 +100,7 @@ class ModelTarget(Target):
             sizes = {f"z{level}": size for level, size in enumerate(model.latent_dims, 1)}
         else:
             sizes = {"z": model.latent_dim}
-        super().__init__(x, sizes, next(model.parameters()).detach())
+        super().__init__(x, sizes, torch.cat(model.sample_latents(1), -1))
         self.has_precision = self._has_fisher()
 
     def densities(self, z: Tensor) -> tuple[Tensor, Tensor]:

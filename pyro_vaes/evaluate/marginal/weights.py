@@ -12,6 +12,7 @@ from pyro_vaes.evaluate.psis import pareto_k
 
 HIGHEST_K = 0.7  # of the weights' tail; above it their mean cannot be trusted
 LIGHT = 5.0  # times the mean: weights that stay below have no tail to speak of, whatever its shape
+MOST_CONTROL = 2.0  # coefficient of the control variate over p(x), which is near 1 where it helps
 BISECTIONS = 30  # of a temperature
 
 
@@ -81,9 +82,10 @@ def weighted_mean(
     ratio, control = weights, weights.new_zeros(weights.shape[1:])
     if log_ratio is not None:
         ratio = log_ratio.exp()
-        control = _slope(weights, ratio).clamp(0, 2).where(khat <= HIGHEST_K, 0)
+        control = _slope(weights, ratio).where(khat <= HIGHEST_K, 0)
     if log_control is not None:
         control = control.where(log_control.isnan(), (log_control - log_mean).exp())
+    control = control.clamp(0, MOST_CONTROL)
     adjusted = weights - control * (ratio - 1)
     mean = adjusted.mean(0)
     return WeightedMean(
