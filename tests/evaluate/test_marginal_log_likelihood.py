@@ -310,7 +310,7 @@ def ladder(priors, **options):
 LADDERS = {
     "ladder": lambda: ladder([StandardNormal(1), StandardNormal(1)]),
     "mixture": lambda: ladder([StandardNormal(1), GaussianMixture(1, components=3)]),
-    "clusters": lambda: ladder([StandardNormal(1), GaussianMixture(1, components=3)], sites=[2]),
+    "clusters": lambda: ladder([StandardNormal(1), GaussianMixture(1, components=3)], cluster_sites=["y2"]),
 }
 
 
