@@ -17,7 +17,7 @@ LENGTHS = tuple(4.0**-power for power in range(6))  # of a step, all of which ar
 
 
 class Ends(NamedTuple):
-    """Where the ascents arrived.
+    """End points of the ascents.
 
     Attributes:
         z: the points, shape ``(K, B, Z)`` in float64.

@@ -1,4 +1,4 @@
-"""What importance weights say of p(x), and how far they can be trusted."""
+"""Estimates of p(x) from importance weights, and their diagnostics."""
 
 from __future__ import annotations
 
