@@ -13,6 +13,7 @@ from pyro_vaes.evaluate.factor_probes import FactorProbe, FactorProbes, factor_p
 from pyro_vaes.evaluate.gaps import InferenceGaps, inference_gaps
 from pyro_vaes.evaluate.log_likelihood import LogLikelihood, log_likelihood
 from pyro_vaes.evaluate.log_weights import log_weights
+from pyro_vaes.evaluate.marginal.estimate import MarginalLogLikelihood, marginal_log_likelihood
 from pyro_vaes.evaluate.mutual_information import MutualInformation, mutual_information
 from pyro_vaes.evaluate.nuts_reference import ReferencePosterior, reference_posterior
 from pyro_vaes.evaluate.posterior_means import active_units, posterior_mean, posterior_means
@@ -31,6 +32,7 @@ __all__ = [
     "FactorProbes",
     "InferenceGaps",
     "LogLikelihood",
+    "MarginalLogLikelihood",
     "MutualInformation",
     "ReferenceComparison",
     "ReferencePosterior",
@@ -47,6 +49,7 @@ __all__ = [
     "inference_ms",
     "log_likelihood",
     "log_weights",
+    "marginal_log_likelihood",
     "mutual_information",
     "pareto_k",
     "posterior_mean",

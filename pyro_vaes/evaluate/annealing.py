@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.estimate import PerDatum, log_mean_exp
-from pyro_vaes.evaluate.hmc import Model, Target, adapted, checked_sites
+from pyro_vaes.evaluate.hmc import HMC, Model, Target, adapted, checked_sites
 from pyro_vaes.evaluate.inputs import as_input, evaluating
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES
 from pyro_vaes.traces import sample_sites
@@ -116,8 +116,8 @@ def annealed_importance_sampling(
     with evaluating(model), tqdm(total=2 * num_steps * len(batches), desc="annealing", disable=not progress) as bar:
         for batch in batches:
             target = Target(model, batch, leapfrog_steps, bar.update)
-            schedule = _adapt_schedule(target, num_chains, num_steps)
-            weights, rate = _anneal(target, target.prior_draws(num_chains), schedule)
+            schedule = adapt_schedule(target, num_chains, num_steps)
+            weights, rate = anneal(target, target.prior_draws(num_chains), schedule)
             log_weights.append(weights.cpu())
             acceptance.append(rate.cpu())
     weights = torch.cat(log_weights, 1)
@@ -165,17 +165,17 @@ def bidirectional_monte_carlo(
         for batch in batches:
             simulated, values = _simulate(model, batch)
             target = Target(model, simulated, leapfrog_steps, bar.update)
-            schedule = _adapt_schedule(target, num_chains, num_steps)
+            schedule = adapt_schedule(target, num_chains, num_steps)
             start = target.flat({name: value.expand(num_chains, *value.shape) for name, value in values.items()})
-            up, _ = _anneal(target, target.prior_draws(num_chains), schedule)
-            down, _ = _anneal(target, start, schedule, reverse=True)
+            up, _ = anneal(target, target.prior_draws(num_chains), schedule)
+            down, _ = anneal(target, start, schedule, reverse=True)
             drawn.append(simulated.cpu())
             lower.append(log_mean_exp(up).cpu())
             upper.append(-log_mean_exp(-down).cpu())
     return Sandwich(torch.cat(drawn), torch.cat(lower), torch.cat(upper))
 
 
-class _Temperature(NamedTuple):
+class Temperature(NamedTuple):
     """A temperature of the schedule, with its step sizes."""
 
     beta: float
@@ -183,7 +183,7 @@ class _Temperature(NamedTuple):
     step_size: Tensor  # (B,)
 
 
-def _adapt_schedule(target: Target, num_chains: int, num_steps: int) -> list[_Temperature]:
+def adapt_schedule(target: HMC, num_chains: int, num_steps: int) -> list[Temperature]:
     """The temperatures, with step sizes adapted in a preliminary run."""
     betas = _schedule(num_steps)
     state = target(target.prior_draws(math.ceil(num_chains / 4)))
@@ -192,13 +192,11 @@ def _adapt_schedule(target: Target, num_chains: int, num_steps: int) -> list[_Te
     for before, beta in itertools.pairwise(betas):
         state, acceptance = target.transition(state, beta, log_step.exp())
         log_step = adapted(log_step, acceptance)
-        schedule.append(_Temperature(beta, beta - before, log_step.exp()))
+        schedule.append(Temperature(beta, beta - before, log_step.exp()))
     return schedule
 
 
-def _anneal(
-    target: Target, z: Tensor, schedule: Sequence[_Temperature], reverse: bool = False
-) -> tuple[Tensor, Tensor]:
+def anneal(target: HMC, z: Tensor, schedule: Sequence[Temperature], reverse: bool = False) -> tuple[Tensor, Tensor]:
     """log w of chains from z, ``(S, B)`` in float64, and their mean acceptance rate, ``(B,)``.
 
     A reverse chain starts at the last temperature and traverses the schedule in reverse.

@@ -52,8 +52,50 @@ class State(NamedTuple):
         return self.prior_score + beta * self.likelihood_score
 
 
-class Target:
-    """The densities p(z) p(x | z)^β of one batch, and the HMC transitions that leave them invariant.
+class HMC:
+    """Base class of the transitions that leave the densities p(z) p(x | z)^β of one batch invariant.
+
+    A new one gives the densities when it is called, and implements :meth:`prior_draws`.
+
+    Args:
+        leapfrog_steps: leapfrog steps of one transition.
+        on_transition: called after each transition, such as ``tqdm.update``.
+    """
+
+    def __init__(self, leapfrog_steps: int, on_transition: Callable[[], Any] = lambda: None) -> None:
+        self.leapfrog_steps, self.on_transition = leapfrog_steps, on_transition
+
+    def __call__(self, z: Tensor) -> State:
+        """The densities and their gradients at z, ``(S, B, D)``."""
+        raise NotImplementedError(f"{type(self).__name__} must implement __call__(z)")
+
+    def prior_draws(self, num_chains: int) -> Tensor:
+        """Z ~ p(z), shape ``(S, B, D)``."""
+        raise NotImplementedError(f"{type(self).__name__} must implement prior_draws(num_chains)")
+
+    def transition(self, state: State, beta: float, step_size: Tensor) -> tuple[State, Tensor]:
+        """One HMC transition that leaves p(z) p(x | z)^β invariant, and its acceptance probabilities, ``(S, B)``."""
+        momentum = torch.randn_like(state.z)
+        jittered = step_size * (1 + JITTER * (2 * torch.rand_like(state.log_prior) - 1))
+        proposal, end = self.leapfrog(state, momentum, beta, jittered.unsqueeze(-1))
+        gain = proposal.log_density(beta) - state.log_density(beta)
+        log_ratio = gain - 0.5 * (end.square() - momentum.square()).sum(-1)
+        acceptance = log_ratio.nan_to_num(nan=-math.inf).clamp_max(0).exp()  # NaN where the trajectory diverged
+        accepted = torch.rand_like(acceptance) < acceptance
+        self.on_transition()
+        return State(*(_where(accepted, new, old) for new, old in zip(proposal, state, strict=True))), acceptance
+
+    def leapfrog(self, state: State, momentum: Tensor, beta: float, step_size: Tensor) -> tuple[State, Tensor]:
+        """The trajectory's end: ``leapfrog_steps`` steps, reversible and volume preserving, one gradient each."""
+        for _ in range(self.leapfrog_steps):
+            momentum = momentum + 0.5 * step_size * state.score(beta)
+            state = self(state.z + step_size * momentum)
+            momentum = momentum + 0.5 * step_size * state.score(beta)
+        return state, momentum
+
+
+class Target(HMC):
+    """The densities p(z) p(x | z)^β of a Pyro model, and the HMC transitions that leave them invariant.
 
     Args:
         model: a Pyro model whose sites lie inside ``pyro.plate("data", B)``.
@@ -75,8 +117,8 @@ class Target:
     def __init__(
         self, model: Model, x: Tensor, leapfrog_steps: int, on_transition: Callable[[], Any] = lambda: None
     ) -> None:
+        super().__init__(leapfrog_steps, on_transition)
         self.model, self.x = model, x
-        self.leapfrog_steps, self.on_transition = leapfrog_steps, on_transition
         sites = checked_sites(model, x)
         self.shapes = {name: site["fn"].event_shape for name, site in sites.items() if not site["is_observed"]}
 
@@ -95,7 +137,7 @@ class Target:
 
     @torch.no_grad()
     def prior_draws(self, num_chains: int) -> Tensor:
-        """z ~ p(z), shape ``(S, B, D)``."""
+        """Z ~ p(z), shape ``(S, B, D)``."""
         sites = _sites(self.model, self.x, num_chains)
         return self.flat({name: sites[name]["value"] for name in self.shapes})
 
@@ -108,29 +150,9 @@ class Target:
         named = zip(self.shapes.items(), parts, strict=True)
         return {name: part.reshape(*part.shape[:2], *shape) for (name, shape), part in named}
 
-    def transition(self, state: State, beta: float, step_size: Tensor) -> tuple[State, Tensor]:
-        """One HMC transition that leaves p(z) p(x | z)^β invariant, and its acceptance probabilities, ``(S, B)``."""
-        momentum = torch.randn_like(state.z)
-        jittered = step_size * (1 + JITTER * (2 * torch.rand_like(state.log_prior) - 1))
-        proposal, end = self.leapfrog(state, momentum, beta, jittered.unsqueeze(-1))
-        gain = proposal.log_density(beta) - state.log_density(beta)
-        log_ratio = gain - 0.5 * (end.square() - momentum.square()).sum(-1)
-        acceptance = log_ratio.nan_to_num(nan=-math.inf).clamp_max(0).exp()  # NaN where the trajectory diverged
-        accepted = torch.rand_like(acceptance) < acceptance
-        self.on_transition()
-        return State(*(_where(accepted, new, old) for new, old in zip(proposal, state, strict=True))), acceptance
-
-    def leapfrog(self, state: State, momentum: Tensor, beta: float, step_size: Tensor) -> tuple[State, Tensor]:
-        """End of a trajectory of ``leapfrog_steps`` reversible, volume-preserving steps, with one gradient each."""
-        for _ in range(self.leapfrog_steps):
-            momentum = momentum + 0.5 * step_size * state.score(beta)
-            state = self(state.z + step_size * momentum)
-            momentum = momentum + 0.5 * step_size * state.score(beta)
-        return state, momentum
-
 
 def adapted(log_step: Tensor, acceptance: Tensor) -> Tensor:
-    """Log step sizes, adapted toward the acceptance rate ``ACCEPTANCE``.
+    """Log step sizes moved towards those that accept at the rate ``ACCEPTANCE``.
 
     Args:
         log_step: logarithms of the step sizes, one per datum, ``(B,)``.
@@ -143,13 +165,28 @@ def adapted(log_step: Tensor, acceptance: Tensor) -> Tensor:
     return log_step + GAIN * (acceptance.mean(0) - ACCEPTANCE)
 
 
-@torch.no_grad()
 def checked_sites(model: Model, x: Tensor) -> dict[str, dict[str, Any]]:
     """The sites of a model, checked for HMC.
 
     Raises:
-        InputError: If a site lies outside the data plate, a latent is discrete or bounded, or latents or observations
-            are missing.
+        InputError: If a latent is discrete or bounded, or :func:`plated_sites` refuses the model.
+    """
+    sites = plated_sites(model, x)
+    for name, site in sites.items():
+        if not site["is_observed"] and not is_unbounded(site["fn"].support, site["value"]):
+            raise InputError(
+                f"the model's latent {name!r} samples {type(site['fn']).__name__}, but annealing moves latents along "
+                "gradients: expected continuous, unbounded ones; marginalize discrete ones, or take log_likelihood"
+            )
+    return sites
+
+
+@torch.no_grad()
+def plated_sites(model: Model, x: Tensor) -> dict[str, dict[str, Any]]:
+    """The sites of a model with two draws of each latent, all inside the data plate.
+
+    Raises:
+        InputError: If a site lies outside the data plate, or latents or observations are missing.
     """
     sites = _sites(model, x, 2)
     for name, site in sites.items():
@@ -160,18 +197,13 @@ def checked_sites(model: Model, x: Tensor) -> dict[str, dict[str, Any]]:
                 'put it inside `with pyro.plate("data", len(x))`, and declare the dimensions of one observation as its '
                 "event, images by .to_event(3), vectors by .to_event(1)"
             )
-        if not site["is_observed"] and not is_unbounded(site["fn"].support, site["value"]):
-            raise InputError(
-                f"the model's latent {name!r} samples {type(site['fn']).__name__}, but annealing moves latents along "
-                "gradients: expected continuous, unbounded ones; marginalize discrete ones, or take log_likelihood"
-            )
     if len({site["is_observed"] for site in sites.values()}) < 2:
         raise InputError(f"the model has the sites {sorted(sites)}: expected at least one latent and one observation")
     return sites
 
 
 def _sites(model: Model, x: Tensor, num_draws: int) -> dict[str, dict[str, Any]]:
-    """The sites of a trace with draws in a plate of their own, left of the data plate."""
+    """The sites of a trace with draws in a plate of their own, left of the data's."""
     with pyro.plate("draws", num_draws, dim=-2):
         trace = poutine.trace(model).get_trace(x)
     trace.compute_log_prob()

@@ -48,7 +48,7 @@ class Linearization(Protocol):
         """Jᵀ, shape ``(..., Z, H)``, at the cost of Z forward passes."""
 
 
-def linearize(decoder: nn.Module, z: Tensor) -> Linearization:
+def linearize(decoder: Callable[[Tensor], Tensor], z: Tensor) -> Linearization:
     """A decoder and its Jacobian at z, differentiable in z and in the decoder's parameters.
 
     A sequence of linear layers and elementwise nonlinearities is differentiated layer by layer, with one matrix
@@ -116,7 +116,7 @@ class _ByLayers:
 class _ByFunction:
     """Linearization of any decoder, by ``torch.func``."""
 
-    def __init__(self, decoder: nn.Module, z: Tensor) -> None:
+    def __init__(self, decoder: Callable[[Tensor], Tensor], z: Tensor) -> None:
         self.output: nn.Linear | None = None
         self.function: Callable[[Tensor], Tensor] = lambda value: decoder(value).flatten(z.dim() - 1)
         self.z = z
@@ -133,7 +133,7 @@ class _ByFunction:
         return torch.func.vmap(lambda row: self.push(row.expand_as(self.z)), out_dims=self.z.dim() - 1)(rows)
 
 
-def _layers(decoder: nn.Module) -> tuple[list[nn.Module], nn.Linear] | None:
+def _layers(decoder: Callable[[Tensor], Tensor]) -> tuple[list[nn.Module], nn.Linear] | None:
     """The hidden layers and the last, linear, layer of a sequence; None for any other decoder."""
     if not isinstance(decoder, nn.Sequential) or type(decoder).forward is not nn.Sequential.forward:
         return None

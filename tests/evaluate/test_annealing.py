@@ -155,8 +155,8 @@ def test_values_of_the_store_count_and_stay():
 @pytest.mark.parametrize(("values", "passes"), [(2**21, 1), (2 * 100 * WIDTH, 3), (1, 5)])
 def test_few_data_at_a_time(linear, monkeypatch, values, passes):
     monkeypatch.setattr(annealing, "CHUNK_VALUES", values)
-    sizes, run = [], annealing._anneal
-    monkeypatch.setattr(annealing, "_anneal", lambda target, *args: sizes.append(len(target.x)) or run(target, *args))
+    sizes, run = [], annealing.anneal
+    monkeypatch.setattr(annealing, "anneal", lambda target, *args: sizes.append(len(target.x)) or run(target, *args))
     estimate = annealed_importance_sampling(linear.vae, linear.x, num_chains=100, num_steps=10)
     assert len(sizes) == passes
     assert ((estimate.per_datum - linear.log_evidence).abs() < 4 * standard_error(estimate.log_weights)).all()
