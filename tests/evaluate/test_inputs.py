@@ -68,6 +68,7 @@ def reference(vae, x):
 TAKES_DATA = {
     "log_likelihood": lambda vae, guide, x: evaluate.log_likelihood(vae, guide, x, 5).per_datum,
     "log_weights": lambda vae, guide, x: evaluate.log_weights(vae, guide, x, 5),
+    "marginal_log_likelihood": lambda vae, guide, x: evaluate.marginal_log_likelihood(vae, x, guide, 100).per_datum,
     "posterior_mean": lambda vae, guide, x: evaluate.posterior_mean(guide, x),
     "posterior_means": lambda vae, guide, x: evaluate.posterior_means(guide, x)["z"],
     "active_units": lambda vae, guide, x: evaluate.active_units(guide, x),
