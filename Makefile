@@ -21,7 +21,7 @@ test: lint
 	$(BIN)/pytest -n auto
 
 check: lint
-	$(BIN)/pytest -n auto -q -m "not slow" -k "not train and not two_modes" $(CHECKED)
+	$(BIN)/pytest -n auto -q -m "not slow" -k "not train" $(CHECKED)
 
 slow: $(INSTALLED)
 	$(BIN)/pytest -m slow

@@ -1,4 +1,4 @@
-"""Mixture guides and their losses: exact densities, exact gradients, and a posterior of two modes."""
+"""Mixture guides and their losses: exact densities and exact gradients."""
 
 import math
 
@@ -8,25 +8,11 @@ import torch
 from pyro.infer import SVI, Trace_ELBO
 
 import pyro_vaes as pv
-from benchmarks import two_modes
 from pyro_vaes.distributions.normal_mixture import NormalMixture
 from pyro_vaes.guides.mixture import recursive_log_weights
 from pyro_vaes.losses.mixture_elbo import RecursiveMixtureELBO
 from pyro_vaes.networks.positive import positive
-
-BOOSTED = [pv.guides.RecursiveMixture, pv.guides.BoostedMixture]
-MIXTURES = [pv.guides.Mixture, *BOOSTED]
-RECURSIVE = "RecursiveMixture(2, bound=30)"
-
-
-def pair(guide, components=3, seed=0, **options):
-    torch.manual_seed(seed)
-    vae = pv.VAE(pv.networks.MLPDecoder(2, (5,), (6,)), pv.priors.StandardNormal(2), pv.likelihoods.Gaussian(0.7))
-    guide = guide(vae, pv.networks.MLPEncoder((5,), (6,)), components=components, **options)
-    with torch.no_grad():
-        for value in guide.gates.parameters():
-            value += 0.3 * torch.randn_like(value)
-    return vae.double(), guide.double()
+from tests.helpers.mixture_guides import MIXTURES, pair
 
 
 def mixture(batch=(), components=3, size=2):
@@ -100,20 +86,6 @@ def test_components_start_from_a_trained_guide():
     locs, _, _ = pv.guides.RecursiveMixture(vae, trained, components=3).local_parameters(x)
     torch.testing.assert_close(locs[:, 0], trained.posterior(x).mean)
     assert not torch.allclose(locs[:, 1], locs[:, 0]), "the tie is not broken"
-
-
-@pytest.mark.parametrize("guide", MIXTURES)
-def test_stratified_bound_is_the_mixture_s_own(guide):
-    """Mean of the stratified bound against E_Q[log p - log Q] by plain draws: within 4 standard errors."""
-    vae, guide = pair(guide)
-    x = torch.randn(2, 5).double()
-    loss = pv.losses.default_loss(guide)
-    with torch.no_grad():
-        stratified = torch.stack([loss.objective(vae, guide, x)[0] for _ in range(2000)])
-        plain = pv.evaluate.log_weights(vae, guide, x, num_samples=20000)
-    error = (stratified.var(0) / len(stratified) + plain.var(0) / len(plain)).sqrt()
-    assert ((stratified.mean(0) - plain.mean(0)).abs() < 4 * error).all()
-    assert (stratified.var(0) < plain.var(0)).all(), "stratification does not reduce the noise"
 
 
 def sequential_gradients(vae, guide, x, seed):
@@ -244,15 +216,3 @@ def test_a_loss_that_does_not_fit_the_guide_is_refused():
 def test_bad_options_are_refused(options, message):
     with pytest.raises(pv.InputError, match=message):
         pair(pv.guides.RecursiveMixture, **options)
-
-
-def test_recursive_mixture_covers_two_modes(record_property):
-    """Closes at least 90 % of mean-field's gap to log p(x), whose best is log 2; the bound is tuned to the barrier."""
-    gaps = {name: two_modes.trained(two_modes.GUIDES[name]) for name in ("MeanField", "Mixture(2)", RECURSIVE)}
-    for name, (gap, *_) in gaps.items():
-        record_property(name, gap)
-    (plain, *_), (recursive, guide, x) = gaps["MeanField"], gaps[RECURSIVE]
-    assert recursive < 0.1 * plain, f"gap {recursive:.3f} against mean-field's {plain:.3f}"
-    q = guide.posterior(x)
-    assert (q.locs[:, 0, 0] * q.locs[:, 1, 0] < 0).all(), "both components sit on one mode"
-    assert (q.logits.exp() > 0.2).all()
