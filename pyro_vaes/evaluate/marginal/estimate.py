@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from pyro_vaes.evaluate.inputs import as_input, evaluating, seeded
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES
 from pyro_vaes.evaluate.marginal.adapt import adapt
 from pyro_vaes.evaluate.marginal.bridge import NUM_CHAINS, annealed_mean
+from pyro_vaes.evaluate.marginal.chunks import Chunks
 from pyro_vaes.evaluate.marginal.draws import Sampler
 from pyro_vaes.evaluate.marginal.modes import propose
 from pyro_vaes.evaluate.marginal.target import ModelTarget, Target
@@ -25,6 +27,7 @@ from pyro_vaes.vae import LatentVariableModel
 from pyro_vaes.validation import check_seed, check_whole
 
 BLOCK_VALUES = 2**19  # coordinates of the draws of one round that are held at once
+MOST_CHUNKS = 1_000_003  # seeds of chunks of one seed differ from those of another
 FEWEST_SAMPLES = 100  # with fewer there is no telling how heavy the weights' tail is
 METHODS = ("importance sampling", "adaptive importance sampling", "annealed importance sampling")
 
@@ -69,6 +72,7 @@ def marginal_log_likelihood(
     *,
     tolerance: float = 0.05,
     seed: int = 0,
+    out: str | os.PathLike[str] | None = None,
     progress: bool = False,
 ) -> MarginalLogLikelihood:
     """Log p(x) of a model, by importance sampling from proposals that are made for each datum.
@@ -95,11 +99,14 @@ def marginal_log_likelihood(
         num_samples: number S of draws per datum and round.
         tolerance: standard error of a datum's estimate, in nats, above which its proposal is adapted further.
         seed: seed of all draws; torch's global random state is left as it was.
+        out: folder for finished chunks of the data, from which the same call goes on after an interruption; None keeps
+            none.
         progress: whether to show a bar.
 
     Raises:
         InputError: If the model has discrete latents or sites outside the plate, the guide has other latents than the
-            model, an argument is out of range, or the likelihood refuses the data.
+            model, an argument is out of range, the likelihood refuses the data, or ``out`` is given for a model or
+            guide that is no module.
 
     References:
         Adaptive Multiple Importance Sampling (Cornuet, Marin, Mira, Robert, 2012);
@@ -117,14 +124,23 @@ def marginal_log_likelihood(
     if not tolerance > 0:
         raise InputError(f"tolerance is {tolerance!r}: expected a positive number of nats, such as 0.05")
     x = as_input(model, x)
-    blocks = []
+    chunks = []
+    settings = {"num_samples": num_samples, "tolerance": tolerance, "seed": seed}
+    kept = None if out is None else Chunks(out, x, [model, guide], **settings)
     with evaluating(model, guide), seeded(seed, x.device), torch.no_grad(), _bar(len(x), progress) as bar:
         target = _target(model, x)
         width = max(1, BLOCK_VALUES // (num_samples * target.latent_dim))
-        for index in torch.arange(len(x), device=x.device).split(width):
-            blocks.append(_estimate(Sampler(target.take(index), guide), num_samples, tolerance))
+        for number, index in enumerate(torch.arange(len(x), device=x.device).split(width)):
+            chunk = kept.read(number) if kept else None
+            if chunk is None:
+                torch.manual_seed(seed * MOST_CHUNKS + number)
+                found = _estimate(Sampler(target.take(index), guide), num_samples, tolerance)
+                chunk = tuple(each.cpu() for each in found)
+                if kept:
+                    kept.write(number, chunk)
+            chunks.append(chunk)
             bar.update(len(index))
-    log_p, stderr, khat, effective, method = (torch.cat(each).cpu() for each in zip(*blocks, strict=True))
+    log_p, stderr, khat, effective, method = (torch.cat(each) for each in zip(*chunks, strict=True))
     return MarginalLogLikelihood(
         log_p, stderr, khat, effective, tuple(METHODS[number] for number in method.tolist()), num_samples
     )
