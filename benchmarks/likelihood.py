@@ -1,63 +1,106 @@
-"""Log-likelihood of 100 images by 5,000 samples each under the Laplace guide, 784-500-500-50, 4 updates.
+"""Cost of log p(x) on four models: the marginal log-likelihood, the guide's own sampling, and annealing.
 
-Ours processes the images in batches, with one factor of the precision per image. The baselines process them one by
-one, as the released code does: "factor per sample" finds the posterior once per image and factorizes 5,000 copies of
-its precision, "search per sample" finds the posterior of 5,000 copies of the image. Their times are extrapolated from
-those of a few copies.
+The first 20 test images of each model, one thread. Seconds per image, medians over three turns in which the estimates
+take turns; k-hat > 0.7: share of the images whose weights cannot be trusted; standard error: root mean square over
+images of the one that an estimate gives of itself; "less marginal": mean difference from the marginal log-likelihood,
+± its standard error over images. Seconds to 0.05 nats: time per image until the standard error is 0.05 nats, which
+falls with the square root of the time; none where weights of more than 1 % of the images cannot be trusted, for then
+more of them do not mend it.
+
+DATA holds MNIST in torchvision's layout; WORK gets the trainings, which `marginal` shares.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+import statistics
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-import pyro_vaes as pv
-from benchmarks.baselines.released_laplace import released_posterior
-from benchmarks.helpers.pairs import pair
+from benchmarks.helpers.estimated_models import MODELS, EstimatedModel, kept, train_models
 from benchmarks.helpers.results import Folders, Row
-from benchmarks.helpers.timing import Seconds, interleaved, ratio_rows, ratio_table
+from benchmarks.helpers.timing import interleaved
+from pyro_vaes.evaluate import annealed_importance_sampling, log_weights, marginal_log_likelihood
+from pyro_vaes.evaluate.psis import pareto_k
+from pyro_vaes.reports.tables import markdown_table
 
-IMAGES, SAMPLES, SIZE, UPDATES, TURNS = 100, 5_000, 784, 4, 3
-COPIES = 250  # of an image whose search is timed
-CALLS = {"ours": 1, "factor per sample": IMAGES, "search per sample": IMAGES * SAMPLES // COPIES}
-
-page = ratio_table
+IMAGES, TURNS, TARGET, MOST_UNRELIABLE = 20, 3, 0.05, 0.01
+CHAINS, TEMPERATURES = 16, 500
+COSTED = ("mean-field, Gaussian", "laplace(updates=1), Gaussian", "mean-field, Bernoulli", "LadderVAE, Bernoulli")
+FIRST = "marginal"
 
 
 def run(folders: Folders) -> list[Row]:
-    return ratio_rows(_cases())
+    """One row per model and estimate."""
+    runs = train_models({name: MODELS[name] for name in COSTED}, folders.data, folders.work)
+    return [row for name, path in runs.items() for row in kept(path / "cost.json", partial(_rows, name, path))["rows"]]
 
 
-def _cases() -> Iterator[tuple[str, Seconds]]:
-    """Seconds per turn, for Gaussian and Bernoulli outputs."""
-    for likelihood in (pv.likelihoods.Gaussian(scale=0.3), pv.likelihoods.Bernoulli()):
+def page(rows: Sequence[Row]) -> list[str]:
+    """One row per model and estimate."""
+    header = ["model", "estimate", "seconds per image", "k-hat > 0.7", "standard error", "less marginal"]
+    return [markdown_table([*header, "seconds to 0.05 nats"], [_cells(row) for row in rows])]
+
+
+def _rows(name: str, path: Path) -> Row:
+    each = EstimatedModel(path)
+    x, found = each.x[:IMAGES], {}
+
+    def keep(estimate: str, call: Callable[[], Any]) -> None:
         torch.manual_seed(0)
-        vae, guide = pair(partial(pv.guides.Laplace, updates=UPDATES), likelihood, shape=(SIZE,))
-        x = torch.rand(IMAGES, SIZE).round()
-        calls: dict[str, Callable[[], object]] = {
-            "ours": partial(pv.evaluate.log_weights, vae, guide, x, SAMPLES),
-            "factor per sample": partial(_factor_per_sample, vae, guide, x[:1]),
-            "search per sample": partial(_search_per_sample, vae, guide, x[:1].expand(COPIES, -1)),
-        }
-        with torch.no_grad():
-            seconds = interleaved(calls, TURNS, warmup=1)
-        yield type(likelihood).__name__, {name: [CALLS[name] * each for each in seconds[name]] for name in calls}
+        found[estimate] = call()
+
+    calls = {
+        FIRST: lambda: marginal_log_likelihood(each.model, x, each.guide),
+        "guide, 1,000 draws": lambda: log_weights(each.model, each.guide, x, 1_000),
+        "guide, 10,000 draws": lambda: log_weights(each.model, each.guide, x, 10_000),
+        f"annealing, {CHAINS} chains of {TEMPERATURES}": lambda: (
+            annealed_importance_sampling(each.model, x, CHAINS, TEMPERATURES).log_weights
+        ),
+    }
+    seconds = interleaved({estimate: partial(keep, estimate, call) for estimate, call in calls.items()}, TURNS, 0)
+    trusted = found[FIRST]
+    rows = []
+    for estimate, times in seconds.items():
+        if estimate == FIRST:
+            log_p, stderr, khat = trusted.per_datum, trusted.per_datum_stderr, trusted.pareto_k
+        else:
+            log_p, stderr, khat = _mean_of(found[estimate].double())
+        difference = log_p - trusted.per_datum
+        rows.append(
+            {
+                "model": name,
+                "estimate": estimate,
+                "seconds": statistics.median(times) / len(x),
+                "unreliable": (khat > 0.7).double().mean().item(),
+                "stderr": stderr.square().mean().sqrt().item(),
+                "difference": difference.mean().item(),
+                "difference_stderr": difference.std().item() / math.sqrt(len(x)),
+            }
+        )
+    return {"rows": rows}
 
 
-def _factor_per_sample(vae: pv.VAE, guide: pv.guides.Laplace, x: Tensor) -> Tensor:
-    mean, precision = (each.expand(SAMPLES, *each.shape[1:]).contiguous() for each in released_posterior(vae, guide, x))
-    return _log_weights(vae, x.expand(SAMPLES, -1), mean, precision)
+def _mean_of(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Log of the mean weight, its standard error and k-hat, which few chains do not tell: NaN."""
+    log_mean = values.logsumexp(0) - math.log(len(values))
+    stderr = (values - log_mean).exp().std(0) / math.sqrt(len(values))
+    return log_mean, stderr, pareto_k(values)
 
 
-def _search_per_sample(vae: pv.VAE, guide: pv.guides.Laplace, copies: Tensor) -> Tensor:
-    return _log_weights(vae, copies, *released_posterior(vae, guide, copies))
-
-
-def _log_weights(vae: pv.VAE, x: Tensor, mean: Tensor, precision: Tensor) -> Tensor:
-    scale = torch.linalg.cholesky(torch.inverse(precision))
-    q = torch.distributions.MultivariateNormal(mean, scale_tril=scale, validate_args=False)
-    z = q.sample()
-    return vae.log_joint(x, z) - q.log_prob(z)
+def _cells(row: Row) -> list[str]:
+    to_target = row["seconds"] * (row["stderr"] / TARGET) ** 2
+    return [
+        row["model"],
+        row["estimate"],
+        f"{row['seconds']:.3f}",
+        f"{row['unreliable']:.0%}",
+        f"{row['stderr']:.3f}",
+        "" if row["estimate"] == FIRST else f"{row['difference']:+.2f} ± {row['difference_stderr']:.2f}",
+        f"{to_target:.3f}" if row["unreliable"] <= MOST_UNRELIABLE else "none",
+    ]
