@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pyro_vaes.data.arrays import CHANNEL_COUNTS
+from pyro_vaes.data.conversion import as_numpy
 from pyro_vaes.errors import InputError
 
 
@@ -100,11 +101,12 @@ class StreamedPixels:
 def as_image(value: object) -> Tensor:
     """An image, channels first, or a vector, from a tensor, an array or a PIL image.
 
-    An image whose last axis alone has 1, 3 or 4 entries has its channels there; one of two axes has one channel.
+    An image whose last axis alone has 1 to 4 entries has its channels there; one of two axes has one channel.
     Floats become float32, and so do booleans.
 
     Raises:
-        TypeError: If it is something else.
+        TypeError: If it is a mapping or text.
+        InputError: If it is no array, or is masked or sparse.
 
     Example:
         >>> as_image(np.zeros((28, 32, 3), dtype=np.uint8)).shape, as_image(np.zeros((28, 32))).shape
@@ -112,7 +114,7 @@ def as_image(value: object) -> Tensor:
     """
     if isinstance(value, Mapping):
         raise TypeError(f"an item is a {type(value).__name__}")
-    image = value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
+    image = torch.from_numpy(np.array(as_numpy(value, "an item")))
     if image.dim() == 2:
         image = image[None]
     elif image.dim() == 3 and image.shape[-1] in CHANNEL_COUNTS and image.shape[0] not in CHANNEL_COUNTS:

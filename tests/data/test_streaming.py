@@ -1,8 +1,10 @@
 """Pixels that stay in a Dataset, and batches that are sent one ahead."""
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.sparse import csr_array
 from torch.utils.data import Dataset, TensorDataset
 
 import pyro_vaes as pv
@@ -91,6 +93,12 @@ def test_a_dataset_says_where_its_data_are(images):
         (TensorDataset(torch.zeros(3, 1, 6, 6)), "pixels of the Dataset are float32 and .* uint8"),
         (TensorDataset(torch.zeros(0, 1, 6, 6)), "cannot be read as images"),
         (["a", "b"], "cannot be read as images"),
+        (
+            [np.ma.masked_less(np.arange(36.0).reshape(1, 6, 6), 9)],
+            "images .an item masks 9 of its 36 values",
+        ),
+        ([csr_array(np.eye(6))], r"cannot be read as images .an item is a sparse array: give an item.toarray\(\)"),
+        ([torch.eye(6).to_sparse()], "cannot be read as images .an item is a sparse tensor"),
     ],
 )
 def test_a_dataset_that_does_not_fit_is_refused(images, dataset, message):
