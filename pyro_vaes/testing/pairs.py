@@ -104,12 +104,17 @@ def pair(
         torch.Size([3])
     """
     decoder, encoder = NETWORKS[network]
-    build = getattr(likelihood, "build", None)
-    built = build(shape) if build else likelihood()
-    model = VAE(decoder(built.features_shape or shape), prior(LATENT_DIM), built)
+    made = of_shape(likelihood, shape)
+    model = VAE(decoder(made.features_shape or shape), prior(LATENT_DIM), made)
     chosen = guide(model, encoder(shape))
     assert_one_event(model.prior(), LATENT_DIM)  # before the plate of a draw, where Pyro refuses it in its own words
     return Pair(model, chosen, model.sample(BATCH), loss() if loss else default_loss(chosen))
+
+
+def of_shape(likelihood: MakeLikelihood, shape: Sequence[int]) -> Likelihood:
+    """The likelihood that a class builds for data of a shape, or that a function returns."""
+    build = getattr(likelihood, "build", None)
+    return build(shape) if build else likelihood()
 
 
 def assert_one_event(p: pyro.distributions.TorchDistribution, size: int) -> None:
