@@ -37,12 +37,11 @@ def as_numpy(values: Any, name: str) -> np.ndarray:
     """
     if isinstance(values, (Dataset, DataLoader)):
         raise InputError(f"{name} is a {type(values).__name__}: give arrays, or a torch Dataset to Data.from_dataset")
+    values = as_dense(values, name)
     if isinstance(values, Tensor):
-        return _of_tensor(values, name)
-    if isinstance(values, np.ma.MaskedArray):
-        _refuse_mask(np.ma.getmaskarray(values), f"{name}.filled(0)", name)
-    if hasattr(values, "toarray"):
-        raise InputError(f"{name} is a sparse array: give {name}.toarray()")
+        if values.is_floating_point() and values.element_size() < 4:
+            values = values.float()  # NumPy has no bfloat16
+        return values.numpy(force=True)
     if _holds_arrays(values):
         return _stacked([as_numpy(each, f"{name}[{place}]") for place, each in enumerate(values)], name)
     try:
@@ -59,14 +58,35 @@ def as_numpy(values: Any, name: str) -> np.ndarray:
     return _of_objects(array, values, name) if array.dtype.hasobject and array.dtype.kind == "O" else array
 
 
-def _holds_arrays(values: Any) -> bool:
-    """Whether the values are a list of arrays, at any depth, which NumPy would read without their masks."""
-    if not isinstance(values, (list, tuple)) or not len(values):
-        return False
-    return _holds_arrays(values[0]) or any(getattr(each, "ndim", 0) for each in values)
+def as_dense(values: Any, name: str) -> Any:
+    """A tensor or array without a mask that masks nothing, and other values as they are.
+
+    Args:
+        values: tensor, NumPy array or anything else.
+        name: name of the values in errors.
+
+    Raises:
+        InputError: If a value is masked, or the tensor or array is sparse, nested or without values.
+
+    Example:
+        >>> as_dense(np.ma.array([1, 2, 2]), "x")
+        array([1, 2, 2])
+        >>> as_dense(torch.eye(2).to_sparse(), "x")
+        Traceback (most recent call last):
+            ...
+        pyro_vaes.errors.InputError: x is a sparse tensor: give x.to_dense()
+    """
+    if isinstance(values, Tensor):
+        return _dense_tensor(values, name)
+    if isinstance(values, np.ma.MaskedArray):
+        _refuse_mask(np.ma.getmaskarray(values), f"{name}.filled(0)", name)
+        return np.asarray(values)
+    if hasattr(values, "toarray"):
+        raise InputError(f"{name} is a sparse array: give {name}.toarray()")
+    return values
 
 
-def _of_tensor(tensor: Any, name: str) -> np.ndarray:
+def _dense_tensor(tensor: Any, name: str) -> Tensor:
     if hasattr(tensor, "get_mask"):  # a MaskedTensor
         _refuse_mask(~tensor.get_mask().numpy(force=True), f"{name}.to_tensor(0)", name)
         tensor = tensor.get_data()
@@ -76,11 +96,14 @@ def _of_tensor(tensor: Any, name: str) -> np.ndarray:
         raise InputError(f"{name} is a sparse tensor: give {name}.to_dense()")
     if tensor.is_meta:
         raise InputError(f"{name} is on the device meta, where tensors have no values: give a tensor with values")
-    if tensor.is_quantized:
-        tensor = tensor.dequantize()
-    if tensor.is_floating_point() and tensor.element_size() < 4:
-        tensor = tensor.float()  # NumPy has no bfloat16
-    return tensor.numpy(force=True)
+    return tensor.dequantize() if tensor.is_quantized else tensor
+
+
+def _holds_arrays(values: Any) -> bool:
+    """Whether the values are a list of arrays, at any depth, which NumPy would read without their masks."""
+    if not isinstance(values, (list, tuple)) or not len(values):
+        return False
+    return _holds_arrays(values[0]) or any(getattr(each, "ndim", 0) for each in values)
 
 
 def _refuse_mask(mask: np.ndarray, filled: str, name: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pyro_vaes.data.conversion import as_dense
 from pyro_vaes.errors import InputError
 from pyro_vaes.networks.evaluation_mode import evaluation_mode
 from pyro_vaes.networks.probe import reference_weight
@@ -52,17 +53,16 @@ def as_tensor(x: object, name: str = "x") -> Tensor:
     """A tensor or NumPy array of at least one observation as a tensor, checked to be finite.
 
     Raises:
-        InputError: If it is something else; names the first value that is not finite.
+        InputError: If it is something else, is masked or sparse, or a value is not finite; names the first such value.
 
     Example:
         >>> as_tensor(np.ones((2, 3), dtype=">f4")).dtype
         torch.float32
     """
-    if isinstance(x, np.ma.MaskedArray):
-        raise InputError(f"{name} is a masked array, whose mask no estimate uses: fill it, {name}.filled(...)")
+    x = as_dense(x, name)
     if isinstance(x, np.ndarray) and x.dtype.kind in "biuf":
         x = torch.from_numpy(np.array(x, dtype=x.dtype.newbyteorder("="), order="C"))
-    if not isinstance(x, Tensor) or x.is_complex() or x.layout is not torch.strided:
+    if not isinstance(x, Tensor) or x.is_complex():
         raise InputError(
             f"{name} is a {type(x).__name__}: expected a dense tensor or NumPy array of numbers, such as data.test.x"
         )

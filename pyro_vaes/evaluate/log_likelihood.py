@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from pyro_vaes.evaluate.estimate import PerDatum, log_mean_exp
+from pyro_vaes.evaluate.inputs import as_input
 from pyro_vaes.evaluate.log_weights import chunks
 from pyro_vaes.evaluate.psis import pareto_k
 
@@ -63,6 +64,9 @@ def log_likelihood(
         num_samples: number S of draws per datum.
         progress: whether to show a progress bar.
 
+    Raises:
+        InputError: If the number of samples is below 1, or the model or its likelihood refuses x.
+
     References:
         Importance Weighted Autoencoders (Burda, Grosse, Salakhutdinov, 2016);
         Pareto Smoothed Importance Sampling (Vehtari, Simpson, Gelman, Yao, Gabry, 2024).
@@ -73,6 +77,7 @@ def log_likelihood(
         >>> estimate.per_datum.shape, estimate.mean > estimate.elbo.mean()
         (torch.Size([4]), tensor(True))
     """
+    x = as_input(model, x)
     per_datum, elbo, khat = [], [], []
     with tqdm(total=len(x), unit=" data", disable=not progress, mininterval=0.5) as bar:
         for weights in chunks(model, guide, x, num_samples):

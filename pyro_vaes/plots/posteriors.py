@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.inputs import as_input, evaluating
+from pyro_vaes.evaluate.inputs import as_input, as_tensor, evaluating
 from pyro_vaes.vae import VAE, Guide
 
 if TYPE_CHECKING:
@@ -108,8 +108,9 @@ def posteriors(pairs: Mapping[str, tuple[VAE, Guide]], x: Tensor, points: int = 
         points: number of grid points per side.
 
     Raises:
-        InputError: If a latent does not have two dimensions.
+        InputError: If a latent does not have two dimensions, or a model refuses x.
     """
+    x = as_tensor(x)
     figure = Figure(figsize=(2 * len(x) + 0.6, 2 * len(pairs)), layout="constrained")
     table = figure.subplots(len(pairs), len(x), squeeze=False)
     for line, (name, (model, guide)) in zip(table, pairs.items(), strict=True):

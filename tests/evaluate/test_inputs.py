@@ -1,6 +1,7 @@
 """Data and modes in all of evaluation: what is refused or converted, and that nothing is changed."""
 
 import inspect
+import warnings
 from functools import partial
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from pyro.infer import SVI, Trace_ELBO
 from pyro.optim import Adam
+from scipy.sparse import csr_array
 from torch import nn
 
 import pyro_vaes as pv
@@ -85,7 +87,7 @@ TAKES_DATA = {
     "inference_ms": lambda vae, guide, x: evaluate.inference_ms(guide, x, repeats=1),
     "ppca": lambda vae, _, x: evaluate.ppca(x, x, 1).per_datum,
     "plots.posteriors": lambda vae, guide, x: plots.posteriors({"a": (vae, guide)}, x, points=5),
-    "draw_traversals": lambda vae, guide, x: draw_traversals(vae, guide, x[:1], points=2),
+    "draw_traversals": lambda vae, guide, x: draw_traversals(vae, guide, x, points=2),
 }
 MODEL_FREE = {"ppca"}
 #: Public functions that take no data of a model.
@@ -131,10 +133,13 @@ def test_values_that_are_not_finite_are_refused_with_their_index(name):
     ("convert", "words"),
     [
         (lambda x: x.tolist(), "is a list: expected a dense tensor or NumPy array"),
-        (lambda x: np.ma.masked_equal(x.numpy(), 0), "is a masked array"),
+        (lambda x: np.ma.masked_equal(x.numpy(), 0), r"^x\w* masks \d+ of its 80 values, and masks are not supported"),
         (lambda x: x.numpy().astype(object), "is a ndarray: expected a dense tensor or NumPy array of numbers"),
+        (lambda x: csr_array(x.flatten(1)), r"^(x\w*) is a sparse array: give \1\.toarray\(\)"),
+        (lambda x: x.to_sparse(), r"^(x\w*) is a sparse tensor: give \1\.to_dense\(\)"),
+        (lambda x: x.to("meta"), r"^x\w* is on the device meta"),
     ],
-    ids=["list", "masked", "objects"],
+    ids=["list", "masked", "objects", "sparse array", "sparse tensor", "meta"],
 )
 def test_what_is_no_data_is_refused(name, convert, words):
     with pytest.raises(InputError, match=words):
@@ -156,6 +161,24 @@ def test_a_model_in_float64_takes_float32():
     linear = LinearGaussian(latent_dim=2)
     weights = evaluate.log_weights(linear.vae, linear.exact_guide(), linear.x.float().numpy(), 3)
     torch.testing.assert_close(weights, linear.log_evidence.expand_as(weights), rtol=0, atol=1e-4)
+
+
+def test_a_mask_of_nothing_is_no_mask():
+    (vae, _), x = pair(), binary(*SHAPE)
+    masks = np.zeros(x.shape, bool), torch.ones(x.shape, dtype=torch.bool)
+    with warnings.catch_warnings(action="ignore"):  # a prototype
+        masked = [np.ma.array(x.numpy(), mask=masks[0]), torch.masked.masked_tensor(x, masks[1])]
+    for each in masked:
+        found = as_input(vae, each)
+        assert type(found) is torch.Tensor
+        assert torch.equal(found, x)
+
+
+@every_function
+@pytest.mark.parametrize("x", [torch.tensor(1.0), np.zeros(())], ids=["tensor", "array"])
+def test_a_number_is_no_data(name, x):
+    with pytest.raises(InputError, match="holds no data: give at least one observation"):
+        TAKES_DATA[name](*pair(), x)
 
 
 def test_data_of_a_users_own_module_keep_their_integers():
