@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
@@ -12,14 +13,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pyro_vaes.data.arrays import CHANNELS, as_images, as_labels
+from pyro_vaes.data.holdout import Part, draw_missing
 from pyro_vaes.data.preprocess import Preprocessing
 from pyro_vaes.data.split import Split
 from pyro_vaes.data.streaming import StreamedPixels
 from pyro_vaes.errors import InputError, unknown
-
-MAX_VALID = 2000  # maximum size of a validation split that is drawn from the training images
-
-Part = tuple[Tensor, Tensor | None]  # images and labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +105,7 @@ class Data:
         parts, kept_bins = _alike(parts, num_bins)
         note = "" if "test" in parts else f"; test split: a tenth of x_train, drawn by seed {seed}"
         *seeds, draw_seed = (int(s) for s in np.random.SeedSequence(int(seed)).generate_state(4))
-        parts = _complete(parts, train_size, np.random.default_rng(draw_seed))
+        parts = draw_missing(parts, train_size, np.random.default_rng(draw_seed))
 
         preprocessing = Preprocessing(binarize, dequantize, kept_bins)
         splits = {
@@ -169,22 +167,12 @@ class Data:
             num_bins=num_bins,
             channels=channels,
         )
-        _check_pixels(pixels, held.valid.pixels)
+        _check_alike({"the Dataset": pixels, "x_valid": held.valid.pixels})
         preprocessing = held.valid.preprocessing
         sizes = f"{len(pixels)} train (read as needed), {len(held.valid)} valid, {len(held.test)} test"
         shape, name = "x".join(map(str, held.event_shape)), type(train).__name__
         description = f"{name}: {sizes}, {shape}; {preprocessing.describe()}"
         return replace(held, train=Split(pixels, None, preprocessing, seed), name=name, description=description)
-
-
-def _check_pixels(pixels: StreamedPixels, held: Tensor | StreamedPixels) -> None:
-    """Check that the pixels of a Dataset have the shape and type of those held in memory."""
-    shapes = ["x".join(map(str, each.shape[1:])) for each in (pixels, held)]
-    if shapes[0] != shapes[1]:
-        raise InputError(f"images of the Dataset are {shapes[0]} and of x_valid {shapes[1]}: make them one size")
-    kinds = [str(each.dtype).removeprefix("torch.") for each in (pixels, held)]
-    if kinds[0] != kinds[1]:
-        raise InputError(f"pixels of the Dataset are {kinds[0]} and of x_valid {kinds[1]}: give both the same way")
 
 
 def check_options(binarize: str | None, seed: int, channels: str | None, train_size: int | None) -> None:
@@ -200,15 +188,8 @@ def check_options(binarize: str | None, seed: int, channels: str | None, train_s
 
 def _alike(parts: dict[str, Part], num_bins: int) -> tuple[dict[str, Part], int | None]:
     """The parts with pixels of one type, and the number of gray levels, None for floats; parts must be alike."""
-    train = parts["train"][0]
-    for part, (x, _) in parts.items():
-        if x.shape[1:] != train.shape[1:]:
-            sizes = ["x".join(map(str, each.shape[1:])) for each in (train, x)]
-            raise InputError(f"images of x_train are {sizes[0]} and of x_{part} {sizes[1]}: make them one size")
-        if x.dtype != train.dtype:
-            kinds = [str(each.dtype).removeprefix("torch.") for each in (train, x)]
-            raise InputError(f"x_train is {kinds[0]} and x_{part} is {kinds[1]}: give both the same way")
-    if train.is_floating_point():
+    _check_alike({f"x_{part}": x for part, (x, _) in parts.items()})
+    if parts["train"][0].is_floating_point():
         return parts, None
     top = max(int(x.max()) for x, _ in parts.values())
     if num_bins <= max(top, 1):
@@ -218,38 +199,17 @@ def _alike(parts: dict[str, Part], num_bins: int) -> tuple[dict[str, Part], int 
     return parts, num_bins
 
 
-def _complete(parts: dict[str, Part], train_size: int | None, rng: np.random.Generator) -> dict[str, Part]:
-    """All three parts, the missing ones drawn from the training part, which keeps its order."""
-    train = parts["train"]
-    missing = [part for part in ("valid", "test") if part not in parts]
-    if len(train[0]) <= len(missing):
-        raise InputError(
-            f"x_train has {len(train[0])} of the {len(missing) + 1} images that it needs at least, "
-            f"to draw the {' and '.join(missing)} split from it"
-        )
-    if "test" in missing:
-        available = len(train[0])
-        drawn = rng.choice(available, max(1, available // 10), replace=False)
-        test, train = _take(train, drawn), _take(train, np.setdiff1d(np.arange(available), drawn))
-    else:
-        test = parts["test"]
-    available = len(train[0])
-    size = available if train_size is None else int(train_size)
-    if size > available:
-        raise InputError(f"train_size is {size}, but there are {available} training images")
-    if "valid" not in missing:
-        return {"train": _take(train, np.arange(size)), "valid": parts["valid"], "test": test}
-    count = max(1, min(size // 10, MAX_VALID))
-    pool = np.arange(size, available) if available - size >= count else np.arange(size)
-    drawn = rng.choice(pool, count, replace=False)
-    kept = np.setdiff1d(np.arange(size), drawn)
-    return {"train": _take(train, kept), "valid": _take(train, drawn), "test": test}
-
-
-def _take(part: Part, index: np.ndarray) -> Part:
-    images, labels = part
-    where = torch.from_numpy(np.sort(index))
-    return images[where], None if labels is None else labels[where]
+def _check_alike(images: Mapping[str, Tensor | StreamedPixels]) -> None:
+    """Check that sets of images, by name, have the size and the type of pixels of the first."""
+    described = {
+        name: ("x".join(map(str, x.shape[1:])), str(x.dtype).removeprefix("torch.")) for name, x in images.items()
+    }
+    first, (size, kind) = next(iter(described.items()))
+    for name, (other_size, other_kind) in described.items():
+        if other_size != size:
+            raise InputError(f"images of {first} are {size} and of {name} {other_size}: make them one size")
+        if other_kind != kind:
+            raise InputError(f"pixels of {first} are {kind} and of {name} {other_kind}: give both the same way")
 
 
 def _split(part: Part, preprocessing: Preprocessing, seed: int) -> Split:

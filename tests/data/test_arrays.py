@@ -128,7 +128,7 @@ class TestPixels:
     def test_parts_must_agree(self):
         with pytest.raises(InputError, match="images of x_train are 1x8x8 and of x_test 1x9x9"):
             make(pixels(20, 8, 8), x_test=pixels(20, 9, 9))
-        with pytest.raises(InputError, match="x_train is uint8 and x_valid is float32"):
+        with pytest.raises(InputError, match="pixels of x_train are uint8 and of x_valid float32"):
             make(pixels(20, 8, 8), x_valid=np.zeros((3, 8, 8)))
         with pytest.raises(InputError, match="num_bins is 17, but pixels go up to 17: give at least 18"):
             make(np.full((20, 2, 2), 17, np.uint8), num_bins=17)
