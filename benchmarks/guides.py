@@ -1,15 +1,15 @@
 """Every guide trained together with its model on MNIST: test log p(x) of the model above mean-field's, nats.
 
-Differences of log p(x) on the first 400 test images, paired over 5 seeds and images, with 95 % t intervals; mean-field's
-row is log p(x) itself. "own weights": the same difference by the importance weights of each guide, as this table gave
-it before, when it compared guides by how good a proposal each one is rather than the models; k-hat of these weights is
-above 0.7 for the share of images beside it. A difference whose interval holds 0 is "not distinguishable". The budget
-is 20 epochs of 10,000 images for every guide, which is neither convergence nor equal time: what learns fast is ahead.
-Each set has a report of its own: [mnist-gaussian](mnist-gaussian/report.md),
+Differences of log p(x) on the first 400 test images, paired over 5 seeds and images, with 95 % t intervals; the row of
+mean-field is log p(x) itself. "own weights": the same difference by the importance weights of each guide, as this table
+gave it before, when it compared guides by how good a proposal each one is rather than the models; k-hat of these
+weights is above 0.7 for the share of images beside it. A difference whose interval holds 0 is "not distinguishable".
+The budget is 20 epochs of 10,000 images for every guide, which is neither convergence nor equal time: what learns fast
+is ahead. Each set has a report of its own: [mnist-gaussian](mnist-gaussian/report.md),
 [mnist-bernoulli](mnist-bernoulli/report.md).
 
-DATA holds MNIST in torchvision's layout; WORK gets the trainings, two at a time with one thread each, and an interrupted
-call resumes them.
+DATA holds MNIST in torchvision's layout; WORK gets the trainings, two at a time with one thread each, and an
+interrupted call resumes them.
 """
 
 from __future__ import annotations

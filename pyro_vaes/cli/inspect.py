@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyro_vaes.cli.options import Switch, given, settings_flags
+from pyro_vaes.cli.options import given, settings_flags
 from pyro_vaes.errors import InputError
 from pyro_vaes.runs.atomic import unlinked
 from pyro_vaes.settings import PARTS, Settings
@@ -22,46 +20,30 @@ else:
 
 
 def evaluate(
-    run: str, *, parts: Parts | None = None, num_samples: int = 1000, seed: int = 0, device: str = "auto"
+    run: str,
+    *,
+    parts: Parts | None = None,
+    num_samples: int = 1000,
+    test_size: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
 ) -> None:
-    """Estimate the test log-likelihood of a run; writes evaluation.json into its folder.
+    """Estimate log p(x) of a run's model and the gap of its guide on test data; writes evaluation.json into its folder.
 
     Args:
         run: the run folder.
         parts: classes of your own that the run names, to be named again.
-        num_samples: importance samples per image.
+        num_samples: draws of the guide per image, for its ELBO and its own importance weights.
+        test_size: number of test images to measure on, from the first; at most 500 by default.
         seed: fixes the samples.
         device: auto, cpu, cuda or another torch device.
     """
-    import torch
-
-    from pyro_vaes.evaluate import active_units, log_likelihood
+    from pyro_vaes.reports.evaluate_run import evaluate_run
     from pyro_vaes.runs.load_run import load_run
 
     data, system, *_ = load_run(run, device=device, parts=given(parts))
-    torch.manual_seed(seed)
-    estimate = log_likelihood(*system[:2], data.test.x, num_samples, progress=sys.stderr.isatty())
-    figures = {
-        "log_likelihood": estimate.mean,
-        "log_likelihood_stderr": estimate.stderr,
-        "elbo": estimate.elbo.mean().item(),
-        "gap": estimate.gap,
-        "unreliable": None if math.isnan(estimate.unreliable) else estimate.unreliable,
-        "active_units": active_units(system.guide, data.test.x),
-        "estimator": estimate.describe(),
-        "data": data.description,
-        "split": "test",
-        "seed": seed,
-    }
-    unlinked(Path(run) / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    print(f"{data.description}; test split, {estimate.describe()}")
-    print(f"log p(x) {estimate.mean:.2f} ± {estimate.stderr:.2f} nats, ELBO {figures['elbo']:.2f} nats")
-    trusted = (
-        "unknown, from so few samples, for all"
-        if figures["unreliable"] is None
-        else f"above 0.7 for {estimate.unreliable:.1%}"
-    )
-    print(f"k-hat {trusted} of the images; {figures['active_units']} active units")
+    for line in evaluate_run(system.model, system.guide, data, run, num_samples, test_size, seed, sys.stderr.isatty()):
+        print(line)
 
 
 def diagnose(
@@ -72,7 +54,6 @@ def diagnose(
     out: str | None = None,
     images: int | None = None,
     num_samples: int = 1000,
-    annealed: Switch = False,
     reference: int = 0,
     seed: int = 0,
     device: str = "auto",
@@ -85,8 +66,7 @@ def diagnose(
         against: further runs on the same data, beside it on the page.
         out: folder to write to, the run folder by default.
         images: number of test images; 50 by default, or all if there are fewer.
-        num_samples: importance samples per image.
-        annealed: estimate log p(x) by annealed importance sampling too, some minutes per run.
+        num_samples: draws of the guide per image, for its ELBO and its own importance weights.
         reference: number of images whose posterior is sampled by NUTS too, tens of seconds each.
         seed: fixes the draws.
         device: auto, cpu, cuda or another torch device.
@@ -109,7 +89,7 @@ def diagnose(
         for path, each in trained.items()
     ]
     folder = Path(out) if out else Path(run)
-    write_diagnosis(pairs, data, folder, images, num_samples, annealed=annealed, reference=reference, seed=seed)
+    write_diagnosis(pairs, data, folder, images, num_samples, reference=reference, seed=seed)
     print(folder / PAGE)
 
 

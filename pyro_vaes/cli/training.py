@@ -80,7 +80,7 @@ def compare(
     *,
     guides: str = "mean-field,full-covariance,laplace",
     flags: ComparisonFlags | None = None,
-    seeds: str = "2",
+    seeds: str = "5",
     num_samples: int = 1000,
     test_size: int | None = None,
     diagnose: int = 20,
@@ -88,14 +88,14 @@ def compare(
     overwrite: Switch = False,
     resume: Switch = False,
 ) -> None:
-    """Train several guides on the same model, data order and budget, and write a report.
+    """Train several guides on the same model and data order, each as many epochs, and write a report.
 
     Args:
         guides: names of guides, comma-separated, with options if any, such as laplace(updates=1), or module:Class.
         flags: settings.
         seeds: number of seeds, or the seeds themselves, comma-separated.
-        num_samples: importance samples per image.
-        test_size: number of test images to measure on, from the first; all by default.
+        num_samples: draws of the guide per image, for its ELBO and its own importance weights.
+        test_size: number of test images to measure on, from the first; at most 500 by default.
         diagnose: end with a diagnosis of every guide's first seed on so many test images; 0 for none.
         out: folder of the report.
         overwrite: replace the report that is there.

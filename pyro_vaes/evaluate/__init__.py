@@ -9,6 +9,7 @@ from pyro_vaes.evaluate.annealing import (
 from pyro_vaes.evaluate.arviz_export import to_arviz
 from pyro_vaes.evaluate.calibration import Calibration, calibration
 from pyro_vaes.evaluate.clustering import Clustering, clustering
+from pyro_vaes.evaluate.differences import MeanInterval, difference, mean_interval, rank_ranges
 from pyro_vaes.evaluate.factor_probes import FactorProbe, FactorProbes, factor_probes
 from pyro_vaes.evaluate.gaps import InferenceGaps, inference_gaps
 from pyro_vaes.evaluate.log_likelihood import LogLikelihood, log_likelihood
@@ -33,6 +34,7 @@ __all__ = [
     "InferenceGaps",
     "LogLikelihood",
     "MarginalLogLikelihood",
+    "MeanInterval",
     "MutualInformation",
     "ReferenceComparison",
     "ReferencePosterior",
@@ -44,17 +46,20 @@ __all__ = [
     "calibration",
     "clustering",
     "compare_with_reference",
+    "difference",
     "factor_probes",
     "inference_gaps",
     "inference_ms",
     "log_likelihood",
     "log_weights",
     "marginal_log_likelihood",
+    "mean_interval",
     "mutual_information",
     "pareto_k",
     "posterior_mean",
     "posterior_means",
     "ppca",
+    "rank_ranges",
     "reference_posterior",
     "representation",
     "smoothed_weights",

@@ -6,17 +6,17 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.annealing import AnnealedLikelihood
-from pyro_vaes.evaluate.estimate import log_mean_exp
 from pyro_vaes.evaluate.inputs import as_input, evaluating, seeded
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES, log_weights
+from pyro_vaes.evaluate.marginal.estimate import MarginalLogLikelihood, marginal_log_likelihood
+from pyro_vaes.evaluate.marginal.weights import HIGHEST_K
 from pyro_vaes.evaluate.psis import pareto_k
 from pyro_vaes.guides import Mixture
 from pyro_vaes.losses import ELBO, Loss, MixtureELBO
@@ -27,7 +27,6 @@ Model = Callable[..., Any]
 PARTICLES = 8  # draws per datum of the objective
 LEARNING_RATE = 0.05  # of local parameters
 GUIDE_LEARNING_RATE = 0.003  # of the weights of a whole guide, many of which affect each output
-CONFIDENCE = 2.0  # standard errors subtracted from a bound in the choice of the highest
 
 
 @dataclass(frozen=True)
@@ -35,18 +34,21 @@ class InferenceGaps:
     """The gap log p(x) - ELBO of each datum in nats, split into approximation gap and amortization gap.
 
     Attributes:
-        log_likelihood: the best available lower bound of log p(x), shape ``(N,)``.
+        log_likelihood: log p(x) of the model, shape ``(N,)``.
         elbo: ELBO of the guide, shape ``(N,)``.
         best_elbo: ELBO of the best member of the guide's family for each datum, shape ``(N,)``.
-        pareto_k: k-hat of the guide's importance weights, shape ``(N,)``; above 0.7 a ``log_likelihood`` computed
-            from them is unreliable. NaN if there are too few draws.
-        num_samples: number of draws per datum of each estimate.
+        pareto_k: k-hat of the estimate of log p(x), shape ``(N,)``; above 0.7 it is unreliable, and with it the gap and
+            the approximation gap.
+        guide_pareto_k: k-hat of the guide's own importance weights, shape ``(N,)``, a diagnostic of the guide on which
+            none of these figures depends; above 0.7 it misses mass of the posterior. NaN if there are too few draws.
+        num_samples: number of draws per datum of each ELBO.
     """
 
     log_likelihood: Tensor
     elbo: Tensor
     best_elbo: Tensor
     pareto_k: Tensor
+    guide_pareto_k: Tensor
     num_samples: int
 
     @property
@@ -66,8 +68,14 @@ class InferenceGaps:
 
     @property
     def unreliable(self) -> float:
-        """Share of the data whose k-hat is above 0.7; NaN if there are too few draws."""
-        return torch.where(self.pareto_k.isnan(), torch.nan, (self.pareto_k > 0.7).double()).nanmean().item()
+        """Share of the data whose estimate of log p(x) has a k-hat above 0.7."""
+        return (self.pareto_k > HIGHEST_K).double().mean().item()
+
+    @property
+    def guide_unreliable(self) -> float:
+        """Share of the data for which the guide's weights have a k-hat above 0.7; NaN if there are too few draws."""
+        known = self.guide_pareto_k[~self.guide_pareto_k.isnan()]
+        return (known > HIGHEST_K).double().mean().item()
 
     def summary(self) -> dict[str, tuple[float, float]]:
         """Mean over the data and its standard error, for each quantity by name."""
@@ -84,7 +92,7 @@ def inference_gaps(
     x: Tensor,
     num_samples: int = 1000,
     num_steps: int = 300,
-    annealed: AnnealedLikelihood | None = None,
+    log_likelihood: MarginalLogLikelihood | None = None,
     progress: bool = False,
 ) -> InferenceGaps:
     """The inference gap of each datum, split into approximation and amortization gap.
@@ -97,24 +105,23 @@ def inference_gaps(
     ``family(free, x)`` with free parameters of each datum, and all weights fixed. For any other module, a copy of the
     guide is fitted to one datum after another, which is slow.
 
-    Both ELBOs are means of the same log weights as the bounds, with common random numbers, which reduces the noise of
-    their difference; q* is q itself if the optimization did not improve the ELBO. The estimate of log p(x) is, for
-    each datum, one of the importance-sampled bounds from q and q*, or the annealed one if given: the one that is
-    highest after subtraction of twice its standard error, since the plain maximum is biased upward. As a lower bound
-    of log p(x) it makes the approximation gap a lower bound too.
+    log p(x) is that of the model, by ``marginal_log_likelihood``, which depends on the quality of no guide. Both ELBOs
+    are means of log weights with common random numbers, which reduces the noise of their difference; q* is q itself
+    if the optimization did not improve the ELBO.
 
     Args:
         model: a Pyro model whose sites lie inside ``pyro.plate("data", B)``.
         guide: its guide, any module whose latents are reparameterized.
         x: the data, ``(N, *event_shape)``.
-        num_samples: number S of draws per datum of each estimate.
+        num_samples: number S of draws per datum of each ELBO.
         num_steps: number of optimization steps, each with 8 draws per datum (for a mixture, one per component).
-        annealed: estimate by ``annealed_importance_sampling`` for the same model and x.
+        log_likelihood: log p(x) by ``marginal_log_likelihood`` for the same model and x; by default it is estimated
+            here, with 1,000 draws per datum and round.
         progress: whether to show a progress bar of the optimization.
 
     Raises:
         InputError: If the guide has no parameters that can be fitted by gradients, a size is below 1, the likelihood
-            refuses the data, or the annealed estimates are of other data.
+            refuses the data, or ``log_likelihood`` is no such estimate or one of another number of data.
 
     References:
         Inference Suboptimality in Variational Autoencoders (Cremer, Li, Duvenaud, ICML 2018).
@@ -131,10 +138,8 @@ def inference_gaps(
             "parameters can be optimized, such as a pyro_vaes Guide or any nn.Module"
         )
     x = as_input(model, x)
-    if annealed is not None and annealed.per_datum.shape != x.shape[:1]:
-        raise InputError(
-            f"annealed holds {len(annealed.per_datum)} estimates for {len(x)} observations: give those of this x"
-        )
+    if log_likelihood is not None:
+        _check_estimate(log_likelihood, x)
     starts, ends, khat = [], [], []
     with evaluating(model, guide):
         if isinstance(guide, Guide) and _has_family(model, guide, x[:1]):
@@ -144,38 +149,31 @@ def inference_gaps(
         for batch, member in members:
             seed = int(torch.randint(2**62, ()))
             weights = _seeded_weights(model, guide, batch, num_samples, seed)
-            starts.append(_estimate(weights))
+            starts.append(weights.mean(0))
             khat.append(pareto_k(weights))
-            ends.append(_estimate(_seeded_weights(model, member, batch, num_samples, seed)))
-    start, end = (_Estimate(*map(torch.cat, zip(*each, strict=True))) for each in (starts, ends))
+            ends.append(_seeded_weights(model, member, batch, num_samples, seed).mean(0))
+    elbo, log_p = torch.cat(starts), log_likelihood or marginal_log_likelihood(model, x, guide, progress=progress)
     return InferenceGaps(
-        log_likelihood=_highest([start, end] if annealed is None else [start, end, _estimate(annealed.log_weights)]),
-        elbo=start.elbo,
-        best_elbo=torch.fmax(start.elbo, end.elbo),
-        pareto_k=torch.cat(khat),
+        log_likelihood=log_p.per_datum.double(),
+        elbo=elbo,
+        best_elbo=torch.fmax(elbo, torch.cat(ends)),
+        pareto_k=log_p.pareto_k,
+        guide_pareto_k=torch.cat(khat),
         num_samples=num_samples,
     )
 
 
-class _Estimate(NamedTuple):
-    """Estimates from the log weights of each datum, all of shape ``(N,)``."""
-
-    elbo: Tensor
-    bound: Tensor  # log (1/S) Σ w
-    error: Tensor  # standard error of the bound: that of the mean weight, relative to the mean
-
-
-def _estimate(log_weights: Tensor) -> _Estimate:
-    draws, bound = len(log_weights), log_mean_exp(log_weights)
-    squares = ((log_weights - bound).exp() - 1).square().sum(0)
-    return _Estimate(log_weights.mean(0), bound, (squares / (draws * (draws - 1))).sqrt())  # NaN of one draw
-
-
-def _highest(estimates: Sequence[_Estimate]) -> Tensor:
-    """The bound of each datum with the highest lower confidence limit, since the plain maximum is biased upward."""
-    bounds = torch.stack([each.bound for each in estimates])
-    limits = bounds - CONFIDENCE * torch.stack([each.error for each in estimates])
-    return bounds.gather(0, limits.nan_to_num(nan=-math.inf).argmax(0, keepdim=True))[0]
+def _check_estimate(estimate: object, x: Tensor) -> None:
+    """Refuse what is no estimate of the model's log p(x) of these data."""
+    if not isinstance(estimate, MarginalLogLikelihood):
+        raise InputError(
+            f"log_likelihood is a {type(estimate).__name__}: expected what marginal_log_likelihood(model, x) returns, "
+            "an estimate of the model's log p(x) that depends on no guide"
+        )
+    if estimate.per_datum.shape != x.shape[:1]:
+        raise InputError(
+            f"log_likelihood holds {len(estimate.per_datum)} estimates for {len(x)} observations: give those of this x"
+        )
 
 
 def _seeded_weights(model: Model, guide: nn.Module, x: Tensor, num_samples: int, seed: int) -> Tensor:

@@ -57,17 +57,18 @@ def gap_bars(gaps: Mapping[str, InferenceGaps]) -> Figure:
 
 
 def pareto_histogram(gaps: Mapping[str, InferenceGaps]) -> Figure:
-    """Histogram of k-hat over images, with one panel per guide; above 0.7, right of the line, weights are unreliable.
+    """Histogram over images of the k-hat of each guide's weights; above 0.7, right of the line, it misses mass.
 
     Args:
         gaps: results of ``inference_gaps``, by guide.
     """
     figure, panels = _panels(len(gaps))
     for axes, (name, each) in zip(panels, gaps.items(), strict=False):
-        axes.hist(each.pareto_k[each.pareto_k.isfinite()].clamp(-0.5, 2).numpy(), bins=25, range=(-0.5, 2))
+        khat = each.guide_pareto_k
+        axes.hist(khat[khat.isfinite()].clamp(-0.5, 2).numpy(), bins=25, range=(-0.5, 2))
         axes.axvline(0.7, color="C3")
         axes.set_title(name, fontsize=9)
-        axes.set_xlabel("k-hat")
+        axes.set_xlabel("guide's k-hat")
     return figure
 
 

@@ -21,7 +21,6 @@ from pyro_vaes.evaluate import (
     InferenceGaps,
     ReferenceComparison,
     active_units,
-    annealed_importance_sampling,
     calibration,
     compare_with_reference,
     inference_gaps,
@@ -33,6 +32,7 @@ from pyro_vaes.evaluate import (
 )
 from pyro_vaes.reports.diagnosis import Diagnosis, NamedPair
 from pyro_vaes.reports.diagnosis_page import write_page
+from pyro_vaes.reports.measurement import first
 from pyro_vaes.runs.atomic import write_whole
 from pyro_vaes.vae import LatentVariableModel
 from pyro_vaes.validation import check_whole
@@ -41,7 +41,6 @@ IMAGES = 50  # in a report, unless given
 WORST = 10  # images shown
 INFORMATION = 1000  # test data for the mutual information, which takes the square of their number
 BATCH = 128  # images whose inference is timed
-CHAINS, TEMPERATURES = 8, 300  # of annealed importance sampling
 DRAWS = 400  # of a posterior that is shown
 
 PAGE, FIGURES = "diagnosis.html", "diagnosis.json"
@@ -54,7 +53,6 @@ def diagnose(
     images: int | None = None,
     num_samples: int = 1000,
     num_steps: int = 150,
-    annealed: bool = False,
     reference: int = 0,
     seed: int = 0,
     progress: bool = True,
@@ -66,9 +64,8 @@ def diagnose(
         data: what they were trained on; the report is on the first images of its test split.
         out: the folder.
         images: number of images; by default 50, or all where there are fewer.
-        num_samples: importance samples per image.
+        num_samples: draws of the guide per image.
         num_steps: steps of the per-datum optimization that tells approximation from amortization.
-        annealed: whether to estimate log p(x) by annealed importance sampling too, which takes minutes per pair.
         reference: number of images, from the first, whose posterior NUTS samples; tens of seconds each.
         seed: fixes all draws; the random state is left as it was.
         progress: whether to show a bar.
@@ -94,14 +91,13 @@ def diagnose(
     with torch.random.fork_rng(devices):
         for pair in tqdm(pairs, desc="diagnosing", unit=" guides", disable=not progress):
             torch.manual_seed(seed)
-            diagnoses.append(_diagnosis(pair, x_test, images, num_samples, num_steps, annealed, reference, progress))
+            diagnoses.append(_diagnosis(pair, x_test, images, num_samples, num_steps, reference, progress))
         report = {
             "data": data.description,
             "split": "test",
             "images": images,
             "num_samples": num_samples,
             "num_steps": num_steps,
-            "annealed": annealed,
             "reference": reference,
             "seed": seed,
             "guides": [diagnosis.numbers for diagnosis in diagnoses],
@@ -119,14 +115,13 @@ def _diagnosis(
     images: int,
     num_samples: int,
     num_steps: int,
-    annealed: bool,
     reference: int,
     progress: bool,
 ) -> Diagnosis:
     model, guide = pair.model, pair.guide
     x = x_test[:images]
-    estimate = annealed_importance_sampling(model, x, CHAINS, TEMPERATURES, progress=progress) if annealed else None
-    gaps = inference_gaps(model, guide, x, num_samples, num_steps, estimate, progress)
+    marginal = None if pair.marginal is None else first(pair.marginal, images)
+    gaps = inference_gaps(model, guide, x, num_samples, num_steps, marginal, progress)
     simulated = calibration(model, guide)
     information = mutual_information(model, guide, x_test[:INFORMATION])
     compared, rhat = None, math.nan
@@ -138,7 +133,9 @@ def _diagnosis(
         "name": pair.name,
         "note": pair.note,
         **{name: {"mean": mean, "stderr": error} for name, (mean, error) in gaps.summary().items()},
-        "unreliable": _number(gaps.unreliable),
+        "guide_unreliable": _number(gaps.guide_unreliable),
+        "unreliable": gaps.unreliable,
+        "guide_pareto_k": [_number(k) for k in gaps.guide_pareto_k.tolist()],
         "pareto_k": [_number(k) for k in gaps.pareto_k.tolist()],
         "worst": [_image(gaps, index) for index in worst],
         "active_units": active_units(guide, x_test[:INFORMATION]),
@@ -171,7 +168,7 @@ def _draws(model: LatentVariableModel, guide: nn.Module, x: Tensor) -> tuple[Ten
 
 
 def _image(gaps: InferenceGaps, index: int) -> dict[str, Any]:
-    values = ("log_likelihood", "elbo", "approximation_gap", "amortization_gap", "gap", "pareto_k")
+    values = ("log_likelihood", "elbo", "gap", "approximation_gap", "amortization_gap", "pareto_k", "guide_pareto_k")
     return {"image": index, **{name: _number(getattr(gaps, name)[index].item()) for name in values}}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pyro_vaes.evaluate import Calibration, InferenceGaps, ReferenceComparison
+from pyro_vaes.evaluate import Calibration, InferenceGaps, MarginalLogLikelihood, ReferenceComparison
 from pyro_vaes.vae import LatentVariableModel
 
 
@@ -22,6 +22,7 @@ class NamedPair:
         guide: its guide.
         history: ``Run.history`` of its training.
         note: a remark on its training, such as that it was interrupted.
+        marginal: log p(x) of the model, of at least as many test data as the report is on, where it is known.
     """
 
     name: str
@@ -29,6 +30,7 @@ class NamedPair:
     guide: nn.Module
     history: Sequence[Mapping[str, float]] = ()
     note: str = ""
+    marginal: MarginalLogLikelihood | None = None
 
 
 @dataclass(frozen=True)

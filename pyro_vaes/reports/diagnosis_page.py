@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +15,20 @@ from torch import Tensor
 
 from pyro_vaes import plots
 from pyro_vaes.evaluate.inputs import evaluating
+from pyro_vaes.evaluate.marginal.weights import HIGHEST_K
+from pyro_vaes.reports.cells import FLAG, Columns, error, flagged, number, share
 from pyro_vaes.reports.diagnosis import Diagnosis
 from pyro_vaes.runs.atomic import write_whole
 
-Columns = dict[str, Callable[[dict[str, Any]], str]]
-
-FLAG = "⚠"
-
 GUIDE: Columns = {"guide": lambda row: row["name"]}
 
-# title of a column, and the text that it shows of a guide's figures
 COLUMNS: Columns = {
-    "log p(x)": lambda row: flagged(row, error(row["log_likelihood"])),
+    "log p(x)": lambda row: flagged(error(row["log_likelihood"]), row["unreliable"]),
     "ELBO": lambda row: error(row["elbo"]),
-    "gap": lambda row: flagged(row, error(row["gap"])),
-    "approximation gap": lambda row: flagged(row, error(row["approximation_gap"])),
+    "gap": lambda row: flagged(error(row["gap"]), row["unreliable"]),
+    "approximation gap": lambda row: flagged(error(row["approximation_gap"]), row["unreliable"]),
     "amortization gap": lambda row: error(row["amortization_gap"]),
-    "k-hat > 0.7": lambda row: share(row["unreliable"]),
+    "guide's k-hat > 0.7": lambda row: share(row["guide_unreliable"]),
 }
 
 MORE: Columns = {
@@ -60,48 +57,13 @@ IMAGE: Columns = {
     "gap": lambda row: bad(row, f"{row['gap']:.2f}"),
     "approximation gap": lambda row: bad(row, f"{row['approximation_gap']:.2f}"),
     "amortization gap": lambda row: f"{row['amortization_gap']:.2f}",
-    "k-hat": lambda row: number(row["pareto_k"], ".2f"),
+    "guide's k-hat": lambda row: number(row["guide_pareto_k"], ".2f"),
 }
 
 
-def error(value: dict[str, float]) -> str:
-    """A mean with its standard error.
-
-    Example:
-        >>> error({"mean": -1.5, "stderr": 0.25})
-        '-1.50 ± 0.25'
-    """
-    return f"{value['mean']:.2f} ± {value['stderr']:.2f}"
-
-
-def number(value: float | None, form: str) -> str:
-    """A number in some format; empty if unknown.
-
-    Example:
-        >>> number(0.125, ".2f"), number(None, ".2f")
-        ('0.12', '')
-    """
-    return "" if value is None else format(value, form)
-
-
-def share(value: float | None) -> str:
-    """A share in percent; empty if unknown.
-
-    Example:
-        >>> share(0.125)
-        '12.5 %'
-    """
-    return "" if value is None else f"{100 * value:.1f} %"
-
-
-def flagged(row: dict[str, Any], text: str) -> str:
-    """A figure that depends on importance weights, with a flag where some of them cannot be trusted."""
-    return f"{text} {FLAG} {share(row['unreliable'])}" if row["unreliable"] else text
-
-
 def bad(image: dict[str, Any], text: str) -> str:
-    """A figure of one image, with a flag where its importance weights cannot be trusted."""
-    return f"{text} {FLAG}" if image["pareto_k"] is None or image["pareto_k"] > 0.7 else text
+    """A figure of one image that depends on its log p(x), with a flag where that cannot be trusted."""
+    return f"{text} {FLAG}" if image["pareto_k"] is None or image["pareto_k"] > HIGHEST_K else text
 
 
 def write_page(path: Path, report: dict[str, Any], diagnoses: Sequence[Diagnosis], x: Tensor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ import torch
 from torch import Tensor
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate import active_units, inference_ms, log_likelihood
+from pyro_vaes.evaluate import MarginalLogLikelihood, active_units, inference_ms
 from pyro_vaes.recipes import System
+from pyro_vaes.reports.measurement import Measurement, measure
+from pyro_vaes.runs.atomic import write_whole
 from pyro_vaes.runs.checkpoint import load_weights
 from pyro_vaes.runs.folder import RunFolder
 from pyro_vaes.training.run import Run
 from pyro_vaes.vae import VAE, Guide
 
-TRIAL = "trial.json"
+TRIAL, PER_DATUM = "trial.json", "per_datum.csv"
 BATCH = 128  # images whose inference is timed
 
 
@@ -32,22 +35,67 @@ class Trial:
         seed: seed of initial weights, data order and noise.
         system: the trained model and guide.
         history: ``Run.history`` of the training.
-        row: what was measured on the test split: nats per image; milliseconds per gradient step (median over
-            epochs) and per inference of 128 images.
+        measured: log p(x) of the model and the bounds of the guide for each test datum, in nats.
+        row: the figures of the report: nats per image; milliseconds per gradient step (median over epochs) and per
+            inference of 128 images; seconds of training.
     """
 
     guide: str
     seed: int
     system: System[VAE, Guide]
-    history: list[dict[str, float]]
+    history: Sequence[dict[str, float]]
+    measured: Measurement
     row: dict[str, Any]
 
 
-def finished_trial(guide: str, seed: int, system: System[VAE, Guide], path: Path) -> Trial:
-    """The trial that an earlier call finished, from its run folder.
+def new_trial(
+    guide: str,
+    seed: int,
+    system: System[VAE, Guide],
+    run: Run,
+    x: Tensor,
+    num_samples: int,
+    marginal: MarginalLogLikelihood | None = None,
+    progress: bool = False,
+) -> Trial:
+    """The trial of a finished training, measured on x, and written to its run folder.
+
+    Args:
+        guide: name of the guide.
+        seed: the trial's, which fixes the draws too.
+        system: the trained model and guide.
+        run: their training.
+        x: the test data to measure on.
+        num_samples: draws of the guide per datum.
+        marginal: log p(x) of the model, where it is known.
+        progress: whether to show bars.
+    """
+    measured = measure(system.model, system.guide, x, num_samples, seed, marginal, progress)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        units = active_units(system.guide, x)
+    row = {
+        "guide": guide,
+        "seed": seed,
+        **measured.figures,
+        "active_units": units,
+        "step_ms": statistics.median(row["step_ms"] for row in run.history),
+        "train_seconds": sum(row["seconds"] for row in run.history),
+        "inference_ms": inference_ms(system.guide, x[:BATCH]),
+        "parameters": sum(p.numel() for module in system[:2] for p in module.parameters()),
+        "best_epoch": run.best_epoch,
+    }
+    assert run.path is not None
+    measured.write(run.path / PER_DATUM)
+    write_whole(run.path / TRIAL, (json.dumps(row, indent=2) + "\n").encode())  # last: it says that the trial is whole
+    return Trial(guide, seed, system, run.history, measured, row)
+
+
+def finished_trial(guide: str, seed: int, system: System[VAE, Guide], path: Path, size: int, num_samples: int) -> Trial:
+    """The trial that an earlier call finished, from its run folder, measured on ``size`` data.
 
     Raises:
-        InputError: If its ``trial.json`` is damaged or of another trial.
+        InputError: If one of its files is damaged or of another trial.
     """
     state = RunFolder(path).read_checkpoint()
     load_weights(system.model, state, "model")
@@ -56,28 +104,10 @@ def finished_trial(guide: str, seed: int, system: System[VAE, Guide], path: Path
         row = json.loads((path / TRIAL).read_text(encoding="utf-8"))
         if not (isinstance(row, dict) and (row.get("guide"), row.get("seed")) == (guide, seed)):
             raise ValueError("it is of another trial")
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path / TRIAL} is damaged ({error}): remove it, and the trial is measured again") from error
-    return Trial(guide, seed, system, state["history"], row)
-
-
-def measure(guide: str, seed: int, system: System[VAE, Guide], run: Run, x: Tensor, num_samples: int) -> dict[str, Any]:
-    """The row of a trial, measured on x; draws are fixed by its seed."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        estimate = log_likelihood(system.model, system.guide, x, num_samples)
-        units = active_units(system.guide, x)
-    return {
-        "guide": guide,
-        "seed": seed,
-        "elbo": estimate.elbo.mean().item(),
-        "log_likelihood": estimate.mean,
-        "log_likelihood_stderr": estimate.stderr,
-        "gap": estimate.gap,
-        "unreliable": estimate.unreliable,
-        "active_units": units,
-        "step_ms": statistics.median(row["step_ms"] for row in run.history),
-        "inference_ms": inference_ms(system.guide, x[:BATCH]),
-        "parameters": sum(p.numel() for module in system[:2] for p in module.parameters()),
-        "best_epoch": run.best_epoch,
-    }
+        measured = Measurement.read(path / PER_DATUM, size, num_samples)
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path / TRIAL} or {PER_DATUM} beside it is damaged ({error}): remove {TRIAL}, and the trial is measured "
+            "again"
+        ) from error
+    return Trial(guide, seed, system, state["history"], measured, row)

@@ -38,7 +38,13 @@ def test_a_run_repeats_from_its_config_and_is_evaluated(here, capsys, recipe, fl
     assert figures["split"] == "test"
     assert "30 samples for each of 12 observations" in figures["estimator"]
     assert figures["gap"] == pytest.approx(figures["log_likelihood"] - figures["elbo"])
+    assert "marginal log-likelihood of 12 data" in figures["estimator"]
+    assert figures["unreliable"] == 0
+    assert figures["log_likelihood"] > figures["elbo"]
     assert f"log p(x) {figures['log_likelihood']:.2f}" in printed
+    assert f"their bound {figures['importance_bound']:.2f}" in printed
+    assert run("evaluate", "two", "--num-samples", "30", "--test-size", "5", "--device", "cpu") == 0
+    assert "the first 5 of 12 data of the test split" in capsys.readouterr().out
     assert run("sample", "two", "--n", "5", "--device", "cpu") == 0
     assert run("sample", "two", "--n", "1", "--out", "picture.png") == 0
     for path in (elsewhere / "two" / "samples.png", elsewhere / "picture.png"):

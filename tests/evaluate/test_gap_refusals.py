@@ -8,8 +8,9 @@ from pyro.nn import PyroModule, PyroParam
 from torch import nn
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.annealing import AnnealedLikelihood
 from pyro_vaes.evaluate.gaps import inference_gaps
+from pyro_vaes.evaluate.log_likelihood import LogLikelihood
+from pyro_vaes.evaluate.marginal.estimate import MarginalLogLikelihood
 from pyro_vaes.guides import Laplace, MeanField
 from tests.helpers.vectors import small
 
@@ -53,6 +54,10 @@ def test_guides_that_cannot_be_fitted_are_refused():
             inference_gaps(vae, other, x)
 
 
+OTHERS = MarginalLogLikelihood(*[torch.zeros(3)] * 4, ("importance sampling",) * 3, 100)
+GUIDES_OWN = LogLikelihood(*[torch.zeros(4)] * 3, 100)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -61,12 +66,10 @@ def test_guides_that_cannot_be_fitted_are_refused():
         ({"x": torch.ones(0, 6)}, "x holds no data"),
         ({"x": torch.full((3, 6), 0.5)}, "Bernoulli needs binary data"),
         ({"x": torch.ones(3, 6, dtype=torch.uint8)}, "x is uint8"),
-        (
-            {"annealed": AnnealedLikelihood(torch.zeros(3), torch.zeros(1, 3), torch.ones(3), 1)},
-            "annealed holds 3 estimates for 4 observations",
-        ),
+        ({"log_likelihood": OTHERS}, "log_likelihood holds 3 estimates for 4 observations"),
+        ({"log_likelihood": GUIDES_OWN}, r"log_likelihood is a LogLikelihood: expected what marginal_log_likelihood"),
     ],
-    ids=["samples", "steps", "no data", "gray", "uint8", "annealed"],
+    ids=["samples", "steps", "no data", "gray", "uint8", "other data", "guide's own bound"],
 )
 def test_bad_input_is_refused(options, words):
     vae, guide, x = small()

@@ -1,5 +1,7 @@
 """Approximation and amortization gaps against closed forms, and for every guide."""
 
+import copy
+
 import pyro
 import pytest
 import torch
@@ -8,8 +10,8 @@ from torch.distributions import MultivariateNormal, kl_divergence
 
 from pyro_vaes import VAE, guides
 from pyro_vaes.evaluate import gaps
-from pyro_vaes.evaluate.annealing import AnnealedLikelihood
 from pyro_vaes.evaluate.gaps import InferenceGaps, inference_gaps
+from pyro_vaes.evaluate.marginal.estimate import marginal_log_likelihood
 from pyro_vaes.guides import MeanField, Mixture
 from pyro_vaes.guides.mixture import recursive_log_weights
 from pyro_vaes.likelihoods import Bernoulli, Gaussian
@@ -122,7 +124,7 @@ def test_every_guide(name):
     guide.loss = "not asked for"
     before = [p.clone() for p in (*vae.parameters(), *guide.parameters())]
     result = inference_gaps(vae, guide, x, num_samples=30, num_steps=10)
-    assert all(values.shape == (4,) and values.isfinite().all() for values in (result.gap, result.pareto_k))
+    assert all(values.shape == (4,) and values.isfinite().all() for values in (result.gap, result.guide_pareto_k))
     assert (result.amortization_gap >= 0).all()
     assert result.amortization_gap.max() > 0
     torch.testing.assert_close(result.gap, result.approximation_gap + result.amortization_gap)
@@ -199,32 +201,41 @@ def test_torch_draws_on_as_seeded():
     assert torch.equal(next_draw, again)
 
 
-def test_the_highest_bound_counts_if_it_is_sure():
+def test_log_likelihood_is_the_models_whatever_the_guide():
+    """A guide far off has the same log p(x) as the best one, and a gap that says how far off it is."""
+    linear = LinearGaussian(batch=DATA)
+    best = linear.set_optimal(MeanField(linear.vae, linear.encoder), inverse_positive(linear.mean_field_scale))
+    off = perturb(copy.deepcopy(best), shift=8.0)
+    for guide in (best, off):
+        result = inference_gaps(linear.vae, guide, linear.x, num_samples=100, num_steps=5)
+        torch.testing.assert_close(result.log_likelihood, linear.log_evidence, rtol=0, atol=1e-6)
+        assert result.unreliable == 0
+    assert result.guide_unreliable > 0.9
+    assert result.gap.mean() == pytest.approx(exact_gap(linear, off).mean().item(), rel=0.2)
+
+
+def test_an_estimate_of_log_likelihood_can_be_given():
     vae, guide, x = small()
-    sure, noisy = torch.full((50, 4), 100.0).double(), torch.linspace(-300, 100, 50).double().expand(4, 50).T
-    weights = torch.where(torch.tensor([True, False, True, False]), sure, noisy - 99.6)  # a bound above, not surely
-    annealed = AnnealedLikelihood(weights.logsumexp(0), weights, torch.ones(4), 10)
-    torch.manual_seed(0)
-    without = inference_gaps(vae, guide, x, num_samples=30, num_steps=5).log_likelihood
-    torch.manual_seed(0)
-    result = inference_gaps(vae, guide, x, num_samples=30, num_steps=5, annealed=annealed)
-    torch.testing.assert_close(result.log_likelihood[::2], torch.full((2,), 100.0).double())
-    assert torch.equal(result.log_likelihood[1::2], without[1::2])
-    with_one_draw = inference_gaps(vae, guide, x, num_samples=1, num_steps=5)
-    assert with_one_draw.log_likelihood.isfinite().all()
-    assert with_one_draw.pareto_k.isnan().all()
+    given = marginal_log_likelihood(vae, x, seed=3)
+    result = inference_gaps(vae, guide, x, num_samples=30, num_steps=5, log_likelihood=given)
+    assert torch.equal(result.log_likelihood, given.per_datum)
+    assert torch.equal(result.pareto_k, given.pareto_k)
+    with_one_draw = inference_gaps(vae, guide, x, num_samples=1, num_steps=5, log_likelihood=given)
+    assert with_one_draw.gap.isfinite().all()
+    assert with_one_draw.guide_pareto_k.isnan().all()
 
 
 def test_figures_of_a_result():
     zeros = torch.zeros(4)
-    values = torch.tensor([1.0, 2.0, 4.0, 9.0])
-    result = InferenceGaps(values, values - 3, values - 2, torch.tensor([0.1, 0.8, torch.nan, 0.7]), 10)
+    values, khat = torch.tensor([1.0, 2.0, 4.0, 9.0]), torch.tensor([0.1, 0.8, torch.nan, 0.7])
+    result = InferenceGaps(values, values - 3, values - 2, torch.tensor([0.1, 0.8, 0.9, 0.7]), khat, 10)
     assert torch.equal(result.approximation_gap, zeros + 2)
     assert torch.equal(result.amortization_gap, zeros + 1)
-    assert result.unreliable == pytest.approx(1 / 3)
+    assert result.unreliable == 1 / 2
+    assert result.guide_unreliable == pytest.approx(1 / 3)
     assert result.summary()["log_likelihood"] == pytest.approx((4, (38 / 3) ** 0.5 / 2))
     assert result.summary()["gap"] == (3, 0)
-    unknown = InferenceGaps(values, values, values, zeros * torch.nan, 10).unreliable
+    unknown = InferenceGaps(values, values, values, zeros, zeros * torch.nan, 10).guide_unreliable
     assert unknown != unknown  # NaN: unknown, not 0 %
 
 

@@ -92,6 +92,7 @@ TAKES_DATA = {
 MODEL_FREE = {"ppca"}
 #: Public functions that take no data of a model.
 OTHERS = {"clustering", "pareto_k", "smoothed_weights", "representation", "factor_probes"}
+OTHERS |= {"difference", "mean_interval", "rank_ranges"}
 every_function = pytest.mark.parametrize("name", TAKES_DATA)
 
 

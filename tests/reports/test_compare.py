@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import json
 import statistics
 
 import pytest
@@ -10,9 +11,10 @@ import yaml
 
 from pyro_vaes.data import Data
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate import ppca
+from pyro_vaes.evaluate import difference, marginal_log_likelihood, ppca, rank_ranges
 from pyro_vaes.recipes import Settings, build_seeded, vae
 from pyro_vaes.reports.compare import compare
+from pyro_vaes.reports.measurement import Measurement, evaluation_data
 from pyro_vaes.training.fit import fit
 from pyro_vaes.training.step import EagerStep
 from tests.helpers.arrays import images
@@ -50,7 +52,8 @@ def test_the_report_is_whole(report):
     config = yaml.safe_load((out / "runs" / "laplace-updates=1-seed3" / "config.yaml").read_text())
     assert (config["recipe"], config["guide"], config["seed"]) == ("vae", "laplace(updates=1)", 3)
     text = (out / "report.md").read_text()
-    facts = [*pictures, *GUIDES, DATA.description, "30 samples each of 12 data", "seeds 0, 3", "2 epochs", "pPCA"]
+    facts = [*pictures, *GUIDES, DATA.description, "over seeds and 12 images", "seeds 0, 3", "2 epochs", "pPCA"]
+    facts += ["ELBO of the guide, 30 samples per image", "as for new seeds and new images"]
     assert not [fact for fact in facts if fact not in text]
 
 
@@ -60,33 +63,111 @@ def test_the_rows_agree_with_the_trials(report):
     assert [row["guide"] for row in summary] == [*GUIDES, "pPCA (exact)"]
     assert list(rows[0]) == list(trials[0].row)
     for row, trial in zip(rows, trials, strict=True):
-        assert float(row["log_likelihood"]) == pytest.approx(trial.row["log_likelihood"])
+        assert float(row["log_likelihood"]) == pytest.approx(trial.measured.marginal.per_datum.mean().item())
         assert float(row["gap"]) == pytest.approx(float(row["log_likelihood"]) - float(row["elbo"]))
+        assert float(row["importance_bound"]) == pytest.approx(trial.measured.bounds.mean)
+        methods = ("importance_sampling", "adaptive_importance_sampling", "annealed_importance_sampling")
+        assert sum(int(row[method]) for method in methods) == 12
         assert int(row["best_epoch"]) == trial.row["best_epoch"]
+        assert float(row["train_seconds"]) == pytest.approx(sum(epoch["seconds"] for epoch in trial.history))
     for line in summary[:2]:
         own = [row for row in rows if row["guide"] == line["guide"]]
         assert int(line["seeds"]) == len(own) == 2
-        for column in ("elbo", "log_likelihood", "log_likelihood_stderr", "gap", "step_ms", "parameters"):
+        for column in ("elbo", "log_likelihood", "gap", "unreliable", "guide_unreliable", "step_ms", "parameters"):
             assert float(line[column]) == pytest.approx(statistics.mean(float(row[column]) for row in own))
-        spread = abs(float(own[0]["log_likelihood"]) - float(own[1]["log_likelihood"])) / 2
-        assert float(line["log_likelihood_stderr_seeds"]) == pytest.approx(spread)
-    assert (summary[0]["difference"], rows[2]["seed"]) == ("", "0")
-    differences = [float(rows[2 + i]["log_likelihood"]) - float(rows[i]["log_likelihood"]) for i in range(2)]
-    assert float(summary[1]["difference"]) == pytest.approx(statistics.mean(differences))
-    assert float(summary[1]["difference_stderr"]) == pytest.approx(abs(differences[0] - differences[1]) / 2)
+        for column in ("log_likelihood", "gap"):
+            assert float(line[f"{column}_low"]) < float(line[column]) < float(line[f"{column}_high"])
     exact = ppca(DATA.train.x, DATA.test.x, 2)
     assert float(summary[2]["log_likelihood"]) == pytest.approx(exact.mean)
     assert summary[2]["elbo"] == ""
 
 
+def test_differences_are_paired_over_images_and_seeds(report):
+    out, trials = report
+    first, second, _ = table(out / "report.csv")
+    assert first["difference"] == ""
+    log_p = torch.stack([trial.measured.marginal.per_datum for trial in trials]).unflatten(0, (2, 2))
+    expected = difference(log_p[1], log_p[0])
+    figures = [float(second[name]) for name in ("difference", "difference_low", "difference_high")]
+    assert figures == pytest.approx([expected.mean, expected.low, expected.high])
+    assert float(second["degrees_of_freedom"]) == pytest.approx(expected.degrees_of_freedom)
+    ranks = rank_ranges(dict(zip(GUIDES, log_p, strict=True)))
+    assert [first["rank"], second["rank"]] == list(ranks.values())
+    text = (out / "report.md").read_text()
+    assert f"| {expected.describe()} | {expected.degrees_of_freedom:.1f} |" in text
+    assert " ± " not in text
+
+
+def test_values_of_each_image_are_kept(report):
+    out, trials = report
+    kept = Measurement.read(out / "runs" / "mean-field-seed3" / "per_datum.csv", 12, 30)
+    for name in ("per_datum", "per_datum_stderr", "pareto_k", "effective_samples"):
+        values = getattr(trials[1].measured.marginal, name)
+        assert torch.equal(getattr(kept.marginal, name), values.double())
+    assert kept.marginal.method == trials[1].measured.marginal.method
+    assert torch.equal(kept.bounds.elbo, trials[1].measured.bounds.elbo)
+    assert torch.equal(kept.gap, trials[1].measured.gap)
+
+
+def test_log_likelihood_is_that_of_the_model(report):
+    _, trials = report
+    for trial in trials[1:3]:
+        again = marginal_log_likelihood(trial.system.model, DATA.test.x, seed=9)
+        error = (again.per_datum_stderr**2 + trial.measured.marginal.per_datum_stderr**2).sqrt()
+        assert ((again.per_datum - trial.measured.marginal.per_datum).abs() < 5 * error + 1e-3).all()
+
+
+def test_with_one_seed_the_report_says_what_is_not_covered(tmp_path):
+    compare(DATA, GUIDES, SMALL, [0], tmp_path, **QUIET)
+    assert "over images alone, seeds are not covered" in (tmp_path / "report.md").read_text()
+    assert float(table(tmp_path / "report.csv")[1]["degrees_of_freedom"]) == 11
+
+
+def test_parts_of_the_gap_are_those_of_the_diagnosis(tmp_path):
+    trials = compare(DATA, GUIDES, SMALL, [0], tmp_path, **{**QUIET, "images": 5})
+    guides = json.loads((tmp_path / "diagnosis.json").read_text())["guides"]
+    for row, line, trial in zip(guides, table(tmp_path / "report.csv"), trials, strict=False):
+        for name in ("approximation_gap", "amortization_gap"):
+            assert float(line[name]) == row[name]["mean"]
+        assert row["log_likelihood"]["mean"] == pytest.approx(trial.measured.marginal.per_datum[:5].mean().item())
+    assert "of seed 0 on the first 5 images alone" in (tmp_path / "report.md").read_text()
+
+
 def test_a_part_of_the_test_split(tmp_path):
     out = tmp_path / "part"
     trials = compare(DATA, GUIDES[:1], SMALL, [0], out, test_size=5, **QUIET)
-    assert "30 samples each of the first 5 of 12 data" in (out / "report.md").read_text()
+    assert "the first 5 of 12 images" in (out / "report.md").read_text()
     again = compare(DATA, GUIDES[:1], SMALL, [0], out, test_size=5, resume=True, **QUIET)
     assert again[0].row == trials[0].row
     with pytest.raises(InputError, match="compares with test_size 5, not 6"):
         compare(DATA, GUIDES[:1], SMALL, [0], out, test_size=6, resume=True, **QUIET)
+
+
+def test_at_most_500_test_data_are_measured_by_default():
+    sizes = {size: Data.from_arrays(x_train=images(20, 2), x_test=images(size, 2)) for size in (1, 2, 501)}
+    assert [len(evaluation_data(sizes[size], None)) for size in (2, 501)] == [2, 500]
+    assert len(evaluation_data(sizes[501], 501)) == 501
+    with pytest.raises(InputError, match="test_size is 502: expected 2 to 501"):
+        evaluation_data(sizes[501], 502)
+    with pytest.raises(InputError, match="holds one observation"):
+        evaluation_data(sizes[1], None)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("\n", "", "0 data, not 12"),
+        ("elbo", "bound", "a value is missing, 'elbo'"),
+        ("importance sampling", "guessing", "not in tuple"),
+        (".", "x", "could not convert"),
+    ],
+)
+def test_damaged_values_are_refused(report, tmp_path, old, new, words):
+    path = tmp_path / "per_datum.csv"
+    whole = (report[0] / "runs" / "mean-field-seed0" / "per_datum.csv").read_text()
+    path.write_text(whole.replace(old, new))
+    with pytest.raises(ValueError, match=words):
+        Measurement.read(path, 12, 30)
 
 
 def test_every_guide_starts_from_the_same_decoder():
@@ -136,18 +217,18 @@ def test_the_report_fits_the_data(tmp_path, data, settings, pictures, baseline):
 
 @pytest.mark.parametrize("where", ["training", "evaluation"])
 def test_ctrl_c_leaves_a_report_on_the_finished_trials(tmp_path, monkeypatch, where):
-    import pyro_vaes.reports.trial as module
+    import pyro_vaes.reports.measurement as module
 
     calls = {"training": PER_TRIAL, "evaluation": 1}[where]  # of the first trial; the next one is interrupted
     owner, name = {"training": (EagerStep, "__call__"), "evaluation": (module, "log_likelihood")}[where]
     original = getattr(owner, name)
 
-    def interrupts(*args):
+    def interrupts(*args, **options):
         nonlocal calls
         calls -= 1
         if calls < 0:
             raise KeyboardInterrupt
-        return original(*args)
+        return original(*args, **options)
 
     monkeypatch.setattr(owner, name, interrupts)
     trials = compare(DATA, GUIDES, SMALL, [0, 1], tmp_path, **QUIET)
@@ -196,7 +277,7 @@ def test_what_cannot_be_compared_is_refused_before_training(tmp_path, changes, w
 def test_resume_keeps_finished_trials_and_gives_the_same_report(tmp_path, monkeypatch):
     def measured(out, **options):
         trials = compare(DATA, GUIDES, SMALL, (0, 1), out, num_samples=30, images=0, progress=False, **options)
-        timed = ("step_ms", "inference_ms")
+        timed = ("step_ms", "train_seconds", "inference_ms")
         return [{name: value for name, value in trial.row.items() if name not in timed} for trial in trials]
 
     whole = measured(tmp_path / "whole")

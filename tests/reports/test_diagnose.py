@@ -16,6 +16,7 @@ from pyro_vaes.data import Data
 from pyro_vaes.errors import InputError
 from pyro_vaes.recipes import Settings, build_seeded, vae
 from pyro_vaes.reports.compare import compare
+from pyro_vaes.reports.compare_report import COLUMNS as COMPARED
 from pyro_vaes.reports.diagnose import FIGURES, PAGE, diagnose
 from pyro_vaes.reports.diagnosis import NamedPair
 from pyro_vaes.reports.diagnosis_page import COLUMNS, IMAGE, MORE, REFERENCE
@@ -93,16 +94,25 @@ def test_the_page_renders_in_a_browser(report, tmp_path):
     assert "net::ERR" not in done.stderr
 
 
-def test_weights_that_cannot_be_trusted_are_flagged_wherever_they_are_leant_on():
+def test_log_likelihoods_that_cannot_be_trusted_are_flagged_wherever_they_are_leant_on():
     row = {name: {"mean": 1.0, "stderr": 0.1} for name in ("log_likelihood", "elbo", "gap", "approximation_gap")}
     row |= {"amortization_gap": {"mean": 1.0, "stderr": 0.1}}
-    for unreliable, flags in ((0.34, 3), (0.0, 0), (None, 0)):
-        shown = [show({**row, "unreliable": unreliable}) for show in COLUMNS.values()]
-        assert sum("⚠" in text for text in shown) == flags
-        assert sum("34.0 %" in text for text in shown) == (4 if flags else 0)
+    for unreliable, flags in ((0.34, 3), (0.0, 0)):
+        shown = [show({**row, "unreliable": unreliable, "guide_unreliable": 0.9}) for show in COLUMNS.values()]
+        assert sum("⚠ 34.0 %" in text for text in shown) == flags
+        assert shown[-1] == "90.0 %"  # a diagnostic of the guide, no flag
     image = dict.fromkeys(("log_likelihood", "elbo", "gap", "approximation_gap", "amortization_gap"), 1.0)
     for k, flags in ((0.71, 3), (0.69, 0), (None, 3)):
-        assert sum("⚠" in show({**image, "pareto_k": k}) for show in IMAGE.values()) == flags
+        shown = [show({**image, "pareto_k": k, "guide_pareto_k": 0.9}) for show in IMAGE.values()]
+        assert sum("⚠" in text for text in shown) == flags
+        assert shown[-1] == "0.90"
+
+
+def test_columns_stand_in_the_order_of_all_reports():
+    order = ["log p(x)", "ELBO", "gap", "approximation gap", "amortization gap"]
+    assert list(COLUMNS) == [*order, "guide's k-hat > 0.7"]
+    assert list(IMAGE) == [*order, "guide's k-hat"]
+    assert list(COMPARED)[:7] == ["guide", *COLUMNS]
 
 
 @pytest.mark.slow

@@ -1,0 +1,69 @@
+"""The evaluation of one run: log p(x) of its model and the gap of its guide, in ``evaluation.json``."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pyro_vaes.data import Data
+from pyro_vaes.evaluate import active_units
+from pyro_vaes.reports.measurement import evaluation_data, measure, part
+from pyro_vaes.runs.atomic import write_whole
+
+
+def evaluate_run(
+    model: nn.Module,
+    guide: nn.Module,
+    data: Data,
+    out: str | os.PathLike[str],
+    num_samples: int = 1000,
+    test_size: int | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> list[str]:
+    """Measure a trained pair on test data, and write ``evaluation.json``; returns its figures in words.
+
+    Args:
+        model: the model.
+        guide: its guide.
+        data: what they were trained on.
+        out: the folder of the file.
+        num_samples: draws of the guide per datum, for its ELBO and its own importance weights.
+        test_size: number of test data to measure on, from the first; at most 500 if left out.
+        seed: fixes all draws; the random state is left as it was.
+        progress: whether to show bars.
+
+    Raises:
+        InputError: If there are fewer test data.
+    """
+    x = evaluation_data(data, test_size)
+    measured = measure(model, guide, x, num_samples, seed, progress=progress)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        units = active_units(guide, x)
+    figures = measured.figures
+    written = {
+        **figures,
+        "guide_unreliable": None if math.isnan(figures["guide_unreliable"]) else figures["guide_unreliable"],
+        "active_units": units,
+        "estimator": measured.describe(),
+        "data": data.description,
+        "split": "test",
+        "seed": seed,
+    }
+    write_whole(Path(out) / "evaluation.json", (json.dumps(written, indent=2) + "\n").encode())
+    own = written["guide_unreliable"]
+    weights = "unknown, from so few draws," if own is None else f"above 0.7 for {own:.1%}"
+    return [
+        f"{data.description}; {part(len(x), len(data.test))} data of the test split; {measured.describe()}",
+        f"log p(x) {figures['log_likelihood']:.2f} ± {figures['log_likelihood_stderr']:.2f} nats, that of the model; "
+        f"k-hat above 0.7, not to be trusted, for {figures['unreliable']:.1%} of the images",
+        f"ELBO {figures['elbo']:.2f} nats, gap log p(x) - ELBO {figures['gap']:.2f} nats",
+        f"k-hat of the guide's own weights {weights} of the images, their bound {figures['importance_bound']:.2f} nats",
+        f"{units} active units",
+    ]
