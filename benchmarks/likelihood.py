@@ -1,6 +1,6 @@
 """Cost of log p(x) on four models: the marginal log-likelihood, the guide's own sampling, and annealing.
 
-The first 20 test images of each model, one thread. Seconds per image, medians over three turns in which the estimates
+The first 10 test images of each model, one thread. Seconds per image, medians over three turns in which the estimates
 take turns; k-hat > 0.7: share of the images whose weights cannot be trusted; standard error: root mean square over
 images of the one that an estimate gives of itself; "less marginal": mean difference from the marginal log-likelihood,
 ± its standard error over images. Seconds to 0.05 nats: time per image until the standard error is 0.05 nats, which
@@ -29,7 +29,7 @@ from pyro_vaes.evaluate import annealed_importance_sampling, log_weights, margin
 from pyro_vaes.evaluate.psis import pareto_k
 from pyro_vaes.reports.tables import markdown_table
 
-IMAGES, TURNS, TARGET, MOST_UNRELIABLE = 20, 3, 0.05, 0.01
+IMAGES, TURNS, TARGET, MOST_UNRELIABLE = 10, 3, 0.05, 0.01
 CHAINS, TEMPERATURES = 16, 500
 COSTED = ("mean-field, Gaussian", "laplace(updates=1), Gaussian", "mean-field, Bernoulli", "LadderVAE, Bernoulli")
 FIRST = "marginal"

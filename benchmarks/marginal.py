@@ -1,16 +1,16 @@
 """The marginal log-likelihood of seven models, from three starts and against annealing.
 
-Nats on the first 1,000 test images. log p(x): `evaluate.marginal_log_likelihood` with the guide that the model was
-trained with, ± its standard error over images. "untrained guide", "no guide": the difference of the mean when the same
-guide with initial weights, or none, helps to find modes. k-hat > 0.7: share of the images that adaptive importance
-sampling leaves to annealing, for each start in turn; and the share that stays above afterwards. Methods: shares of
-importance sampling, adaptive importance sampling and annealing. "less annealing": the difference from
-`evaluate.annealed_importance_sampling` by 16 chains of 500 temperatures on the first 50 images, ± its standard error
-over images.
+Nats on test images, the first 1,000 for the first model and 300 for the others. log p(x):
+`evaluate.marginal_log_likelihood` with the guide that the model was trained with, ± its standard error over images.
+"untrained guide", "no guide": the difference of the mean when the same guide with initial weights, or none, helps to
+find modes. k-hat > 0.7: share of the images that adaptive importance sampling leaves to annealing, for each start in
+turn; and the share that stays above afterwards. Methods: shares of importance sampling, adaptive importance sampling
+and annealing. "less annealing": the difference from `evaluate.annealed_importance_sampling` by 16 chains of 500
+temperatures on the first 50 or 20 images, ± its standard error over images.
 
-Bidirectional Monte Carlo by 16 chains of 1,000 temperatures on 50 images that two of the models draw, for which
-log p(x) lies between the bounds up to their noise: means, and the share of images whose estimate is within 3 standard
-errors of the interval.
+Bidirectional Monte Carlo by 16 chains of 500 temperatures on 20 images that two of the models draw, for which log p(x)
+lies between the bounds up to their noise: means, and the share of images whose estimate is within 3 standard errors of
+the interval.
 
 DATA holds MNIST in torchvision's layout and `omniglot28.npz`; WORK gets the trainings and finished results, from which
 an interrupted call goes on.
@@ -39,15 +39,16 @@ from pyro_vaes.evaluate.marginal.estimate import METHODS
 from pyro_vaes.evaluate.marginal.weights import HIGHEST_K
 from pyro_vaes.reports.tables import markdown_table
 
-IMAGES, ANNEALED, CHAINS, TEMPERATURES = 1000, 50, 16, 500
+FIRST, OTHERS = (1000, 50), (300, 20)  # images of the estimate, and those of annealing
+CHAINS, TEMPERATURES = 16, 500
 BRACKETED = ("mean-field, Gaussian", "mean-field, Bernoulli")
-BRACKET_TEMPERATURES = 1000
 
 
 def run(folders: Folders) -> list[Row]:
     """One row per model, and one per model whose own data are bracketed."""
     runs = train_models(MODELS, folders.data, folders.work)
-    rows = [kept(path / "agreement.json", partial(_agreement, name, path)) for name, path in runs.items()]
+    sizes = dict(zip(runs, (FIRST, *(OTHERS,) * len(runs)), strict=False))
+    rows = [kept(path / "agreement.json", partial(_agreement, name, path, *sizes[name])) for name, path in runs.items()]
     return rows + [kept(runs[name] / "bracket.json", partial(_bracket, name, runs[name])) for name in BRACKETED]
 
 
@@ -63,10 +64,10 @@ def page(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _agreement(name: str, path: Path) -> Row:
+def _agreement(name: str, path: Path, images: int, num_annealed: int) -> Row:
     """The estimates of one model from each start, and by annealing."""
     each = EstimatedModel(path)
-    x = each.x[:IMAGES]
+    x = each.x[:images]
     guides = {"guide": each.guide, "untrained": each.untrained, "none": None}
     seconds, found = {}, {}
     for start, guide in guides.items():
@@ -74,7 +75,7 @@ def _agreement(name: str, path: Path) -> Row:
         found[start] = marginal_log_likelihood(each.model, x, guide, out=path / "chunks")
         seconds[start] = (time.perf_counter() - before) / len(x)
     torch.manual_seed(0)
-    annealed = annealed_importance_sampling(each.model, x[:ANNEALED], CHAINS, TEMPERATURES).per_datum
+    annealed = annealed_importance_sampling(each.model, x[:num_annealed], CHAINS, TEMPERATURES).per_datum
     first = found["guide"]
     return {
         "table": "agreement",
@@ -87,7 +88,7 @@ def _agreement(name: str, path: Path) -> Row:
         "annealed": {start: _annealed(each) for start, each in found.items()},
         "unreliable": {start: each.unreliable for start, each in found.items()},
         "methods": {method: first.method.count(method) / len(x) for method in METHODS},
-        "less_annealing": _mean(first.per_datum[:ANNEALED] - annealed),
+        "less_annealing": _mean(first.per_datum[:num_annealed] - annealed),
         "seconds": seconds,
     }
 
@@ -96,7 +97,7 @@ def _bracket(name: str, path: Path) -> Row:
     """The estimates of data that a model draws, between bounds."""
     each = EstimatedModel(path)
     torch.manual_seed(0)
-    bounds = bidirectional_monte_carlo(each.model, each.x[:ANNEALED], CHAINS, BRACKET_TEMPERATURES)
+    bounds = bidirectional_monte_carlo(each.model, each.x[: OTHERS[1]], CHAINS, TEMPERATURES)
     found = marginal_log_likelihood(each.model, bounds.x, each.guide)
     slack = 3 * found.per_datum_stderr
     within = (found.per_datum >= bounds.lower - slack) & (found.per_datum <= bounds.upper + slack)
