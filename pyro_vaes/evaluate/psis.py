@@ -14,7 +14,7 @@ MIN_DRAWS = 25  # with fewer the tail that arviz fits is empty
 def pareto_k(log_weights: Tensor) -> Tensor:
     """Pareto k-hat of the tail of S log weights per datum: ``(S, N)`` to ``(N,)``, NaN if there are too few draws.
 
-    Above 0.7, estimates with these weights are unreliable.
+    Above 0.7, estimates with these weights are unreliable; it is infinite where a weight is not a number.
 
     Args:
         log_weights: S log weights per datum.
@@ -34,7 +34,8 @@ def pareto_k(log_weights: Tensor) -> Tensor:
 def smoothed_weights(log_weights: Tensor) -> tuple[Tensor, Tensor]:
     """Pareto-smoothed, normalized log weights and their k-hat, by arviz.
 
-    A tail of weights that are equal but for rounding is not smoothed and has a k-hat of 0.
+    A tail of weights that are equal but for rounding is not smoothed and has a k-hat of 0; the k-hat of weights of which
+    one is not a number is infinite.
 
     Args:
         log_weights: S log weights per datum, 25 or more.
@@ -57,6 +58,7 @@ def smoothed_weights(log_weights: Tensor) -> tuple[Tensor, Tensor]:
         with np.errstate(all="ignore"):
             fitted = _psislw(weights[heavy].numpy())
         smoothed[heavy], khat[heavy] = (torch.as_tensor(np.asarray(each, dtype=np.float64)) for each in fitted)
+    khat[weights.isnan().any(-1)] = torch.inf
     return smoothed.T, khat
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -57,11 +58,13 @@ class GuideDensity:
 
     @torch.no_grad()
     def log_prob(self, z: Tensor) -> Tensor:
-        """Log q(z | x), ``(S, B)``."""
+        """Log q(z | x), ``(S, B)``; a density that overflows, far out in the tails of a flow, is 0."""
         if self.posteriors is None:
-            return total(traced.log_densities(self.guide, self.x, z, self.sizes).values())
-        values = zip(self.sizes, z.split(list(self.sizes.values()), -1), strict=True)
-        return total(self.posteriors[name].log_prob(value) for name, value in values)
+            log_probs = traced.log_densities(self.guide, self.x, z, self.sizes)
+        else:
+            values = zip(self.sizes, z.split(list(self.sizes.values()), -1), strict=True)
+            log_probs = {name: self.posteriors[name].log_prob(value) for name, value in values}
+        return total(log_probs.values()).nan_to_num(nan=-math.inf, neginf=-math.inf)
 
 
 def _posteriors(guide: Any, x: Tensor) -> dict[str, TorchDistribution] | None:

@@ -78,7 +78,7 @@ def weighted_mean(
     """
     log_mean = log_mean_exp(log_weights)
     weights = (log_weights - log_mean).exp()  # of mean 1
-    khat = pareto_k(log_weights).to(log_weights).where(weights.amax(0) > LIGHT, 0)
+    khat = torch.where(weights.amax(0) <= LIGHT, 0, pareto_k(log_weights).to(log_weights))
     ratio, control = weights, weights.new_zeros(weights.shape[1:])
     if log_ratio is not None:
         ratio = log_ratio.exp()

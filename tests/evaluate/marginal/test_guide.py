@@ -57,3 +57,43 @@ def test_a_guide_of_another_size_is_refused(linear):
     guide = guides.MeanField(other, MLPEncoder((1, 2, 4), hidden=(3,))).double()
     with pytest.raises(InputError, match=r"latents and their sizes are \{'z': 3\}, but the guide samples \{'z': 2\}"):
         marginal_log_likelihood(linear.vae, linear.x, guide)
+
+
+class Overflowing(dist.Normal):
+    """A normal whose log density is not a number beyond one standard deviation, as where a flow overflows."""
+
+    def log_prob(self, value):
+        return super().log_prob(value).masked_fill((value - self.loc).abs() > self.scale, torch.nan)
+
+
+def steep_flow(vae, x):
+    """An inverse autoregressive flow whose inverse overflows away from its own draws."""
+    guide = guides.InverseAutoregressiveFlow(vae, MLPEncoder(x.shape[1:], hidden=(5,)), hidden=(8,))
+    with torch.no_grad():
+        for weight in guide.parameters():
+            weight *= 20
+    return guide
+
+
+def library_guide(vae, x):
+    class Uneven(guides.MeanField):
+        def family(self, parameters, x):
+            q = super().family(parameters, x).base_dist
+            return Overflowing(q.loc, q.scale).to_event(1)
+
+    return Uneven(vae, MLPEncoder(x.shape[1:], hidden=(5,)))
+
+
+def users_guide(vae, x):
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", Overflowing(torch.zeros(len(x), 2), 1.0).to_event(1))
+
+    return guide
+
+
+@pytest.mark.parametrize("make", [steep_flow, library_guide, users_guide])
+def test_a_guide_whose_density_overflows_far_out_does_no_harm(digits, make):
+    vae, _, x = digits
+    result = marginal_log_likelihood(vae, x[:3], make(vae, x), num_samples=500)
+    assert_equals(result, grid_log_likelihood(vae, x[:3], points=301), largest=0.1)

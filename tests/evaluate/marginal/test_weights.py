@@ -30,3 +30,11 @@ def test_tempering_leaves_enough_draws():
     assert effective[:2].tolist() == pytest.approx([100, 100], rel=1e-3)
     assert effective[2].item() == pytest.approx(990)
     assert (weights[:10] == 0).all()
+
+
+def test_weights_that_are_no_numbers_are_not_reliable():
+    log_weights = torch.randn(1000, 3).double()
+    log_weights[5, 1] = math.nan
+    result = weighted_mean(log_weights, torch.randn(1000, 3).double())
+    assert result.reliable.tolist() == [True, False, True]
+    assert result.log_p.isnan().tolist() == [False, True, False]
