@@ -34,8 +34,8 @@ def pareto_k(log_weights: Tensor) -> Tensor:
 def smoothed_weights(log_weights: Tensor) -> tuple[Tensor, Tensor]:
     """Pareto-smoothed, normalized log weights and their k-hat, by arviz.
 
-    A tail of weights that are equal but for rounding is not smoothed and has a k-hat of 0; the k-hat of weights of which
-    one is not a number is infinite.
+    A tail of weights that are equal but for rounding is not smoothed and has a k-hat of 0; where a weight is not a
+    number, k-hat is infinite.
 
     Args:
         log_weights: S log weights per datum, 25 or more.
