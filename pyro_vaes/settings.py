@@ -43,7 +43,9 @@ class Settings:
             layers, channels of convolutions; of a ladder one per latent.
         warmup: time constant of the KL weight's rise, in gradient steps; 0 for none.
         cluster_epoch: epoch after which mixture priors are set to the clusters of the codes; 0 for never.
-        epochs: passes through the training data.
+        epochs: passes through the training data, at most.
+        patience: epochs without a rise of the validation ELBO after which the training ends; none by default. Those up
+            to cluster_epoch do not count.
         batch_size: images per gradient step.
         lr: learning rate.
         optimizer: adam or adamax.
@@ -73,6 +75,7 @@ class Settings:
     warmup: int = 0
     cluster_epoch: int = 0
     epochs: int = 20
+    patience: int | None = None
     batch_size: int = 128
     lr: float = 1e-3
     optimizer: str = "adam"
@@ -106,8 +109,19 @@ class Settings:
     @property
     def training(self) -> dict[str, Any]:
         """The arguments of ``fit`` that are settings."""
-        names = ("epochs", "batch_size", "lr", "optimizer", "ema", "cluster_epoch", "seed", "device", "step")
-        return {name: getattr(self, name) for name in (*names, "precision")}
+        optimization = ("lr", "optimizer", "ema")
+        names = (
+            "epochs",
+            "patience",
+            "batch_size",
+            *optimization,
+            "cluster_epoch",
+            "seed",
+            "device",
+            "step",
+            "precision",
+        )
+        return {name: getattr(self, name) for name in names}
 
     def updated(self, changes: Mapping[str, Any]) -> Settings:
         """These settings with changes as the command line gives them: lists as text, None for no change.

@@ -22,7 +22,7 @@ from pyro_vaes.reports.trial import TRIAL, Trial, finished_trial, new_trial
 from pyro_vaes.runs.folder import CHECKPOINT, RunFolder
 from pyro_vaes.settings import Settings
 from pyro_vaes.training.fit import fit
-from pyro_vaes.training.validate import check_fits, check_lr, check_optimizer
+from pyro_vaes.training.validate import check_fits, check_lr, check_optimizer, check_patience
 from pyro_vaes.validation import check_seed, check_whole, choose_device
 
 
@@ -161,6 +161,7 @@ def _check(
     check_whole("batch_size", settings.batch_size)
     check_lr(settings.lr)
     check_optimizer(settings.optimizer, settings.ema)
+    check_patience(settings.patience)
     for each in made.values():
         check_fits(each.build(seeds[0]).model, data.event_shape, data.valid.x)
 

@@ -23,6 +23,7 @@ from pyro_vaes.settings import Settings
 from pyro_vaes.training.callbacks import Callback
 from pyro_vaes.training.checkpointing import BestWeights, Checkpoint
 from pyro_vaes.training.distributed import process_group
+from pyro_vaes.training.early_stopping import EarlyStopping
 from pyro_vaes.training.finite import FiniteChecks
 from pyro_vaes.training.initialization import ClusterInitialization, initialize
 from pyro_vaes.training.pair import check_pair
@@ -39,6 +40,7 @@ from pyro_vaes.training.validate import (
     check_lr,
     check_means,
     check_optimizer,
+    check_patience,
     check_shards,
 )
 from pyro_vaes.validation import check_positive, check_seed, check_whole, choose_device
@@ -51,6 +53,7 @@ def fit(
     loss: Loss | None = None,
     *,
     epochs: int = 20,
+    patience: int | None = None,
     batch_size: int = 128,
     lr: float = 1e-3,
     seed: int = 0,
@@ -81,7 +84,9 @@ def fit(
         guide: its guide, a module too, built on this model. All weights of both are ``nn.Parameter``.
         data: the training and validation data.
         loss: the objective; by default the one that the guide asks for, ``ELBO()`` for most.
-        epochs: number of passes through the training data.
+        epochs: number of passes through the training data, at most.
+        patience: number of epochs without a rise of ``valid_elbo`` after which the training ends; epochs up to
+            ``cluster_epoch`` do not count. None for no such end.
         batch_size: examples per gradient step.
         lr: the optimizer's learning rate.
         seed: fixes the order of the examples and all noise.
@@ -130,7 +135,7 @@ def fit(
     seed, lr, ema = check_seed(seed), check_lr(lr), check_optimizer(optimizer, ema)
     check_means(loss, step, precision)
     check_positive("checkpoint_minutes", checkpoint_minutes, "a positive number of minutes, such as 10")
-    cluster_epoch = check_clusters(model, guide, cluster_epoch)
+    cluster_epoch, patience = check_clusters(model, guide, cluster_epoch), check_patience(patience)
     check_callbacks(callbacks)
     with only_thread(), process_group() as group, torch.inference_mode(False), torch.enable_grad():
         with group.raise_together():
@@ -138,6 +143,7 @@ def fit(
             check_shards(group.size, loss, model, guide)
         settings = Settings(
             epochs=epochs,
+            patience=patience,
             batch_size=batch_size,
             lr=lr,
             optimizer=optimizer,
@@ -166,6 +172,8 @@ def fit(
             deferred: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
             if cluster_epoch:
                 before.append(ClusterInitialization(cluster_epoch, train))
+            if patience is not None:
+                after.append(EarlyStopping(patience))
             if out is not None:
                 checkpoint = Checkpoint(RunFolder(out), checkpoint_minutes, finite)
                 checkpoint.open(state, config or described, overwrite, resume)
@@ -182,4 +190,5 @@ def fit(
                         tqdm.write(f"step: {taken}", file=sys.stderr)
                 with deferred, group.defer_interrupt():
                     trainer.run(epochs)
-    return Run(state.history, state.path, state.best_epoch, trainer.interrupted, taken)
+    stopped = len(state.history) < epochs and not trainer.interrupted
+    return Run(state.history, state.path, state.best_epoch, trainer.interrupted, taken, stopped)

@@ -42,6 +42,15 @@ def check_optimizer(optimizer: str, ema: object) -> float | None:
     return None if ema is None else check_positive("ema", ema, expected, below=1)
 
 
+def check_patience(patience: object) -> int | None:
+    """Check a number of epochs of patience; returns it as Python's integer, or None for none.
+
+    Raises:
+        InputError: If it is not a positive whole number.
+    """
+    return None if patience is None else check_whole("patience", patience)
+
+
 def check_means(loss: object, step: str, precision: str) -> None:
     """Refuse what is no loss, an unknown kind of step, or an unknown precision.
 

@@ -64,7 +64,7 @@ def test_minutes_are_checked(tmp_path, minutes):
 
 
 def test_numbers_of_numpy_are_taken(tmp_path):
-    plain = {"epochs": 2, "batch_size": 16, "seed": 3, "lr": 0.5, "ema": 0.5, "cluster_epoch": 1}
+    plain = {"epochs": 2, "patience": 5, "batch_size": 16, "seed": 3, "lr": 0.5, "ema": 0.5, "cluster_epoch": 1}
     numbers = {
         name: np.float32(value) if isinstance(value, float) else np.int64(value) for name, value in plain.items()
     }
