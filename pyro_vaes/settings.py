@@ -48,6 +48,8 @@ class Settings:
             to cluster_epoch do not count.
         batch_size: images per gradient step.
         lr: learning rate.
+        schedule: schedule of the learning rate, constant, cosine or plateau, with options if any, such as
+            cosine(warmup=500) or plateau(factor=0.5,patience=5); none by default.
         optimizer: adam or adamax.
         ema: decay of the exponential moving average of the weights, such as 0.998; none by default.
         seed: seed of initial weights, data order and noise.
@@ -78,6 +80,7 @@ class Settings:
     patience: int | None = None
     batch_size: int = 128
     lr: float = 1e-3
+    schedule: str | None = None
     optimizer: str = "adam"
     ema: float | None = None
     seed: int = 0
@@ -109,19 +112,8 @@ class Settings:
     @property
     def training(self) -> dict[str, Any]:
         """The arguments of ``fit`` that are settings."""
-        optimization = ("lr", "optimizer", "ema")
-        names = (
-            "epochs",
-            "patience",
-            "batch_size",
-            *optimization,
-            "cluster_epoch",
-            "seed",
-            "device",
-            "step",
-            "precision",
-        )
-        return {name: getattr(self, name) for name in names}
+        names = ("epochs", "patience", "batch_size", "lr", "schedule", "optimizer", "ema", "cluster_epoch", "seed")
+        return {name: getattr(self, name) for name in (*names, "device", "step", "precision")}
 
     def updated(self, changes: Mapping[str, Any]) -> Settings:
         """These settings with changes as the command line gives them: lists as text, None for no change.

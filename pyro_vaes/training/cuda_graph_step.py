@@ -16,8 +16,8 @@ WARM_UP = 3  # steps before the recording, in which libraries get their workspac
 class GraphStep(EagerStep):
     """The step of :class:`EagerStep`, recorded as a CUDA graph: forward, backward and optimizer are one launch.
 
-    Its draws go on from torch's generator as eager ones do, and a schedule of the loss is read from a tensor that is
-    filled before every step. A batch of another size, such as an epoch's last, is taken eagerly.
+    Its draws go on from torch's generator as eager ones do, and schedules of the loss and of the learning rate are read
+    from tensors that are filled before every step. A batch of another size, such as an epoch's last, is taken eagerly.
 
     Its arguments are those of :class:`EagerStep`.
     """
@@ -31,6 +31,7 @@ class GraphStep(EagerStep):
             return super().__call__(x)
         self.batch.copy_(x)
         self.schedule_input.copy_(self.schedule(x))
+        self.set_lr()
         self.replay()
         self.finish()
         return self.sums.clone()
@@ -45,6 +46,9 @@ class GraphStep(EagerStep):
         if self.group.size > 1:
             raise CannotCompile("several processes sum their gradients in the middle of a step")
         batch, self.schedule_input = x.clone(), self.schedule(x)
+        if self.lr_schedule is not None:
+            for group in self.optimizer.param_groups:
+                group["lr"] = torch.tensor(group["lr"], dtype=torch.float32, device=x.device)
 
         def advance() -> Tensor:
             with self.loss.with_schedule(self.schedule_input):

@@ -26,6 +26,7 @@ from pyro_vaes.training.distributed import process_group
 from pyro_vaes.training.early_stopping import EarlyStopping
 from pyro_vaes.training.finite import FiniteChecks
 from pyro_vaes.training.initialization import ClusterInitialization, initialize
+from pyro_vaes.training.lr_schedules import LRSchedule, build_lr_schedule
 from pyro_vaes.training.pair import check_pair
 from pyro_vaes.training.progress import Progress
 from pyro_vaes.training.run import Run
@@ -56,6 +57,7 @@ def fit(
     patience: int | None = None,
     batch_size: int = 128,
     lr: float = 1e-3,
+    schedule: str | LRSchedule | None = None,
     seed: int = 0,
     device: str = "auto",
     out: str | os.PathLike[str] | None = None,
@@ -89,6 +91,10 @@ def fit(
             ``cluster_epoch`` do not count. None for no such end.
         batch_size: examples per gradient step.
         lr: the optimizer's learning rate.
+        schedule: schedule of the learning rate, by name with options: ``"constant(warmup=500)"``, a linear warm-up over
+            500 gradient steps; ``"cosine(warmup=500)"``, which then falls to 0 over the steps of all ``epochs``;
+            ``"plateau(factor=0.5, patience=5)"``, halved after 5 epochs without a rise of ``valid_elbo``. Or a function
+            of the gradient step, counted from 0, that gives the factor of the learning rate. None keeps it as it is.
         seed: fixes the order of the examples and all noise.
         device: ``"auto"`` (the first GPU, else the CPU) or a torch device.
         out: run folder to write ``config.yaml``, ``metrics.jsonl`` and ``checkpoint.pt`` to, and TensorBoard's event
@@ -135,6 +141,8 @@ def fit(
     seed, lr, ema = check_seed(seed), check_lr(lr), check_optimizer(optimizer, ema)
     check_means(loss, step, precision)
     check_positive("checkpoint_minutes", checkpoint_minutes, "a positive number of minutes, such as 10")
+    num_steps = epochs * -(-len(data.train) // batch_size)
+    lr_schedule = build_lr_schedule(schedule, num_steps)
     cluster_epoch, patience = check_clusters(model, guide, cluster_epoch), check_patience(patience)
     check_callbacks(callbacks)
     with only_thread(), process_group() as group, torch.inference_mode(False), torch.enable_grad():
@@ -146,6 +154,7 @@ def fit(
             patience=patience,
             batch_size=batch_size,
             lr=lr,
+            schedule=_description(schedule),
             optimizer=optimizer,
             ema=ema,
             cluster_epoch=cluster_epoch,
@@ -163,8 +172,8 @@ def fit(
             with group.raise_together():
                 initialize(model, guide, loss, train, batch_size, chosen, resume)
             group.broadcast_weights([model, guide])
-            kind = choose_step(step, chosen, epochs * -(-len(train) // batch_size))
-            gradient_step = STEPS[kind[0]](model, guide, loss, lr, optimizer, ema, precision)
+            kind = choose_step(step, chosen, num_steps)
+            gradient_step = STEPS[kind[0]](model, guide, loss, lr, optimizer, ema, precision, lr_schedule)
             gradient_step.group = group
             state, finite = TrainingState(gradient_step, len(train), seed, chosen, cluster_epoch), FiniteChecks()
             before: list[Callback] = [finite, BestWeights(cluster_epoch)]
@@ -172,6 +181,8 @@ def fit(
             deferred: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
             if cluster_epoch:
                 before.append(ClusterInitialization(cluster_epoch, train))
+            if isinstance(lr_schedule, Callback):
+                after.append(lr_schedule)
             if patience is not None:
                 after.append(EarlyStopping(patience))
             if out is not None:
@@ -192,3 +203,8 @@ def fit(
                     trainer.run(epochs)
     stopped = len(state.history) < epochs and not trainer.interrupted
     return Run(state.history, state.path, state.best_epoch, trainer.interrupted, taken, stopped)
+
+
+def _description(made: Any) -> str | None:
+    """A name with options as it is; of a function of one's own its name."""
+    return made if made is None or isinstance(made, str) else getattr(made, "__qualname__", type(made).__qualname__)

@@ -41,6 +41,7 @@ class EagerStep:
         optimizer: ``"adam"`` or ``"adamax"``.
         ema: decay of the weights' moving average; None for none.
         precision: ``"float32"``, or ``"bfloat16"`` for the layers of networks.
+        lr_schedule: factor of the learning rate at a gradient step, counted from 0; None for 1.
 
     Attributes:
         group: the processes that take the step together, each on its part of the batch; one at first.
@@ -55,6 +56,7 @@ class EagerStep:
         optimizer: str = "adam",
         ema: float | None = None,
         precision: str = "float32",
+        lr_schedule: Callable[[int], float] | None = None,
     ) -> None:
         self.model, self.guide, self.loss, self.kind = model, guide, loss, optimizer
         weights = {id(p): p for module in (model, guide) for p in module.parameters() if p.requires_grad}
@@ -62,6 +64,7 @@ class EagerStep:
         self.precision = PRECISIONS[precision]
         on_device = bool(self.weights) and self.weights[0].is_cuda
         self.optimizer = OPTIMIZERS[optimizer](self.weights, lr=lr, capturable=on_device)
+        self.lr_schedule, self.lrs = lr_schedule, [group["lr"] for group in self.optimizer.param_groups]
         self.average = None if ema is None else Average(self.weights, ema)
         self.names: list[str] = []
         self.group = ProcessGroup()
@@ -69,9 +72,21 @@ class EagerStep:
     def __call__(self, x: Tensor) -> Tensor:
         """Take one step on a batch; returns the sums over it of objective and terms, in the order of ``names``."""
         sums = self.group.all_reduce_gradients(self.weights, self.differentiate(x))
+        self.set_lr()
         self.optimizer.step()
         self.finish()
         return sums
+
+    def set_lr(self) -> None:
+        """Set the learning rates of this step as scheduled, in place where they are tensors, which a graph reads."""
+        if self.lr_schedule is None:
+            return
+        factor = self.lr_schedule(self.loss.num_steps)
+        for group, lr in zip(self.optimizer.param_groups, self.lrs, strict=True):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(factor * lr)
+            else:
+                group["lr"] = factor * lr
 
     def finish(self) -> None:
         """Count a step after the optimizer, and update the average."""
