@@ -50,7 +50,9 @@ class Settings:
         lr: learning rate.
         schedule: schedule of the learning rate, constant, cosine or plateau, with options if any, such as
             cosine(warmup=500) or plateau(factor=0.5,patience=5); none by default.
-        optimizer: adam or adamax.
+        optimizer: optimizer of torch.optim, adam, adamw, adamax, sgd, rmsprop or another, with options if any, such as
+            adamw(weight_decay=0.01).
+        clip_norm: largest norm of the gradients of all weights together; no clipping by default.
         ema: decay of the exponential moving average of the weights, such as 0.998; none by default.
         seed: seed of initial weights, data order and noise.
         device: auto, cpu, cuda or another torch device.
@@ -82,6 +84,7 @@ class Settings:
     lr: float = 1e-3
     schedule: str | None = None
     optimizer: str = "adam"
+    clip_norm: float | None = None
     ema: float | None = None
     seed: int = 0
     device: str = "auto"
@@ -112,8 +115,9 @@ class Settings:
     @property
     def training(self) -> dict[str, Any]:
         """The arguments of ``fit`` that are settings."""
-        names = ("epochs", "patience", "batch_size", "lr", "schedule", "optimizer", "ema", "cluster_epoch", "seed")
-        return {name: getattr(self, name) for name in (*names, "device", "step", "precision")}
+        optimization = ("lr", "schedule", "optimizer", "clip_norm", "ema")
+        names = ("epochs", "patience", "batch_size", *optimization, "cluster_epoch", "seed", "device", "step")
+        return {name: getattr(self, name) for name in (*names, "precision")}
 
     def updated(self, changes: Mapping[str, Any]) -> Settings:
         """These settings with changes as the command line gives them: lists as text, None for no change.

@@ -18,6 +18,7 @@ from pyro_vaes.data.check import check_data
 from pyro_vaes.data.streaming import room_for
 from pyro_vaes.losses import Loss, default_loss
 from pyro_vaes.param_store import adopt_loaded, without_registration
+from pyro_vaes.recipes.spec import description
 from pyro_vaes.runs.folder import RunFolder
 from pyro_vaes.settings import Settings
 from pyro_vaes.training.callbacks import Callback
@@ -27,6 +28,7 @@ from pyro_vaes.training.early_stopping import EarlyStopping
 from pyro_vaes.training.finite import FiniteChecks
 from pyro_vaes.training.initialization import ClusterInitialization, initialize
 from pyro_vaes.training.lr_schedules import LRSchedule, build_lr_schedule
+from pyro_vaes.training.optimizers import OptimizerFactory, check_optimizer
 from pyro_vaes.training.pair import check_pair
 from pyro_vaes.training.progress import Progress
 from pyro_vaes.training.run import Run
@@ -37,10 +39,11 @@ from pyro_vaes.training.tensorboard import TensorBoardCallback
 from pyro_vaes.training.trainer import Trainer
 from pyro_vaes.training.validate import (
     check_callbacks,
+    check_clip_norm,
     check_clusters,
+    check_ema,
     check_lr,
     check_means,
-    check_optimizer,
     check_patience,
     check_shards,
 )
@@ -66,7 +69,8 @@ def fit(
     progress: bool = True,
     step: str = "auto",
     ema: float | None = None,
-    optimizer: str = "adam",
+    optimizer: str | OptimizerFactory = "adam",
+    clip_norm: float | None = None,
     cluster_epoch: int = 0,
     config: Mapping[str, Any] | None = None,
     checkpoint_minutes: float = 10.0,
@@ -109,7 +113,10 @@ def fit(
             GPU, compiled on a CPU if there are enough steps to repay it, and eager if the loss allows neither.
         ema: decay of the weights' exponential moving average; validation and the weights that are kept are then the
             averaged ones; None for none.
-        optimizer: ``"adam"`` or ``"adamax"``.
+        optimizer: name of a class of ``torch.optim`` with options, such as ``"adamw(weight_decay=0.01)"``, or a
+            function that takes the weights and ``lr``, such as the class itself.
+        clip_norm: largest Euclidean norm of the gradients of all weights together, to which they are scaled down if
+            theirs is larger; None for no clipping.
         cluster_epoch: epoch after which Gaussian mixture priors are set to the clusters that the codes form, see
             ``models.initialize_from_codes``; weights from before are not kept as the best. 0 for never.
         config: content of ``config.yaml``; by default the arguments of this call.
@@ -138,7 +145,8 @@ def fit(
     adopt_loaded(model, guide)
     loss = loss or default_loss(guide)
     epochs, batch_size = check_whole("epochs", epochs), check_whole("batch_size", batch_size)
-    seed, lr, ema = check_seed(seed), check_lr(lr), check_optimizer(optimizer, ema)
+    seed, lr, ema, clip_norm = check_seed(seed), check_lr(lr), check_ema(ema), check_clip_norm(clip_norm)
+    check_optimizer(optimizer, lr)
     check_means(loss, step, precision)
     check_positive("checkpoint_minutes", checkpoint_minutes, "a positive number of minutes, such as 10")
     num_steps = epochs * -(-len(data.train) // batch_size)
@@ -154,8 +162,9 @@ def fit(
             patience=patience,
             batch_size=batch_size,
             lr=lr,
-            schedule=_description(schedule),
-            optimizer=optimizer,
+            schedule=None if schedule is None else description(schedule),
+            optimizer=description(optimizer),
+            clip_norm=clip_norm,
             ema=ema,
             cluster_epoch=cluster_epoch,
             seed=seed,
@@ -173,7 +182,7 @@ def fit(
                 initialize(model, guide, loss, train, batch_size, chosen, resume)
             group.broadcast_weights([model, guide])
             kind = choose_step(step, chosen, num_steps)
-            gradient_step = STEPS[kind[0]](model, guide, loss, lr, optimizer, ema, precision, lr_schedule)
+            gradient_step = STEPS[kind[0]](model, guide, loss, lr, optimizer, ema, precision, lr_schedule, clip_norm)
             gradient_step.group = group
             state, finite = TrainingState(gradient_step, len(train), seed, chosen, cluster_epoch), FiniteChecks()
             before: list[Callback] = [finite, BestWeights(cluster_epoch)]
@@ -203,8 +212,3 @@ def fit(
                     trainer.run(epochs)
     stopped = len(state.history) < epochs and not trainer.interrupted
     return Run(state.history, state.path, state.best_epoch, trainer.interrupted, taken, stopped)
-
-
-def _description(made: Any) -> str | None:
-    """A name with options as it is; of a function of one's own its name."""
-    return made if made is None or isinstance(made, str) else getattr(made, "__qualname__", type(made).__qualname__)

@@ -17,6 +17,10 @@ from tests.helpers.training import FILES
         ("vae", ["--guide", "full-covariance"]),
         ("vae", ["--likelihood", "bernoulli"]),
         ("vae", ["--likelihood", "gaussian(scale=0.25, learn=False)", "--seed", "4", "--lr", "0.01"]),
+        (
+            "vae",
+            ["--optimizer", "adamw(weight_decay=0.1)", "--schedule", "cosine", "--clip-norm", "1", "--patience", "2"],
+        ),
     ],
 )
 def test_a_run_repeats_from_its_config_and_is_evaluated(here, capsys, recipe, flags):
