@@ -43,10 +43,16 @@ class Settings:
             layers, channels of convolutions; of a ladder one per latent.
         warmup: time constant of the KL weight's rise, in gradient steps; 0 for none.
         cluster_epoch: epoch after which mixture priors are set to the clusters of the codes; 0 for never.
-        epochs: passes through the training data.
+        epochs: passes through the training data, at most.
+        patience: epochs without a rise of the validation ELBO after which the training ends; none by default. Those up
+            to cluster_epoch do not count.
         batch_size: images per gradient step.
         lr: learning rate.
-        optimizer: adam or adamax.
+        schedule: schedule of the learning rate, constant, cosine or plateau, with options if any, such as
+            cosine(warmup=500) or plateau(factor=0.5,patience=5); none by default.
+        optimizer: optimizer of torch.optim, adam, adamw, adamax, sgd, rmsprop or another, with options if any, such as
+            adamw(weight_decay=0.01).
+        clip_norm: largest norm of the gradients of all weights together; no clipping by default.
         ema: decay of the exponential moving average of the weights, such as 0.998; none by default.
         seed: seed of initial weights, data order and noise.
         device: auto, cpu, cuda or another torch device.
@@ -73,9 +79,12 @@ class Settings:
     warmup: int = 0
     cluster_epoch: int = 0
     epochs: int = 20
+    patience: int | None = None
     batch_size: int = 128
     lr: float = 1e-3
+    schedule: str | None = None
     optimizer: str = "adam"
+    clip_norm: float | None = None
     ema: float | None = None
     seed: int = 0
     device: str = "auto"
@@ -106,7 +115,8 @@ class Settings:
     @property
     def training(self) -> dict[str, Any]:
         """The arguments of ``fit`` that are settings."""
-        names = ("epochs", "batch_size", "lr", "optimizer", "ema", "cluster_epoch", "seed", "device", "step")
+        optimization = ("lr", "schedule", "optimizer", "clip_norm", "ema")
+        names = ("epochs", "patience", "batch_size", *optimization, "cluster_epoch", "seed", "device", "step")
         return {name: getattr(self, name) for name in (*names, "precision")}
 
     def updated(self, changes: Mapping[str, Any]) -> Settings:

@@ -72,8 +72,7 @@ def train(
         else:
             say("interrupted in the first epoch, of which nothing is kept; start again with --overwrite")
         raise SystemExit(INTERRUPTED)
-    best = run.history[run.best_epoch - 1]
-    say(f"best validation ELBO {best['valid_elbo']:.2f} nats at epoch {run.best_epoch}; the run is in {folder}")
+    say(f"{run.summary()}\nthe run is in {folder}")
 
 
 def compare(

@@ -42,7 +42,7 @@ LOSSY_COLOR = replace(
     latent_dim=1024,
 )
 
-# MAE (Ma, Zhou, Hovy, 2019), from its code; without its gradient clipping and its halving of the learning rate.
+# MAE (Ma, Zhou, Hovy, 2019), from its code, which halves the learning rate at most 3 times.
 MAE = Settings(
     likelihood="pixelcnn(layers=8, channels=64)",
     prior="autoregressive-flow(flows=8, hidden=(320,))",
@@ -52,6 +52,8 @@ MAE = Settings(
     hidden=(32, 64, 64),
     epochs=200,
     batch_size=100,
+    schedule="plateau(factor=0.5, patience=20, min_factor=0.125)",
+    clip_norm=5.0,
     ema=0.999,
 )
 MAE_COLOR = replace(

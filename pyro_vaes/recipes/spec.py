@@ -66,6 +66,16 @@ def split(text: str) -> list[str]:
     return [item.strip() for item in items if item.strip()]
 
 
+def description(made: object) -> str:
+    """A specification as it is, and of a class or function in its place the name.
+
+    Example:
+        >>> description("laplace(updates=1)"), description(slug)
+        ('laplace(updates=1)', 'slug')
+    """
+    return made if isinstance(made, str) else getattr(made, "__qualname__", type(made).__qualname__)
+
+
 def slug(text: str) -> str:
     """A folder's name for a name with options.
 

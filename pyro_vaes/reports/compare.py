@@ -22,7 +22,9 @@ from pyro_vaes.reports.trial import TRIAL, Trial, finished_trial, new_trial
 from pyro_vaes.runs.folder import CHECKPOINT, RunFolder
 from pyro_vaes.settings import Settings
 from pyro_vaes.training.fit import fit
-from pyro_vaes.training.validate import check_fits, check_lr, check_optimizer
+from pyro_vaes.training.lr_schedules import build_lr_schedule
+from pyro_vaes.training.optimizers import check_optimizer
+from pyro_vaes.training.validate import check_clip_norm, check_ema, check_fits, check_lr, check_patience
 from pyro_vaes.validation import check_seed, check_whole, choose_device
 
 
@@ -157,10 +159,12 @@ def _check(
         raise InputError(f"seeds are {', '.join(map(str, seeds))}: none may repeat")
     check_whole("diagnose", images, least=0)
     choose_device(settings.device)
-    check_whole("epochs", settings.epochs)
-    check_whole("batch_size", settings.batch_size)
-    check_lr(settings.lr)
-    check_optimizer(settings.optimizer, settings.ema)
+    epochs, batch_size = check_whole("epochs", settings.epochs), check_whole("batch_size", settings.batch_size)
+    build_lr_schedule(settings.schedule, epochs * -(-len(data.train) // batch_size))
+    check_optimizer(settings.optimizer, check_lr(settings.lr))
+    check_ema(settings.ema)
+    check_clip_norm(settings.clip_norm)
+    check_patience(settings.patience)
     for each in made.values():
         check_fits(each.build(seeds[0]).model, data.event_shape, data.valid.x)
 

@@ -95,7 +95,7 @@ def _preamble(trials: Sequence[Trial], diagnoses: Sequence[Diagnosis], data: Dat
         f"- Data: {data.description}.",
         f"- Model: VAE with a {settings.prior} prior of {settings.latent_dim} dimensions, {settings.likelihood} "
         f"likelihood and fully connected networks {hidden}; the same initial decoder and data order under every guide.",
-        f"- Training: {settings.epochs} epochs, batch {settings.batch_size}, Adam {settings.lr:g}, seeds "
+        f"- Training: {_training(settings)}, seeds "
         f"{', '.join(map(str, seeds))}; weights of the best validation ELBO; {where}, torch {torch.__version__}.",
         f"- Nats per image of the test split, means over seeds and {part(len(marginal.per_datum), len(data.test))} "
         "images.",
@@ -117,3 +117,14 @@ def _preamble(trials: Sequence[Trial], diagnoses: Sequence[Diagnosis], data: Dat
             "distinguishable."
         )
     return lines
+
+
+def _training(settings: Settings) -> str:
+    """Length, optimizer and schedule of the training."""
+    end = "" if settings.patience is None else f" at most, patience {settings.patience}"
+    schedule = "" if settings.schedule is None else f", {settings.schedule}"
+    clipping = "" if settings.clip_norm is None else f", gradients clipped at {settings.clip_norm:g}"
+    return (
+        f"{settings.epochs} epochs{end}, batch {settings.batch_size}, {settings.optimizer} {settings.lr:g}"
+        f"{schedule}{clipping}"
+    )

@@ -107,8 +107,8 @@ def _recipe(
 
 
 def _note(state: dict[str, Any], epochs: int) -> str:
-    """The remark on a training that did not reach its last epoch."""
+    """The remark on a training that did not reach its last epoch, unless it was stopped, as by its patience."""
     done = len(state["history"])
-    if done >= epochs:
+    if done >= epochs or state.get("stopped"):
         return ""
     return f"training was interrupted after epoch {done} of {epochs}; these are the best weights until then"

@@ -41,6 +41,8 @@ class CompiledStep(EagerStep):
             return super().differentiate(x)
         with torch.no_grad():
             sums, *gradients = self.graph(x, self.schedule(x), *self.values)
+        for place in self.views:
+            gradients[place] = torch.empty_like(self.values[place]).copy_(gradients[place])
         for weight, gradient in zip(self.weights, gradients, strict=True):
             weight.grad = gradient
         return sums
@@ -72,6 +74,7 @@ class CompiledStep(EagerStep):
             ) from error
         _check_equal([expected], [sums])
         _check_equal(gradients, list(found))
+        self.views = _views(self.values, found)
         self.shape = x.shape
 
     def _function(self, x: Tensor, scheduled: Tensor, *values: Tensor) -> tuple[Tensor | None, ...]:
@@ -87,6 +90,22 @@ class CompiledStep(EagerStep):
             objective, terms = self.loss.objective(self.model, self.guide, x)
             gradients = torch.autograd.grad(-objective.mean(), values, allow_unused=True)
         return torch.stack([value.detach().sum() for value in (objective, *terms.values())]), *gradients
+
+
+def _views(weights: list[Tensor], gradients: list[Tensor | None]) -> list[int]:
+    """Places of gradients in the memory of another one, or laid out otherwise than their weights.
+
+    Eager gradients never are, and optimizers rely on it: some change gradients in place, and fused ones read past the
+    end of an expanded gradient.
+    """
+    places, seen = [], set()
+    for place, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
+        if gradient is not None:
+            memory = gradient.untyped_storage().data_ptr()
+            if memory in seen or gradient.stride() != weight.stride():
+                places.append(place)
+            seen.add(memory)
+    return places
 
 
 def _check_equal(expected: list[Any], found: list[Any]) -> None:

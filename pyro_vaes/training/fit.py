@@ -18,13 +18,17 @@ from pyro_vaes.data.check import check_data
 from pyro_vaes.data.streaming import room_for
 from pyro_vaes.losses import Loss, default_loss
 from pyro_vaes.param_store import adopt_loaded, without_registration
+from pyro_vaes.recipes.spec import description
 from pyro_vaes.runs.folder import RunFolder
 from pyro_vaes.settings import Settings
 from pyro_vaes.training.callbacks import Callback
 from pyro_vaes.training.checkpointing import BestWeights, Checkpoint
 from pyro_vaes.training.distributed import process_group
+from pyro_vaes.training.early_stopping import EarlyStopping
 from pyro_vaes.training.finite import FiniteChecks
 from pyro_vaes.training.initialization import ClusterInitialization, initialize
+from pyro_vaes.training.lr_schedules import LRSchedule, build_lr_schedule
+from pyro_vaes.training.optimizers import OptimizerFactory, check_optimizer
 from pyro_vaes.training.pair import check_pair
 from pyro_vaes.training.progress import Progress
 from pyro_vaes.training.run import Run
@@ -35,10 +39,12 @@ from pyro_vaes.training.tensorboard import TensorBoardCallback
 from pyro_vaes.training.trainer import Trainer
 from pyro_vaes.training.validate import (
     check_callbacks,
+    check_clip_norm,
     check_clusters,
+    check_ema,
     check_lr,
     check_means,
-    check_optimizer,
+    check_patience,
     check_shards,
 )
 from pyro_vaes.validation import check_positive, check_seed, check_whole, choose_device
@@ -51,8 +57,10 @@ def fit(
     loss: Loss | None = None,
     *,
     epochs: int = 20,
+    patience: int | None = None,
     batch_size: int = 128,
     lr: float = 1e-3,
+    schedule: str | LRSchedule | None = None,
     seed: int = 0,
     device: str = "auto",
     out: str | os.PathLike[str] | None = None,
@@ -61,7 +69,8 @@ def fit(
     progress: bool = True,
     step: str = "auto",
     ema: float | None = None,
-    optimizer: str = "adam",
+    optimizer: str | OptimizerFactory = "adam",
+    clip_norm: float | None = None,
     cluster_epoch: int = 0,
     config: Mapping[str, Any] | None = None,
     checkpoint_minutes: float = 10.0,
@@ -81,9 +90,15 @@ def fit(
         guide: its guide, a module too, built on this model. All weights of both are ``nn.Parameter``.
         data: the training and validation data.
         loss: the objective; by default the one that the guide asks for, ``ELBO()`` for most.
-        epochs: number of passes through the training data.
+        epochs: number of passes through the training data, at most.
+        patience: number of epochs without a rise of ``valid_elbo`` after which the training ends; epochs up to
+            ``cluster_epoch`` do not count. None for no such end.
         batch_size: examples per gradient step.
         lr: the optimizer's learning rate.
+        schedule: schedule of the learning rate, by name with options: ``"constant(warmup=500)"``, a linear warm-up over
+            500 gradient steps; ``"cosine(warmup=500)"``, which then falls to 0 over the steps of all ``epochs``;
+            ``"plateau(factor=0.5, patience=5)"``, halved after 5 epochs without a rise of ``valid_elbo``. Or a function
+            of the gradient step, counted from 0, that gives the factor of the learning rate. None keeps it as it is.
         seed: fixes the order of the examples and all noise.
         device: ``"auto"`` (the first GPU, else the CPU) or a torch device.
         out: run folder to write ``config.yaml``, ``metrics.jsonl`` and ``checkpoint.pt`` to, and TensorBoard's event
@@ -98,7 +113,10 @@ def fit(
             GPU, compiled on a CPU if there are enough steps to repay it, and eager if the loss allows neither.
         ema: decay of the weights' exponential moving average; validation and the weights that are kept are then the
             averaged ones; None for none.
-        optimizer: ``"adam"`` or ``"adamax"``.
+        optimizer: name of a class of ``torch.optim`` with options, such as ``"adamw(weight_decay=0.01)"``, or a
+            function that takes the weights and ``lr``, such as the class itself.
+        clip_norm: largest Euclidean norm of the gradients of all weights together, to which they are scaled down if
+            theirs is larger; None for no clipping.
         cluster_epoch: epoch after which Gaussian mixture priors are set to the clusters that the codes form, see
             ``models.initialize_from_codes``; weights from before are not kept as the best. 0 for never.
         config: content of ``config.yaml``; by default the arguments of this call.
@@ -127,10 +145,13 @@ def fit(
     adopt_loaded(model, guide)
     loss = loss or default_loss(guide)
     epochs, batch_size = check_whole("epochs", epochs), check_whole("batch_size", batch_size)
-    seed, lr, ema = check_seed(seed), check_lr(lr), check_optimizer(optimizer, ema)
+    seed, lr, ema, clip_norm = check_seed(seed), check_lr(lr), check_ema(ema), check_clip_norm(clip_norm)
+    check_optimizer(optimizer, lr)
     check_means(loss, step, precision)
     check_positive("checkpoint_minutes", checkpoint_minutes, "a positive number of minutes, such as 10")
-    cluster_epoch = check_clusters(model, guide, cluster_epoch)
+    num_steps = epochs * -(-len(data.train) // batch_size)
+    lr_schedule = build_lr_schedule(schedule, num_steps)
+    cluster_epoch, patience = check_clusters(model, guide, cluster_epoch), check_patience(patience)
     check_callbacks(callbacks)
     with only_thread(), process_group() as group, torch.inference_mode(False), torch.enable_grad():
         with group.raise_together():
@@ -138,9 +159,12 @@ def fit(
             check_shards(group.size, loss, model, guide)
         settings = Settings(
             epochs=epochs,
+            patience=patience,
             batch_size=batch_size,
             lr=lr,
-            optimizer=optimizer,
+            schedule=None if schedule is None else description(schedule),
+            optimizer=description(optimizer),
+            clip_norm=clip_norm,
             ema=ema,
             cluster_epoch=cluster_epoch,
             seed=seed,
@@ -157,8 +181,8 @@ def fit(
             with group.raise_together():
                 initialize(model, guide, loss, train, batch_size, chosen, resume)
             group.broadcast_weights([model, guide])
-            kind = choose_step(step, chosen, epochs * -(-len(train) // batch_size))
-            gradient_step = STEPS[kind[0]](model, guide, loss, lr, optimizer, ema, precision)
+            kind = choose_step(step, chosen, num_steps)
+            gradient_step = STEPS[kind[0]](model, guide, loss, lr, optimizer, ema, precision, lr_schedule, clip_norm)
             gradient_step.group = group
             state, finite = TrainingState(gradient_step, len(train), seed, chosen, cluster_epoch), FiniteChecks()
             before: list[Callback] = [finite, BestWeights(cluster_epoch)]
@@ -166,6 +190,10 @@ def fit(
             deferred: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
             if cluster_epoch:
                 before.append(ClusterInitialization(cluster_epoch, train))
+            if isinstance(lr_schedule, Callback):
+                after.append(lr_schedule)
+            if patience is not None:
+                after.append(EarlyStopping(patience))
             if out is not None:
                 checkpoint = Checkpoint(RunFolder(out), checkpoint_minutes, finite)
                 checkpoint.open(state, config or described, overwrite, resume)
@@ -182,4 +210,5 @@ def fit(
                         tqdm.write(f"step: {taken}", file=sys.stderr)
                 with deferred, group.defer_interrupt():
                     trainer.run(epochs)
-    return Run(state.history, state.path, state.best_epoch, trainer.interrupted, taken)
+    stopped = len(state.history) < epochs and not trainer.interrupted
+    return Run(state.history, state.path, state.best_epoch, trainer.interrupted, taken, stopped)

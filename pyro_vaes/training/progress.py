@@ -55,7 +55,7 @@ class Progress(Callback):
 
     def on_epoch_end(self, state: TrainingState, row: dict[str, float]) -> None:
         """Show the epoch."""
-        self.epoch(row)
+        self.epoch(row, last=state.stop)
 
     def on_end(self, state: TrainingState) -> None:
         """Close the bar."""
@@ -66,15 +66,15 @@ class Progress(Callback):
         self.seen += count
         self.bar.update(count)
 
-    def epoch(self, row: Mapping[str, float]) -> None:
-        """Show the end of an epoch, with its row of the history."""
+    def epoch(self, row: Mapping[str, float], last: bool = False) -> None:
+        """Show the end of an epoch, with its row of the history, in a log in any case if it is the last one."""
         text = (
             f"ELBO train {row['train_elbo']:.2f} (reconstruction {row['reconstruction']:.2f}, KL {row['kl']:.2f}) "
             f"valid {row['valid_elbo']:.2f} nats"
         )
         self.bar.set_postfix_str(f"epoch {row['epoch']} {text}", refresh=False)
         elapsed = time.monotonic() - self.started
-        if self.logs and (elapsed >= self.due or self.seen >= self.total):
+        if self.logs and (elapsed >= self.due or self.seen >= self.total or last):
             self.due = elapsed + max(GAP, elapsed / 100)
             rate = (self.seen - self.first) / max(elapsed, 1e-9)
             left = tqdm.format_interval((self.total - self.seen) / max(rate, 1e-9))

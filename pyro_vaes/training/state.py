@@ -107,7 +107,7 @@ class TrainingState:
         >>> from pyro_vaes.losses import ELBO
         >>> state = TrainingState(EagerStep(vae, guide, ELBO(), lr=1e-3), size=4, seed=0, device=torch.device("cpu"))
         >>> sorted(state.state_dict())
-        ['best_epoch', 'classes', 'cluster_epoch', 'guide', 'history', 'last', 'model', 'unfinished']
+        ['best_epoch', 'classes', 'cluster_epoch', 'guide', 'history', 'last', 'model', 'stopped', 'unfinished']
     """
 
     def __init__(self, step: EagerStep, size: int, seed: int, device: torch.device, cluster_epoch: int = 0) -> None:
@@ -181,6 +181,7 @@ class TrainingState:
             "last": {**self.weights(), **self.step.state_dict(), "loss": self.loss.state_dict()},
             "history": self.history,
             "best_epoch": self.best_epoch,
+            "stopped": self.stop,
             "unfinished": {**epochs[0], "others": list(epochs[1:]), "of": self._shared()} if epochs else None,
         }
 

@@ -9,21 +9,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.losses.base import Loss
 from pyro_vaes.training.distributed import ProcessGroup
 from pyro_vaes.training.ema import Average
+from pyro_vaes.training.optimizers import OptimizerFactory, build_optimizer, shapes, state_shapes
 from pyro_vaes.training.precision import PRECISIONS
 from pyro_vaes.validation import check_whole
-
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": partial(torch.optim.Adam, fused=True),
-    "adamax": partial(torch.optim.Adamax, foreach=True),
-}
-
-
-MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "adamax": ("exp_avg", "exp_inf")}  # that they keep of each weight
 
 
 class CannotCompile(Exception):
@@ -38,9 +32,12 @@ class EagerStep:
         guide: its guide.
         loss: the objective.
         lr: the optimizer's learning rate.
-        optimizer: ``"adam"`` or ``"adamax"``.
+        optimizer: name of an optimizer with options, or a function that takes the weights and ``lr``.
         ema: decay of the weights' moving average; None for none.
         precision: ``"float32"``, or ``"bfloat16"`` for the layers of networks.
+        lr_schedule: factor of the learning rate at a gradient step, counted from 0; None for 1.
+        clip_norm: largest Euclidean norm of the gradients of all weights together; None for no clipping. On the
+            Difficulty of Training Recurrent Neural Networks (Pascanu, Mikolov, Bengio, 2013).
 
     Attributes:
         group: the processes that take the step together, each on its part of the batch; one at first.
@@ -52,16 +49,19 @@ class EagerStep:
         guide: nn.Module,
         loss: Loss,
         lr: float,
-        optimizer: str = "adam",
+        optimizer: str | OptimizerFactory = "adam",
         ema: float | None = None,
         precision: str = "float32",
+        lr_schedule: Callable[[int], float] | None = None,
+        clip_norm: float | None = None,
     ) -> None:
-        self.model, self.guide, self.loss, self.kind = model, guide, loss, optimizer
+        self.model, self.guide, self.loss, self.clip_norm = model, guide, loss, clip_norm
         weights = {id(p): p for module in (model, guide) for p in module.parameters() if p.requires_grad}
         self.weights = list(weights.values())
         self.precision = PRECISIONS[precision]
-        on_device = bool(self.weights) and self.weights[0].is_cuda
-        self.optimizer = OPTIMIZERS[optimizer](self.weights, lr=lr, capturable=on_device)
+        self.new_optimizer = partial(build_optimizer, optimizer, self.weights, lr)
+        self.optimizer = self.new_optimizer()
+        self.lr_schedule, self.lrs = lr_schedule, [group["lr"] for group in self.optimizer.param_groups]
         self.average = None if ema is None else Average(self.weights, ema)
         self.names: list[str] = []
         self.group = ProcessGroup()
@@ -69,9 +69,27 @@ class EagerStep:
     def __call__(self, x: Tensor) -> Tensor:
         """Take one step on a batch; returns the sums over it of objective and terms, in the order of ``names``."""
         sums = self.group.all_reduce_gradients(self.weights, self.differentiate(x))
+        self.clip()
+        self.set_lr()
         self.optimizer.step()
         self.finish()
         return sums
+
+    def clip(self) -> None:
+        """Clip the gradients of all weights together, if they are to be clipped; the host waits for nothing."""
+        if self.clip_norm is not None:
+            clip_grad_norm_(self.weights, self.clip_norm)
+
+    def set_lr(self) -> None:
+        """Set the learning rates of this step as scheduled, in place where they are tensors, which a graph reads."""
+        if self.lr_schedule is None:
+            return
+        factor = self.lr_schedule(self.loss.num_steps)
+        for group, lr in zip(self.optimizer.param_groups, self.lrs, strict=True):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(factor * lr)
+            else:
+                group["lr"] = factor * lr
 
     def finish(self) -> None:
         """Count a step after the optimizer, and update the average."""
@@ -101,7 +119,8 @@ class EagerStep:
 
     def state_dict(self) -> dict[str, Any]:
         """The state on which the next step depends beside the weights."""
-        state = {"kind": self.kind, "optimizer": self.optimizer.state_dict(), "step": self.loss.num_steps}
+        kind = type(self.optimizer).__name__.lower()
+        state = {"kind": kind, "optimizer": self.optimizer.state_dict(), "step": self.loss.num_steps}
         return state if self.average is None else state | self.average.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -110,9 +129,9 @@ class EagerStep:
         Raises:
             InputError: If the state is that of a step of another kind.
         """
-        kind = state.get("kind", "adam")
-        if kind != self.kind:
-            raise InputError(f"the checkpoint's optimizer is {kind}, here it is {self.kind}: give optimizer={kind!r}")
+        there, here = state.get("kind", "adam"), type(self.optimizer).__name__.lower()
+        if there != here:
+            raise InputError(f"the checkpoint's optimizer is {there}, here it is {here}: give optimizer={there!r}")
         if ("average" in state) != (self.average is not None):
             has, give = ("has", "with the ema of its config.yaml") if "average" in state else ("has no", "without ema")
             raise InputError(f"the checkpoint {has} averaged weights: resume it {give}")
@@ -120,25 +139,23 @@ class EagerStep:
         if [group["params"] for group in saved["param_groups"]] != [group["params"] for group in groups]:
             raise InputError("the checkpoint's optimizer trains another number of parameters than this one")
         self.optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
-        if not all(self._remembers(*each) for each in self.optimizer.state.items()):
-            raise InputError("the checkpoint's optimizer has other moments than this one")
+        expected = state_shapes(self.new_optimizer(), self.weights)
+        if any(shapes(moments) != expected.get(weight) for weight, moments in self.optimizer.state.items()):
+            raise InputError("the checkpoint's optimizer has other moments than this one: give the options it had")
         if self.average is not None:
             self.average.load_state_dict(state)
         self.loss.num_steps = check_whole("the checkpoint's step", state["step"], least=0)
 
     @torch.no_grad()
     def restart(self, weights: Collection[Tensor]) -> None:
-        """Start the optimizer's moments and the average of some weights again, in place, from their present values."""
+        """Start the optimizer's moments and the average of some weights again, from their present values."""
+        state = self.new_optimizer().state
         for weight in weights:
-            for value in self.optimizer.state.get(weight, {}).values():
-                value.zero_()
+            self.optimizer.state.pop(weight, None)
+            if weight in state:  # of optimizers that do not wait for their first step
+                self.optimizer.state[weight] = state[weight]
         if self.average is not None:
             self.average.restart(weights, self.loss.num_steps)
-
-    def _remembers(self, weight: Tensor, moments: Mapping[str, Any]) -> bool:
-        """Whether the optimizer's state of a weight has the moments that it reads."""
-        shapes = {name: value.shape for name, value in moments.items() if isinstance(value, Tensor)}
-        return shapes == dict.fromkeys(MOMENTS[self.kind], weight.shape) | {"step": torch.Size()}
 
 
 @contextlib.contextmanager

@@ -13,7 +13,6 @@ from pyro_vaes.losses import Loss
 from pyro_vaes.priors import GaussianMixture
 from pyro_vaes.training.callbacks import Callback
 from pyro_vaes.training.precision import PRECISIONS
-from pyro_vaes.training.step import OPTIMIZERS
 from pyro_vaes.training.step_kind import STEPS
 from pyro_vaes.vae import Guide, LatentVariableModel
 from pyro_vaes.validation import check_positive, check_whole
@@ -28,18 +27,35 @@ def check_lr(lr: object) -> float:
     return check_positive("lr", lr, "a positive number, for example 1e-3")
 
 
-def check_optimizer(optimizer: str, ema: object) -> float | None:
-    """Refuse an unknown optimizer, or a decay of averaged weights that is none; returns the decay.
+def check_ema(ema: object) -> float | None:
+    """Check a decay of averaged weights; returns it as Python's number, or None for none.
 
     Raises:
-        InputError: If the optimizer is unknown, or the decay outside (0, 1).
+        InputError: If it is outside (0, 1).
     """
-    if optimizer not in OPTIMIZERS:
-        raise unknown("optimizer", str(optimizer), OPTIMIZERS)
     expected = (
         "the decay of the weights' moving average, a number between 0 and 1 such as 0.998, or None for no average"
     )
     return None if ema is None else check_positive("ema", ema, expected, below=1)
+
+
+def check_clip_norm(norm: object) -> float | None:
+    """Check a largest norm of gradients; returns it as Python's number, or None for none.
+
+    Raises:
+        InputError: If it is not a positive number.
+    """
+    expected = "the largest norm of all gradients together, a positive number such as 5, or None for no clipping"
+    return None if norm is None else check_positive("clip_norm", norm, expected)
+
+
+def check_patience(patience: object) -> int | None:
+    """Check a number of epochs of patience; returns it as Python's integer, or None for none.
+
+    Raises:
+        InputError: If it is not a positive whole number.
+    """
+    return None if patience is None else check_whole("patience", patience)
 
 
 def check_means(loss: object, step: str, precision: str) -> None:

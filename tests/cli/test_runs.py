@@ -17,12 +17,19 @@ from tests.helpers.training import FILES
         ("vae", ["--guide", "full-covariance"]),
         ("vae", ["--likelihood", "bernoulli"]),
         ("vae", ["--likelihood", "gaussian(scale=0.25, learn=False)", "--seed", "4", "--lr", "0.01"]),
+        (
+            "vae",
+            ["--optimizer", "adamw(weight_decay=0.1)", "--schedule", "cosine", "--clip-norm", "1", "--patience", "2"],
+        ),
     ],
 )
 def test_a_run_repeats_from_its_config_and_is_evaluated(here, capsys, recipe, flags):
     assert run("train", recipe, "--data", "tiny.npz", *SMALL, *flags, "--out", "one") == 0
     assert sorted(path.name for path in (here / "one").iterdir()) == FILES
-    assert "the run is in one" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "the run is in one" in printed
+    assert "at epoch 1 of 1, training ELBO there" in printed
+    assert "still rising at the last epoch: train longer" in printed
     elsewhere = here / "elsewhere"
     elsewhere.mkdir()
     os.chdir(elsewhere)  # the config names the data by a path that holds from anywhere

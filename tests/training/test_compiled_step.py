@@ -12,6 +12,7 @@ from pyro_vaes.losses import ELBO, ProgressiveELBO, SoftFreeBits, Warmup, defaul
 from pyro_vaes.param_store import restored_param_store
 from pyro_vaes.recipes.spec import instantiate
 from pyro_vaes.training.compiled_step import CannotCompile, CompiledStep, _check_equal
+from pyro_vaes.training.lr_schedules import Cosine
 from pyro_vaes.training.step import EagerStep
 from pyro_vaes.vae import Guide
 
@@ -134,6 +135,17 @@ class Centred(pv.networks.MLPDecoder):
         return self.scale * (features - features.mean((-3, -2, -1), keepdim=True))
 
 
+class Shifted(pv.networks.MLPDecoder):
+    """A decoder with two weights of one gradient, and one whose gradient is an expanded number."""
+
+    def __init__(self):
+        super().__init__(3, SHAPE, (8,))
+        self.one, self.other, self.whole = (torch.nn.Parameter(torch.zeros(SHAPE)) for _ in range(3))
+
+    def forward(self, z):
+        return super().forward(z) + (self.one + self.other) + 0.01 * self.whole.sum()
+
+
 class Tiny(pv.networks.MLPDecoder):
     """A decoder with a weight that hardly matters."""
 
@@ -143,6 +155,32 @@ class Tiny(pv.networks.MLPDecoder):
 
     def forward(self, z):
         return super().forward(z) + 1e-13 * self.shift
+
+
+@needs_compiler
+@pytest.mark.parametrize("optimizer", ["adam", "sgd(momentum=0.9, nesterov=True)"])
+def test_gradients_have_memory_of_their_own(optimizer):
+    def make():
+        torch.manual_seed(0)
+        vae = pv.VAE(Shifted(), pv.priors.StandardNormal(3), pv.likelihoods.Gaussian())
+        return vae, MeanField(vae, pv.networks.MLPEncoder(SHAPE, (8,)))
+
+    assert_same_steps(make, ELBO, optimizer=optimizer, clip_norm=0.5)
+    step = steps(CompiledStep, *make(), ELBO(), [torch.rand(5, *SHAPE)])[2]
+    assert len({weight.grad.untyped_storage().data_ptr() for weight in step.weights}) == len(step.weights)
+
+
+@needs_compiler
+def test_equal_to_eager_over_many_steps_with_all_options():
+    """Those which come between the gradients and the weights."""
+    options = {"optimizer": "adamw(weight_decay=0.1)", "clip_norm": 1.0, "lr_schedule": Cosine(50, warmup=10)}
+    batches = [torch.rand(5, *SHAPE) for _ in range(50)]
+    (one, first, _), (other, second, compiled) = (
+        steps(kind, *pair(), ELBO(), batches, **options) for kind in (EagerStep, CompiledStep)
+    )
+    assert compiled.shape == batches[0].shape
+    torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(first, second, rtol=1e-5, atol=1e-5)
 
 
 @needs_compiler

@@ -103,6 +103,29 @@ def test_a_training_is_that_of_one_process(run_in_processes, tmp_path):
     assert set(FILES) <= {path.name for path in (tmp_path / "run").iterdir()}
 
 
+SHAPED = {"optimizer": "adamw(weight_decay=0.1)", "schedule": "cosine(warmup=10)", "clip_norm": 0.5, "patience": 2}
+
+
+def shaped(rank, folder):
+    pair = still(seed=rank)
+    return timeless(train_still(pair, epochs=6, lr=0.05, out=folder / "run", **SHAPED).history), weights(pair)
+
+
+def test_clipping_schedule_and_patience_are_those_of_one_process(run_in_processes):
+    expected, unclipped = still(), still()
+    history = timeless(train_still(expected, epochs=6, lr=0.05, **SHAPED).history)
+    train_still(unclipped, epochs=6, lr=0.05, **{**SHAPED, "clip_norm": None})
+    (first, found), (second, others) = run_in_processes(shaped)
+    assert first == second
+    assert_equal(found, others)
+    assert len(first) == len(history)
+    for row, other in zip(first, history, strict=True):
+        assert row == pytest.approx(other, rel=1e-4)
+    torch.testing.assert_close(found, weights(expected), rtol=1e-3, atol=1e-4)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(weights(unclipped), weights(expected), rtol=1e-3, atol=1e-4)
+
+
 def noise(rank, folder):
     """The first pixels and the next draws of a training on one gray, binarized anew each time."""
     gray = Data.from_arrays(x_train=np.full((90, 4, 4), 128, np.uint8), x_test=pixels(20), binarize="dynamic")

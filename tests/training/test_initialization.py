@@ -122,8 +122,7 @@ class Averages(Callback):
         self.fresh = Average([state.step.weights[place] for place in self.changed], self.decay)
         self.start = state.loss.num_steps
         for place in self.changed:
-            moments = state.step.optimizer.state[state.step.weights[place]]
-            assert not any(value.any() for value in moments.values())
+            assert not state.step.optimizer.state.get(state.step.weights[place])
 
     def on_step(self, state, epoch):
         self.last = [weight.detach().clone() for weight in state.step.weights]

@@ -114,6 +114,7 @@ def dropping(seed=0):
         return vae, MeanField(vae, Dropping(SHAPE, hidden=(16,)))
 
 
+SHAPED = {"clip_norm": 1.0, "patience": 2, "optimizer": "adamw(weight_decay=0.1)", "ema": 0.9}
 SYSTEMS = {
     "plain": (build, ELBO, {}),
     "noise in the data": (build, ELBO, {"data": BINARY}),
@@ -121,6 +122,9 @@ SYSTEMS = {
     "dropout": (dropping, ELBO, {}),
     "a loss with a state": (build, lambda: SoftFreeBits(target=2.0), {}),
     "clusters": (clustered, ELBO, {"cluster_epoch": 1}),
+    "cosine": (build, ELBO, {"schedule": "cosine(warmup=4)", **SHAPED}),
+    "plateau": (build, ELBO, {"schedule": "plateau(patience=1)", "lr": 0.3, **SHAPED}),
+    "clusters and plateau": (clustered, ELBO, {"cluster_epoch": 1, "schedule": "plateau(patience=1)", **SHAPED}),
     "clusters and averages": (clustered, ELBO, {"cluster_epoch": 1, "ema": 0.9}),
 }
 

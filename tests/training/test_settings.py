@@ -34,7 +34,15 @@ from tests.helpers.training import BINARY, assert_equal, build, clustered, timel
         ({"ema": float("nan")}, "ema is nan"),
         ({"ema": "0.9"}, "ema is '0.9'"),
         ({"optimizer": "adam_max"}, "unknown optimizer 'adam_max': did you mean 'adamax'"),
-        ({"optimizer": None}, "unknown optimizer 'None'.*Known: adam, adamax"),
+        (
+            {"optimizer": "none"},
+            "unknown optimizer 'none'.*Known: adadelta, adafactor, adagrad, adam, adamax, adamw, asgd",
+        ),
+        ({"optimizer": None}, "optimizer is None: expected the name of one of torch.optim"),
+        ({"clip_norm": 0}, "clip_norm is 0: expected the largest norm of all gradients together"),
+        ({"clip_norm": -1.0}, "clip_norm is -1.0"),
+        ({"clip_norm": float("nan")}, "clip_norm is nan"),
+        ({"clip_norm": "5"}, "clip_norm is '5'"),
         ({"loss": nn.MSELoss()}, "loss is a MSELoss"),
         ({"seed": 1.5}, "seed is 1.5"),
         ({"seed": 10**30}, "seed is 1000"),
@@ -64,7 +72,16 @@ def test_minutes_are_checked(tmp_path, minutes):
 
 
 def test_numbers_of_numpy_are_taken(tmp_path):
-    plain = {"epochs": 2, "batch_size": 16, "seed": 3, "lr": 0.5, "ema": 0.5, "cluster_epoch": 1}
+    plain = {
+        "epochs": 2,
+        "patience": 5,
+        "batch_size": 16,
+        "seed": 3,
+        "lr": 0.5,
+        "clip_norm": 3.5,
+        "ema": 0.5,
+        "cluster_epoch": 1,
+    }
     numbers = {
         name: np.float32(value) if isinstance(value, float) else np.int64(value) for name, value in plain.items()
     }
