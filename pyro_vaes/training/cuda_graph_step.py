@@ -17,7 +17,8 @@ class GraphStep(EagerStep):
     """The step of :class:`EagerStep`, recorded as a CUDA graph: forward, backward and optimizer are one launch.
 
     Its draws go on from torch's generator as eager ones do, and a schedule of the loss is read from a tensor that is
-    filled before every step. A batch of another size, such as an epoch's last, is taken eagerly.
+    filled before every step. A batch of another size, such as an epoch's last, is taken eagerly, and so is every step
+    in which the guide warms up.
 
     Its arguments are those of :class:`EagerStep`.
     """
@@ -27,7 +28,7 @@ class GraphStep(EagerStep):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Take one step on a batch; returns the sums over it of objective and terms, in the order of ``names``."""
-        if self.batch is None or x.shape != self.batch.shape:
+        if self.warming_up or self.batch is None or x.shape != self.batch.shape:
             return super().__call__(x)
         self.batch.copy_(x)
         self.schedule_input.copy_(self.schedule(x))

@@ -76,6 +76,10 @@ def fit(
     ``batch_size``, and the first one writes. Pyro's effect handlers are global to a process, so that threads must not
     train at the same time: trainings in parallel take a process each.
 
+    A guide with a ``warmup`` is a simpler one in that many steps at the start, at most two fifths of all, but not in
+    the validation after each epoch: ``train_elbo`` is then that of the simpler guide, ``valid_elbo`` that of the guide
+    as it is used.
+
     Args:
         model: a Pyro model that is a module, called with a batch.
         guide: its guide, a module too, built on this model. All weights of both are ``nn.Parameter``.
@@ -91,7 +95,8 @@ def fit(
         overwrite: whether to replace the run that ``out`` holds.
         resume: whether to continue the run that ``out`` holds, from its last checkpoint; on a CPU the weights are
             then, to the bit, those of a run without a break. Options that differ from those of the checkpoint, such as
-            ``lr``, hold from there on; another kind of loss, optimizer or average is refused.
+            ``lr``, hold from there on; another kind of loss, optimizer or average is refused. The warm-up of a guide
+            stays as long as it was, also if there are more ``epochs`` now.
         progress: whether to show a progress bar; in a log file it is one line per epoch, at most every 30 seconds.
         step: how a step is run: ``"eager"``, operation by operation; ``"compiled"``, from a graph that is traced and
             compiled first, which takes some tens of seconds; ``"graph"``, as one CUDA graph; ``"auto"``, a graph on a
@@ -127,6 +132,7 @@ def fit(
     adopt_loaded(model, guide)
     loss = loss or default_loss(guide)
     epochs, batch_size = check_whole("epochs", epochs), check_whole("batch_size", batch_size)
+    warmup = check_whole("guide.warmup", getattr(guide, "warmup", 0), least=0)
     seed, lr, ema = check_seed(seed), check_lr(lr), check_optimizer(optimizer, ema)
     check_means(loss, step, precision)
     check_positive("checkpoint_minutes", checkpoint_minutes, "a positive number of minutes, such as 10")
@@ -157,9 +163,10 @@ def fit(
             with group.raise_together():
                 initialize(model, guide, loss, train, batch_size, chosen, resume)
             group.broadcast_weights([model, guide])
-            kind = choose_step(step, chosen, epochs * -(-len(train) // batch_size))
+            steps = epochs * -(-len(train) // batch_size)
+            kind = choose_step(step, chosen, steps)
             gradient_step = STEPS[kind[0]](model, guide, loss, lr, optimizer, ema, precision)
-            gradient_step.group = group
+            gradient_step.group, gradient_step.warmup = group, min(warmup, 2 * steps // 5)
             state, finite = TrainingState(gradient_step, len(train), seed, chosen, cluster_epoch), FiniteChecks()
             before: list[Callback] = [finite, BestWeights(cluster_epoch)]
             after: list[Callback] = []

@@ -44,6 +44,7 @@ class EagerStep:
 
     Attributes:
         group: the processes that take the step together, each on its part of the batch; one at first.
+        warmup: number of the first steps in which the guide warms up, see :class:`pyro_vaes.vae.Guide`; 0 at first.
     """
 
     def __init__(
@@ -65,10 +66,17 @@ class EagerStep:
         self.average = None if ema is None else Average(self.weights, ema)
         self.names: list[str] = []
         self.group = ProcessGroup()
+        self.warmup = 0
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether the guide warms up at this step."""
+        return self.loss.num_steps < self.warmup
 
     def __call__(self, x: Tensor) -> Tensor:
         """Take one step on a batch; returns the sums over it of objective and terms, in the order of ``names``."""
-        sums = self.group.all_reduce_gradients(self.weights, self.differentiate(x))
+        with self._progress():
+            sums = self.group.all_reduce_gradients(self.weights, self.differentiate(x))
         self.optimizer.step()
         self.finish()
         return sums
@@ -101,7 +109,8 @@ class EagerStep:
 
     def state_dict(self) -> dict[str, Any]:
         """The state on which the next step depends beside the weights."""
-        state = {"kind": self.kind, "optimizer": self.optimizer.state_dict(), "step": self.loss.num_steps}
+        numbers = {"step": self.loss.num_steps, "warmup": self.warmup}
+        state = {"kind": self.kind, "optimizer": self.optimizer.state_dict(), **numbers}
         return state if self.average is None else state | self.average.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -125,6 +134,7 @@ class EagerStep:
         if self.average is not None:
             self.average.load_state_dict(state)
         self.loss.num_steps = check_whole("the checkpoint's step", state["step"], least=0)
+        self.warmup = check_whole("the checkpoint's warmup", state["warmup"], least=0)
 
     @torch.no_grad()
     def restart(self, weights: Collection[Tensor]) -> None:
@@ -134,6 +144,19 @@ class EagerStep:
                 value.zero_()
         if self.average is not None:
             self.average.restart(weights, self.loss.num_steps)
+
+    @contextlib.contextmanager
+    def _progress(self) -> Iterator[None]:
+        """Context manager in which the guide is at this step of its warm-up, if it warms up."""
+        if not self.warming_up:
+            yield
+            return
+        guide: Any = self.guide
+        guide.progress = self.loss.num_steps / self.warmup
+        try:
+            yield
+        finally:
+            guide.progress = 1.0
 
     def _remembers(self, weight: Tensor, moments: Mapping[str, Any]) -> bool:
         """Whether the optimizer's state of a weight has the moments that it reads."""

@@ -1,0 +1,125 @@
+"""Warm-up of guides: at which steps, with which value, and the same weights of every kind of step and of a resume."""
+
+import shutil
+
+import pytest
+import torch
+
+from pyro_vaes.errors import InputError
+from pyro_vaes.guides import MeanField
+from pyro_vaes.losses import ELBO
+from pyro_vaes.runs.folder import RunFolder
+from pyro_vaes.training import Callback, cuda_graph_step
+from pyro_vaes.training.compiled_step import CompiledStep
+from pyro_vaes.training.cuda_graph_step import GraphStep
+from pyro_vaes.training.step import EagerStep
+from tests.helpers.training import ALWAYS, STEPS, assert_equal, assert_same, at_step, build, interrupt, train, weights
+
+
+class Shifted(MeanField):
+    """A mean-field guide whose means are shifted by its progress, of which it keeps a record."""
+
+    warmup = 5
+
+    def __init__(self, *parts):
+        super().__init__(*parts)
+        self.seen = []
+
+    def local_parameters(self, x):
+        self.seen.append((self.training and torch.is_grad_enabled(), self.progress))
+        (parameters,) = super().local_parameters(x)
+        return (parameters + self.progress,)
+
+    def in_steps(self):
+        return [progress for in_step, progress in self.seen if in_step]
+
+
+def shifted(warmup=5, seed=0):
+    vae, guide = build(seed=seed)
+    own = Shifted(vae, guide.encoder)
+    own.head, own.warmup = guide.head, warmup
+    return vae, own
+
+
+def test_progress_rises_over_the_first_steps_and_is_1_in_validation():
+    vae, guide = shifted()
+    outside = []
+
+    class Look(Callback):
+        def on_step(self, state, epoch):
+            outside.append(guide.progress)
+
+    train((vae, guide), epochs=5, callbacks=[Look()])
+    assert guide.in_steps() == [0, 0.2, 0.4, 0.6, 0.8, *[1.0] * (5 * STEPS - 5)]
+    assert {progress for in_step, progress in guide.seen if not in_step} == {1.0}
+    assert outside == [1.0] * (5 * STEPS)
+
+
+def test_a_warmup_takes_at_most_two_fifths_of_a_training():
+    vae, guide = shifted(warmup=1000)
+    train((vae, guide), epochs=5)
+    assert guide.in_steps() == [*(step / 6 for step in range(6)), *[1.0] * 9]
+
+
+def test_progress_is_1_again_after_an_interrupted_step():
+    vae, guide = shifted()
+    run = train((vae, guide), loss=at_step(2, ELBO(), interrupt), epochs=5)
+    assert run.interrupted
+    assert guide.progress == 1.0
+
+
+@pytest.mark.parametrize("warmup", [-1, 0.5, "long"])
+def test_a_warmup_that_is_none_is_refused(warmup):
+    with pytest.raises(InputError, match=r"guide\.warmup is .*: expected a whole number, 0 or more"):
+        train(shifted(warmup))
+
+
+@pytest.mark.parametrize("cut", [2, 5, STEPS, 2 * STEPS], ids=["inside", "at its end", "after an epoch", "after it"])
+def test_a_resume_across_the_warmup_is_the_run_without_a_break(tmp_path, cut):
+    whole, last = shifted(), shifted(seed=1)
+    options = {"epochs": 5, "checkpoint_minutes": ALWAYS}
+    train(whole, out=tmp_path / "whole", **options)
+    train(shifted(), loss=at_step(cut, ELBO(), interrupt), out=tmp_path / "cut", **options)
+    train(last, out=tmp_path / "cut", resume=True, **options)
+    assert last[1].in_steps() == whole[1].in_steps()[cut:]
+    assert_equal(weights(last), weights(whole))
+    assert_same(*(RunFolder(tmp_path / name).read_checkpoint() for name in ("cut", "whole")))
+
+
+def test_a_run_that_is_prolonged_does_not_warm_up_again(tmp_path):
+    train(shifted(warmup=1000), epochs=1, out=tmp_path)
+    vae, guide = shifted(warmup=1000)
+    train((vae, guide), epochs=5, out=tmp_path, resume=True)
+    assert guide.in_steps() == [1.0] * (4 * STEPS)
+
+
+def again(work, device):
+    """In place of a recording, the work itself."""
+    result = work()
+    return lambda: result.copy_(work()), result
+
+
+def steps(kind, make):
+    """Sums of each step and the weights after the last, of a warm-up over half of the steps."""
+    batches, pair = torch.rand(6, 5, 1, 4, 4), make()
+    step = kind(*pair, ELBO(), lr=1e-2)
+    step.warmup = 3
+    step.prepare_for(batches[0])
+    torch.manual_seed(1)
+    return torch.stack([step(x) for x in batches]), weights(pair)
+
+
+def test_a_graph_takes_over_after_the_warmup(monkeypatch):
+    monkeypatch.setattr(cuda_graph_step, "record", again)
+    torch.manual_seed(2)
+    expected = steps(EagerStep, shifted)
+    torch.manual_seed(2)
+    torch.testing.assert_close(steps(GraphStep, shifted), expected, rtol=0, atol=0)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler, which Inductor needs here")
+def test_a_compiled_step_takes_over_after_the_warmup():
+    torch.manual_seed(2)
+    expected = steps(EagerStep, shifted)
+    torch.manual_seed(2)
+    torch.testing.assert_close(steps(CompiledStep, shifted), expected, rtol=1e-4, atol=1e-5)
