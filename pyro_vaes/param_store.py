@@ -36,10 +36,10 @@ _local = threading.local()
 def register_params(module: nn.Module) -> None:
     """Register a module's parameters with Pyro, under a name unique to the instance: its class and a number.
 
-    Parameters without ``requires_grad``, such as those of a frozen model, are not registered; ``pyro.module`` would
-    warn of each. Stock ``SVI`` trains the parameters registered here. Two instances never share an entry of the parameter store,
-    not even copies of each other. Values that ``pyro.get_param_store().load`` has read go into the module, and are
-    trained further, where it is clear to which module they belong.
+    Stock ``SVI`` trains the parameters registered here: those with ``requires_grad``, and so none of a frozen model, of
+    which ``pyro.module`` would warn. Two instances never share an entry of the parameter store, not even copies of each
+    other. Values that ``pyro.get_param_store().load`` has read go into the module, and are trained further, where it is
+    clear to which module they belong.
 
     Raises:
         InputError: If the store holds loaded values of several modules of this class, of other shapes, or without the

