@@ -191,8 +191,8 @@ class Guide(nn.Module):
             the model's says no: there the noise of log q cancels that of log p(x, z).
         loss: the loss that trains this guide unless another is given: a name in ``pyro_vaes.losses``, or a class of
             losses, such as one of your own; a method that returns one may set its options.
-        warmup: number of gradient steps at the start of a training in which the posterior is a simpler one; ``fit``
-            makes it at most two fifths of a training. 0 for none.
+        warmup: number of gradient steps at the start of a training in which the posterior is a simpler one, 0 for none;
+            ``fit`` makes it at most two fifths of a training, and starts the optimizer's moments again after it.
         progress: the part of the warm-up that is over, in [0, 1]; the posterior may depend on it. ``fit`` sets it for
             the time of a gradient step. It is 1 everywhere else: in validation, so that what is validated, and kept
             as the best, is the guide as it is used; and in stock ``SVI``, where there is no warm-up.

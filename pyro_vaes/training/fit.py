@@ -78,7 +78,7 @@ def fit(
 
     A guide with a ``warmup`` is a simpler one in that many steps at the start, at most two fifths of all, but not in
     the validation after each epoch: ``train_elbo`` is then that of the simpler guide, ``valid_elbo`` that of the guide
-    as it is used.
+    as it is used. Then the optimizer's moments and the average of the weights start again, as for a new objective.
 
     Args:
         model: a Pyro model that is a module, called with a batch.

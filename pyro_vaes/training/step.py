@@ -82,10 +82,12 @@ class EagerStep:
         return sums
 
     def finish(self) -> None:
-        """Count a step after the optimizer, and update the average."""
+        """Count a step after the optimizer, and update the average; both forget the guide's warm-up when it is over."""
         self.loss.num_steps += 1
         if self.average is not None:
             self.average.update(self.loss.num_steps)
+        if self.loss.num_steps == self.warmup:
+            self.restart(self.weights)
 
     def prepare_for(self, x: Tensor) -> None:
         """Prepare for batches of this shape; an eager step needs nothing."""

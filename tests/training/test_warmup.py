@@ -71,6 +71,25 @@ def test_a_warmup_takes_at_most_two_fifths_of_a_training():
     assert guide.in_steps() == [*(step / 6 for step in range(6)), *[1.0] * 9]
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "adamax"])
+def test_moments_and_averages_start_again_after_the_warmup(optimizer):
+    step = EagerStep(*shifted(), ELBO(), lr=1e-2, optimizer=optimizer, ema=0.9)
+    step.warmup = 2
+    for _ in range(2):
+        step(torch.rand(5, 1, 4, 4))
+    fresh = EagerStep(*shifted(), ELBO(), lr=1e-2, optimizer=optimizer, ema=0.9)
+    assert all(not value.any() for state in step.optimizer.state.values() for value in state.values())
+    assert step.average.starts == [2] * len(step.weights)
+    for values in zip(step.average.values, step.weights, strict=True):
+        assert torch.equal(*values)
+    fresh.model.load_state_dict(step.model.state_dict()), fresh.guide.load_state_dict(step.guide.state_dict())
+    x = torch.rand(5, 1, 4, 4)
+    for each in (step, fresh):
+        torch.manual_seed(3)
+        each(x)
+    torch.testing.assert_close(step.weights, fresh.weights, rtol=0, atol=0)
+
+
 def test_progress_is_1_again_after_an_interrupted_step():
     vae, guide = shifted()
     run = train((vae, guide), loss=at_step(2, ELBO(), interrupt), epochs=5)
