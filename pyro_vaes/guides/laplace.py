@@ -35,13 +35,20 @@ class Laplace(Guide):
     (Gaussian) and the decoder's last layer W is linear and widens, neither the D x Z Jacobian nor the features are
     formed: all steps share Wᵀ H W. Gradients flow through every solve into decoder, likelihood and encoder.
 
+    In the warm-up of a training the guide is the mean-field one, N(μ₀, diag σ²): where the encoder is far off, the
+    curvature says nothing of the posterior, and the gradient through the steps leads nowhere. In stock ``SVI``, where
+    there is no warm-up, start from a trained :class:`MeanField` guide, which has the same weights.
+
     Args:
         vae: the model: any differentiable decoder, a likelihood with ``fisher``, a prior with ``precision``.
-        encoder: any module ``x -> (..., out_features)``; it outputs μ₀.
+        encoder: any module ``x -> (..., out_features)``; it outputs μ₀, and σ for the warm-up.
         updates: number T of Newton steps; 0 keeps the encoder's mean.
         step_size: size of the first step; 1 is a full Newton step.
-        detach: whether gradients stop at μ_T, a cheaper approximation in which the encoder is not trained and the
-            decoder receives no gradient through the Newton steps.
+        detach: whether gradients stop at μ_T, a cheaper approximation in which the encoder is trained in the warm-up
+            alone, and the decoder receives no gradient through the Newton steps.
+        warmup: number of gradient steps of the warm-up; 0 for none, as published.
+        line_search: whether the length of a step is, in place of ``step_size / (t + 1)``, the one with the highest
+            log p(x, z) of several between 1 and 0, for each datum; gradients take it for a constant.
 
     Shapes:
         ``posterior(x)`` has batch shape ``(..., B)`` and event shape ``(Z,)``.
