@@ -72,7 +72,7 @@ class Laplace(Guide):
         updates: int = 4,
         step_size: float = 0.5,
         detach: bool = False,
-        warmup: int = 1000,
+        warmup: int = 300,
         line_search: bool = False,
     ) -> None:
         super().__init__(vae, encoder, outputs=2 * vae.latent_dim)
