@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         training,
     )
     from pyro_vaes.errors import InputError
+    from pyro_vaes.models.sequential_guide import SequentialGuide
     from pyro_vaes.reports.compare import compare
     from pyro_vaes.reports.diagnose import diagnose
     from pyro_vaes.reports.traverse import traverse
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from pyro_vaes.runs.save import load, save
     from pyro_vaes.training.fit import fit
     from pyro_vaes.training.run import Run
-    from pyro_vaes.vae import VAE, Guide, LatentVariableModel, SequentialGuide
+    from pyro_vaes.vae import VAE, Guide, LatentVariableModel
 
 __version__ = "0.1.0"
 
@@ -50,7 +51,7 @@ _HOMES = {
     "traverse": "reports.traverse",
     "export": "runs.export",
     "LatentVariableModel": "vae",
-    "SequentialGuide": "vae",
+    "SequentialGuide": "models.sequential_guide",
 }
 
 __all__ = [

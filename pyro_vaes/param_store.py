@@ -36,9 +36,10 @@ _local = threading.local()
 def register_params(module: nn.Module) -> None:
     """Register a module's parameters with Pyro, under a name unique to the instance: its class and a number.
 
-    Stock ``SVI`` trains the parameters registered here. Two instances never share an entry of the parameter store,
-    not even copies of each other. Values that ``pyro.get_param_store().load`` has read go into the module, and are
-    trained further, where it is clear to which module they belong.
+    Stock ``SVI`` trains the parameters registered here: those with ``requires_grad``, and so none of a frozen model, of
+    which ``pyro.module`` would warn. Two instances never share an entry of the parameter store, not even copies of each
+    other. Values that ``pyro.get_param_store().load`` has read go into the module, and are trained further, where it is
+    clear to which module they belong.
 
     Raises:
         InputError: If the store holds loaded values of several modules of this class, of other shapes, or without the
@@ -54,7 +55,9 @@ def register_params(module: nn.Module) -> None:
     if first is not None and ((full := f"{name}$$${first[0]}") not in store or store[full] is not first[1]):
         _take_loaded(module, name)  # at the first call, or after the store was cleared or loaded
         _first_weights[name] = weakref.ref(first[1])
-    pyro.module(name, module)
+    for key, value in module.named_parameters():
+        if value.requires_grad:
+            pyro.param(f"{name}$$${key}", value)
 
 
 def adopt_loaded(*owners: object) -> None:

@@ -176,7 +176,7 @@ class Guide(nn.Module):
 
     A guide of one latent implements :meth:`posterior`, or :meth:`family`, of which that is made; one of several
     independent latents implements :meth:`posteriors`; one whose latents depend on each other derives from
-    :class:`SequentialGuide`.
+    :class:`~pyro_vaes.models.sequential_guide.SequentialGuide`.
 
     Args:
         vae: the model; not registered here, its parameters stay its own.
@@ -191,6 +191,11 @@ class Guide(nn.Module):
             the model's says no: there the noise of log q cancels that of log p(x, z).
         loss: the loss that trains this guide unless another is given: a name in ``pyro_vaes.losses``, or a class of
             losses, such as one of your own; a method that returns one may set its options.
+        warmup: number of gradient steps at the start of a training in which the posterior is a simpler one, 0 for none;
+            ``fit`` makes it at most two fifths of a training, and starts the optimizer's moments again after it.
+        progress: the part of the warm-up that is over, in [0, 1]; the posterior may depend on it. ``fit`` sets it for
+            the time of a gradient step. It is 1 everywhere else: in validation, so that what is validated, and kept
+            as the best, is the guide as it is used; and in stock ``SVI``, where there is no warm-up.
 
     Shapes:
         ``x (B, *event_shape)``; calling it gives each latent by site, ``(B, Z_l)``.
@@ -202,6 +207,8 @@ class Guide(nn.Module):
     vae: Any
     analytic_kl: bool = True
     loss: str | Callable[[], Any] = "ELBO"
+    warmup: int = 0
+    progress: float = 1.0
 
     def __init__(self, vae: LatentVariableModel, encoder: nn.Module | None = None, outputs: int | None = None) -> None:
         super().__init__()
@@ -260,38 +267,3 @@ class Guide(nn.Module):
 
     def _posterior_of(self, site: str, x: Tensor) -> dist.TorchDistribution:
         return self.posteriors(x)[site]
-
-
-class SequentialGuide(Guide):
-    """Base class of guides that draw latents one after another, each given those before; see :class:`Guide`.
-
-    A new one implements :meth:`chain`.
-    """
-
-    def chain(self, x: Tensor, sample: Callable[[str, dist.TorchDistribution], Tensor]) -> None:
-        """Call ``sample(site, q)`` for each latent in turn; it gives the value that the next q may depend on."""
-        raise NotImplementedError(f"{type(self).__name__} must implement chain(x, sample)")
-
-    def posteriors(self, x: Tensor) -> Posteriors:
-        """q(z_l | x, latents before) by site, the latents before at their conditional means."""
-        found: Posteriors = {}
-
-        def mean(site: str, q: dist.TorchDistribution) -> Tensor:
-            found[site] = q
-            return q.mean
-
-        self.chain(x, mean)
-        return {site: found[site] for site in self.vae.sites}
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """The Pyro guide: the latents' sites in the plate ``data``; returns the latents."""
-        register_params(self)
-        drawn: dict[str, Tensor] = {}
-
-        def sample(site: str, q: dist.TorchDistribution) -> Tensor:
-            drawn[site] = pyro.sample(site, q)
-            return drawn[site]
-
-        with pyro.plate("data", len(x)):
-            self.chain(x, sample)
-        return {site: drawn[site] for site in self.vae.sites}

@@ -53,6 +53,17 @@ def new_process(monkeypatch, path):
     monkeypatch.setattr(param_store, "_first_weights", {})
 
 
+@pytest.mark.filterwarnings("error")
+def test_the_guide_of_a_frozen_model_is_trained_without_a_warning():
+    vae, guide = small()
+    vae.requires_grad_(False)
+    frozen, before = copy.deepcopy(vae.state_dict()), copy.deepcopy(guide.state_dict())
+    train((vae, guide))
+    assert all(torch.equal(value, frozen[key]) for key, value in vae.state_dict().items())
+    assert not any(torch.equal(value, before[key]) for key, value in guide.state_dict().items())
+    assert {name.partition("-")[0] for name in pyro.get_param_store()} == {"MeanField"}
+
+
 @pytest.fixture
 def trained(tmp_path, monkeypatch):
     """A store's file of a pair trained by stock SVI, and the pair's log-likelihood."""

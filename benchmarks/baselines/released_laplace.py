@@ -34,7 +34,7 @@ def released_posterior(vae: VAE, guide: Laplace, x: Tensor) -> tuple[Tensor, Ten
         weighted = jacobian.mT * likelihood.fisher(features).unsqueeze(1)
         return features, jacobian, weighted @ jacobian + identity
 
-    mean = guide.head(guide.encoder(x))
+    mean = guide.head(guide.encoder(x))[..., : vae.latent_dim]
     for t in range(guide.updates):
         features, jacobian, precision = linearized(mean)
         score = (jacobian.mT @ likelihood.score(features, flat).unsqueeze(-1)).squeeze(-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import Any, NamedTuple
 
 import pyro.distributions as dist
@@ -13,9 +14,12 @@ from torch.nn import functional as F
 
 from pyro_vaes.distributions.normal import PrecisionNormal
 from pyro_vaes.errors import InputError
+from pyro_vaes.guides.mean_field import diagonal_normal
 from pyro_vaes.networks.linearize import Linearization, linear_head, linearize
 from pyro_vaes.vae import VAE, Guide
 from pyro_vaes.validation import check_whole
+
+LENGTHS = 6  # of a step, 1, 0.64, 0.36, 0.16, 0.04 and 0, which a line search tries
 
 
 class Laplace(Guide):
@@ -31,13 +35,20 @@ class Laplace(Guide):
     (Gaussian) and the decoder's last layer W is linear and widens, neither the D x Z Jacobian nor the features are
     formed: all steps share Wᵀ H W. Gradients flow through every solve into decoder, likelihood and encoder.
 
+    In the warm-up of a training the guide is the mean-field one, N(μ₀, diag σ²): where the encoder is far off, the
+    curvature says nothing of the posterior, and the gradient through the steps leads nowhere. In stock ``SVI``, where
+    there is no warm-up, start from a trained :class:`MeanField` guide, which has the same weights.
+
     Args:
         vae: the model: any differentiable decoder, a likelihood with ``fisher``, a prior with ``precision``.
-        encoder: any module ``x -> (..., out_features)``; it outputs μ₀.
+        encoder: any module ``x -> (..., out_features)``; it outputs μ₀, and σ for the warm-up.
         updates: number T of Newton steps; 0 keeps the encoder's mean.
         step_size: size of the first step; 1 is a full Newton step.
-        detach: whether gradients stop at μ_T, a cheaper approximation in which the encoder is not trained and the
-            decoder receives no gradient through the Newton steps.
+        detach: whether gradients stop at μ_T, a cheaper approximation in which the encoder is trained in the warm-up
+            alone, and the decoder receives no gradient through the Newton steps.
+        warmup: number of gradient steps of the warm-up; 0 for none, as published.
+        line_search: whether the length of a step is, in place of ``step_size / (t + 1)``, the one with the highest
+            log p(x, z) of several between 1 and 0, for each datum; gradients take it for a constant.
 
     Shapes:
         ``posterior(x)`` has batch shape ``(..., B)`` and event shape ``(Z,)``.
@@ -54,8 +65,6 @@ class Laplace(Guide):
         torch.Size([4, 2, 2])
     """
 
-    analytic_kl = False
-
     def __init__(
         self,
         vae: VAE,
@@ -63,9 +72,12 @@ class Laplace(Guide):
         updates: int = 4,
         step_size: float = 0.5,
         detach: bool = False,
+        warmup: int = 300,
+        line_search: bool = False,
     ) -> None:
-        super().__init__(vae, encoder, outputs=vae.latent_dim)
+        super().__init__(vae, encoder, outputs=2 * vae.latent_dim)
         check_whole("updates", updates, least=0)
+        self.warmup = check_whole("warmup", warmup, least=0)
         if not step_size > 0:
             raise InputError(f"step_size is {step_size!r}: expected a positive number, 1 being a full Newton step")
         try:
@@ -75,23 +87,42 @@ class Laplace(Guide):
         self.updates = updates
         self.step_size = step_size
         self.detach = detach
+        self.line_search = line_search
+
+    @property
+    def analytic_kl(self) -> bool:  # type: ignore[override]
+        """Whether the posterior is still the mean-field one, which does not follow the model's."""
+        return self.progress < 1
 
     def local_parameters(self, x: Tensor) -> tuple[Tensor, ...]:
-        """μ₀."""
+        """μ₀, and the unconstrained scale of the warm-up, together ``(..., B, 2 Z)``."""
         with self._gradients():
             return super().local_parameters(x)
 
     def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> dist.TorchDistribution:
-        """N(μ_T, Λ(μ_T)⁻¹) of the search from μ₀."""
+        """N(μ_T, Λ(μ_T)⁻¹) of the search from μ₀; in the warm-up N(μ₀, diag σ²)."""
+        if self.progress < 1:
+            return diagonal_normal(parameters[0])
         shared = self._shared(x)
         with self._gradients():
-            (mean,) = parameters
+            mean = parameters[0][..., : self.vae.latent_dim]
             for t in range(self.updates):
-                mean = mean + self.step_size / (t + 1) * self._newton_step(x, mean, shared)
+                step = self._newton_step(x, mean, shared)
+                mean = mean + self._length(x, mean, step, t) * step
         return PrecisionNormal(mean, self._precision_factor(mean, linearize(self.vae.decoder, mean), shared))
 
     def _gradients(self) -> contextlib.AbstractContextManager[Any]:
-        return torch.no_grad() if self.detach else contextlib.nullcontext()
+        """Context manager in which gradients stop, if the search is detached and the warm-up over."""
+        return torch.no_grad() if self.detach and self.progress == 1 else contextlib.nullcontext()
+
+    def _length(self, x: Tensor, mean: Tensor, step: Tensor, t: int) -> Tensor | float:
+        """Length of step t: the published one, or that of the highest log p(x, z), a constant ``(..., B, 1)``."""
+        if not self.line_search:
+            return self.step_size / (t + 1)
+        lengths = torch.linspace(1, 0, LENGTHS, dtype=mean.dtype, device=mean.device).square()
+        with torch.no_grad():
+            log_joint = self.vae.log_joint(x, mean + lengths.view(-1, *[1] * mean.dim()) * step)
+        return lengths[log_joint.nan_to_num(nan=-math.inf).argmax(0)].unsqueeze(-1)
 
     def _newton_step(self, x: Tensor, mean: Tensor, shared: _Quadratic | None) -> Tensor:
         """Λ⁻¹ ∇ log p(x, μ), with its exact gradient by implicit differentiation.

@@ -33,5 +33,15 @@ class MeanField(Guide):
 
     def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> dist.TorchDistribution:
         """N(μ, diag σ²)."""
-        mean, raw_scale = parameters[0].chunk(2, -1)
-        return dist.Normal(mean, positive(raw_scale)).to_event(1)
+        return diagonal_normal(parameters[0])
+
+
+def diagonal_normal(outputs: Tensor) -> dist.TorchDistribution:
+    """N(μ, diag σ²) from the outputs of a head, μ and an unconstrained σ, ``(..., B, 2 Z)``.
+
+    Example:
+        >>> diagonal_normal(torch.zeros(4, 6)).event_shape
+        torch.Size([3])
+    """
+    mean, raw_scale = outputs.chunk(2, -1)
+    return dist.Normal(mean, positive(raw_scale)).to_event(1)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.networks.positive import positive
+from pyro_vaes.guides.mean_field import diagonal_normal
 from pyro_vaes.vae import VAE, Guide
 from pyro_vaes.validation import check_whole
 
@@ -81,7 +81,7 @@ class SemiAmortized(Guide):
             norm = gradient.norm(dim=-1, keepdim=True)
             velocity = self.momentum * velocity + gradient * (self.clip / norm.clamp_min(self.clip))
             refined = refined + self.lr * velocity
-        return _mean_field(refined)
+        return diagonal_normal(refined)
 
     def _gradient(self, x: Tensor, parameters: Tensor) -> Tensor:
         """Gradient of each datum's ELBO in its parameters, at one draw; also if gradients are disabled."""
@@ -89,7 +89,7 @@ class SemiAmortized(Guide):
         with torch.enable_grad():
             if not (record and parameters.requires_grad):
                 parameters = parameters.detach().requires_grad_()
-            q, prior = _mean_field(parameters), self.vae.prior()
+            q, prior = diagonal_normal(parameters), self.vae.prior()
             z = q.mean + q.stddev * torch.randn_like(q.mean)
             reconstruction = self.vae.likelihood(self.vae.decoder(z)).log_prob(x)
             try:
@@ -97,8 +97,3 @@ class SemiAmortized(Guide):
             except NotImplementedError:
                 kl = q.log_prob(z) - prior.log_prob(z)
             return torch.autograd.grad((reconstruction - kl).sum(), parameters, create_graph=record)[0]
-
-
-def _mean_field(parameters: Tensor) -> dist.TorchDistribution:
-    mean, raw_scale = parameters.chunk(2, -1)
-    return dist.Normal(mean, positive(raw_scale)).to_event(1)

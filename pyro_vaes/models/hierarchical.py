@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.models.conditional_normal import ConditionalNormal, normal
+from pyro_vaes.models.sequential_guide import SequentialGuide
 from pyro_vaes.networks.shapes import latent_features
 from pyro_vaes.priors import Prior
 from pyro_vaes.traces import total
-from pyro_vaes.vae import LatentVariableModel, SequentialGuide
+from pyro_vaes.vae import LatentVariableModel
 
 
 class HierarchicalVAE(LatentVariableModel):

@@ -23,6 +23,7 @@ from pyro_vaes.models import (
     MixtureVAE,
     TopDownGuide,
 )
+from pyro_vaes.models.sequential_guide import SequentialGuide
 from pyro_vaes.priors import Prior
 from pyro_vaes.recipes.build import (
     Networks,
@@ -38,7 +39,6 @@ from pyro_vaes.recipes.published import CLUSTERS, FACETS, FACETS_COLOR, HIERARCH
 from pyro_vaes.recipes.recipe import Recipe, System
 from pyro_vaes.recipes.spec import resolve, split
 from pyro_vaes.settings import Settings
-from pyro_vaes.vae import SequentialGuide
 
 OfLADDERS: Networks = {
     "mlp": (networks.LadderMLPEncoder, networks.LadderMLPDecoder),

@@ -24,7 +24,7 @@ class CompiledStep(EagerStep):
     The loss is traced through Pyro's handlers into a graph of tensor operations, with its gradients, and checked
     against the eager ones on the batch that it was traced with: draws come from the same generator in the same order,
     so that under one seed both see the same noise. Schedules of the loss are inputs of the graph. A batch of another
-    size, such as an epoch's last, is taken eagerly.
+    size, such as an epoch's last, is taken eagerly, and so is every step in which the guide warms up.
 
     Its arguments are those of :class:`EagerStep`.
 
@@ -37,7 +37,7 @@ class CompiledStep(EagerStep):
 
     def differentiate(self, x: Tensor) -> Tensor:
         """Set the gradients of all weights; returns the sums over the batch of objective and terms."""
-        if x.shape != self.shape:
+        if self.warming_up or x.shape != self.shape:
             return super().differentiate(x)
         with torch.no_grad():
             sums, *gradients = self.graph(x, self.schedule(x), *self.values)

@@ -18,9 +18,10 @@ class GraphStep(EagerStep):
     """The step of :class:`EagerStep`, recorded as a CUDA graph: forward, backward and optimizer are one launch.
 
     Its draws go on from torch's generator as eager ones do, and schedules of the loss and of the learning rate are read
-    from tensors that are filled before every step. A batch of another size, such as an epoch's last, is taken eagerly.
-    So is the first one of a new optimizer, whose state has to be there before it is recorded. Optimizers that torch
-    cannot record, which are not ``capturable``, take their step after the launch.
+    from tensors that are filled before every step. A batch of another size, such as an epoch's last, is taken eagerly,
+    and so is every step in which the guide warms up, and the first one of a new optimizer, whose state has to be there
+    before it is recorded. Optimizers that torch cannot record, which are not ``capturable``, take their step after the
+    launch.
 
     Its arguments are those of :class:`EagerStep`.
     """
@@ -32,7 +33,7 @@ class GraphStep(EagerStep):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Take one step on a batch; returns the sums over it of objective and terms, in the order of ``names``."""
-        if self.batch is None or x.shape != self.batch.shape:
+        if self.warming_up or self.batch is None or x.shape != self.batch.shape:
             return super().__call__(x)
         if self.replay is None:
             sums = super().__call__(x)

@@ -85,6 +85,10 @@ def fit(
     ``batch_size``, and the first one writes. Pyro's effect handlers are global to a process, so that threads must not
     train at the same time: trainings in parallel take a process each.
 
+    A guide with a ``warmup`` is a simpler one in that many steps at the start, at most two fifths of all, but not in
+    the validation after each epoch: ``train_elbo`` is then that of the simpler guide, ``valid_elbo`` that of the guide
+    as it is used. Then the optimizer's moments and the average of the weights start again, as for a new objective.
+
     Args:
         model: a Pyro model that is a module, called with a batch.
         guide: its guide, a module too, built on this model. All weights of both are ``nn.Parameter``.
@@ -106,7 +110,8 @@ def fit(
         overwrite: whether to replace the run that ``out`` holds.
         resume: whether to continue the run that ``out`` holds, from its last checkpoint; on a CPU the weights are
             then, to the bit, those of a run without a break. Options that differ from those of the checkpoint, such as
-            ``lr``, hold from there on; another kind of loss, optimizer or average is refused.
+            ``lr``, hold from there on; another kind of loss, optimizer or average is refused. The warm-up of a guide
+            stays as long as it was, also if there are more ``epochs`` now.
         progress: whether to show a progress bar; in a log file it is one line per epoch, at most every 30 seconds.
         step: how a step is run: ``"eager"``, operation by operation; ``"compiled"``, from a graph that is traced and
             compiled first, which takes some tens of seconds; ``"graph"``, as one CUDA graph; ``"auto"``, a graph on a
@@ -145,6 +150,7 @@ def fit(
     adopt_loaded(model, guide)
     loss = loss or default_loss(guide)
     epochs, batch_size = check_whole("epochs", epochs), check_whole("batch_size", batch_size)
+    warmup = check_whole("guide.warmup", getattr(guide, "warmup", 0), least=0)
     seed, lr, ema, clip_norm = check_seed(seed), check_lr(lr), check_ema(ema), check_clip_norm(clip_norm)
     check_optimizer(optimizer, lr)
     check_means(loss, step, precision)
@@ -183,7 +189,7 @@ def fit(
             group.broadcast_weights([model, guide])
             kind = choose_step(step, chosen, num_steps)
             gradient_step = STEPS[kind[0]](model, guide, loss, lr, optimizer, ema, precision, lr_schedule, clip_norm)
-            gradient_step.group = group
+            gradient_step.group, gradient_step.warmup = group, min(warmup, 2 * num_steps // 5)
             state, finite = TrainingState(gradient_step, len(train), seed, chosen, cluster_epoch), FiniteChecks()
             before: list[Callback] = [finite, BestWeights(cluster_epoch)]
             after: list[Callback] = []

@@ -41,6 +41,7 @@ class EagerStep:
 
     Attributes:
         group: the processes that take the step together, each on its part of the batch; one at first.
+        warmup: number of the first steps in which the guide warms up, see :class:`pyro_vaes.vae.Guide`; 0 at first.
     """
 
     def __init__(
@@ -65,10 +66,17 @@ class EagerStep:
         self.average = None if ema is None else Average(self.weights, ema)
         self.names: list[str] = []
         self.group = ProcessGroup()
+        self.warmup = 0
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether the guide warms up at this step."""
+        return self.loss.num_steps < self.warmup
 
     def __call__(self, x: Tensor) -> Tensor:
         """Take one step on a batch; returns the sums over it of objective and terms, in the order of ``names``."""
-        sums = self.group.all_reduce_gradients(self.weights, self.differentiate(x))
+        with self._progress():
+            sums = self.group.all_reduce_gradients(self.weights, self.differentiate(x))
         self.clip()
         self.set_lr()
         self.optimizer.step()
@@ -92,10 +100,12 @@ class EagerStep:
                 group["lr"] = factor * lr
 
     def finish(self) -> None:
-        """Count a step after the optimizer, and update the average."""
+        """Count a step after the optimizer, and update the average; both forget the guide's warm-up when it is over."""
         self.loss.num_steps += 1
         if self.average is not None:
             self.average.update(self.loss.num_steps)
+        if self.loss.num_steps == self.warmup:
+            self.restart(self.weights)
 
     def prepare_for(self, x: Tensor) -> None:
         """Prepare for batches of this shape; an eager step needs nothing."""
@@ -119,8 +129,8 @@ class EagerStep:
 
     def state_dict(self) -> dict[str, Any]:
         """The state on which the next step depends beside the weights."""
-        kind = type(self.optimizer).__name__.lower()
-        state = {"kind": kind, "optimizer": self.optimizer.state_dict(), "step": self.loss.num_steps}
+        kind, numbers = type(self.optimizer).__name__.lower(), {"step": self.loss.num_steps, "warmup": self.warmup}
+        state = {"kind": kind, "optimizer": self.optimizer.state_dict(), **numbers}
         return state if self.average is None else state | self.average.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -145,6 +155,7 @@ class EagerStep:
         if self.average is not None:
             self.average.load_state_dict(state)
         self.loss.num_steps = check_whole("the checkpoint's step", state["step"], least=0)
+        self.warmup = check_whole("the checkpoint's warmup", state["warmup"], least=0)
 
     @torch.no_grad()
     def restart(self, weights: Collection[Tensor]) -> None:
@@ -156,6 +167,19 @@ class EagerStep:
                 self.optimizer.state[weight] = state[weight]
         if self.average is not None:
             self.average.restart(weights, self.loss.num_steps)
+
+    @contextlib.contextmanager
+    def _progress(self) -> Iterator[None]:
+        """Context manager in which the guide is at this step of its warm-up, if it warms up."""
+        if not self.warming_up:
+            yield
+            return
+        guide: Any = self.guide
+        guide.progress = self.loss.num_steps / self.warmup
+        try:
+            yield
+        finally:
+            guide.progress = 1.0
 
 
 @contextlib.contextmanager

@@ -47,6 +47,7 @@ GUIDES = {
     "Laplace-0": lambda *pair: Laplace(*pair, updates=0),
     "Laplace-2": lambda *pair: Laplace(*pair, updates=2),
     "Laplace-detach": lambda *pair: Laplace(*pair, updates=2, detach=True),
+    "Laplace-search": lambda *pair: Laplace(*pair, updates=2, line_search=True),
     "SemiAmortized": lambda *pair: SemiAmortized(*pair, steps=2, lr=0.1),
     "InverseAutoregressiveFlow": lambda *pair: InverseAutoregressiveFlow(*pair, hidden=(8,)),
     "Householder": Householder,

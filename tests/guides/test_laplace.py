@@ -7,7 +7,8 @@ from torch import nn
 from torch.autograd.functional import jacobian
 
 from pyro_vaes import VAE
-from pyro_vaes.guides import Laplace
+from pyro_vaes.guides import Laplace, MeanField
+from pyro_vaes.guides.laplace import LENGTHS
 from pyro_vaes.likelihoods import Bernoulli, Gaussian, Likelihood
 from pyro_vaes.losses import ELBO
 from pyro_vaes.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder, linear_head, linearize
@@ -113,13 +114,23 @@ def curvature_and_gradient(vae, datum, mean):
     return jac.T @ torch.diag(fisher) @ jac + torch.eye(len(mean)).double(), jac.T @ score - mean
 
 
+def best_length(vae, datum, mean, step):
+    """The length of a step with the highest log p(x, z), tried one after another."""
+    lengths = [(1 - index / (LENGTHS - 1)) ** 2 for index in range(LENGTHS)]
+    values = [vae.log_joint(datum.unsqueeze(0), (mean + length * step).unsqueeze(0)).item() for length in lengths]
+    return lengths[values.index(max(values))]
+
+
 def textbook_elbo(vae, guide, x, noise):
     """The algorithm as published, datum by datum: it inverts, and gradients run through everything."""
     elbo = []
-    for datum, mean, eps in zip(x, guide.head(guide.encoder(x)), noise, strict=True):
+    for datum, mean, eps in zip(x, guide.head(guide.encoder(x))[:, :2], noise, strict=True):
         for t in range(guide.updates):
             precision, gradient = curvature_and_gradient(vae, datum, mean)
-            mean = mean + guide.step_size / (t + 1) * torch.linalg.inv(precision) @ gradient
+            step = torch.linalg.inv(precision) @ gradient
+            mean = (
+                mean + (best_length(vae, datum, mean, step) if guide.line_search else guide.step_size / (t + 1)) * step
+            )
         factor = torch.linalg.cholesky(curvature_and_gradient(vae, datum, mean)[0])
         z = mean + torch.linalg.inv(factor).T @ eps
         normal = torch.distributions.MultivariateNormal(mean, precision_matrix=factor @ factor.T)
@@ -127,10 +138,11 @@ def textbook_elbo(vae, guide, x, noise):
     return torch.stack(elbo)
 
 
+@pytest.mark.parametrize("options", [{"step_size": 0.8}, {"line_search": True}], ids=["damped", "line search"])
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_laplace_value_and_gradients_equal_the_textbook(decoder, likelihood):
-    vae, guide, x = build(decoder, likelihood, updates=3, step_size=0.8)
+def test_laplace_value_and_gradients_equal_the_textbook(decoder, likelihood, options):
+    vae, guide, x = build(decoder, likelihood, updates=3, **options)
     named = [*vae.named_parameters(prefix="vae"), *guide.named_parameters(prefix="guide")]
     torch.manual_seed(1)
     expected = textbook_elbo(vae, guide, x, torch.randn(len(x), 2, dtype=torch.float64))
@@ -189,7 +201,7 @@ def test_updates_climb_the_log_joint_of_a_relu_network(likelihood):
     vae = VAE(MLPDecoder(4, (30,), hidden=(20, 20)), StandardNormal(4), LIKELIHOODS[likelihood]((30,))).double()
     encoder, x = MLPEncoder((30,), hidden=(8,)), vae.sample(16)
     pyro.set_rng_seed(2)
-    head = nn.Linear(8, 4)
+    head = nn.Linear(8, 2 * 4)
     log_joint = []
     for updates in (0, 1, 2, 4, 8):
         guide = Laplace(vae, encoder, updates=updates)
@@ -200,9 +212,59 @@ def test_updates_climb_the_log_joint_of_a_relu_network(likelihood):
     assert (gains.sum(0) > 0).all()
 
 
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_a_line_search_never_lowers_the_log_joint(likelihood):
+    vae = VAE(MLPDecoder(4, (30,), hidden=(20, 20)), StandardNormal(4), LIKELIHOODS[likelihood]((30,))).double()
+    for parameter in vae.decoder.parameters():
+        nn.init.normal_(parameter)  # kinks and flat parts, where full steps fail
+    encoder, x = MLPEncoder((30,), hidden=(8,)), vae.sample(64)
+    searched, full = (Laplace(vae, encoder, updates=1, **each) for each in ({"line_search": True}, {"step_size": 1.0}))
+    full.head = searched.head
+    start = searched.double().local_parameters(x)[0][:, :4]
+    gains = [vae.log_joint(x, guide.posterior(x).mean) - vae.log_joint(x, start) for guide in (searched, full.double())]
+    assert (gains[0] >= 0).all()
+    assert (gains[0] >= gains[1]).all()
+    assert (gains[0] > gains[1]).any(), "the test says nothing"
+
+
+def test_a_line_search_takes_the_full_step_where_it_is_best(linear):
+    searched = Laplace(linear.vae, linear.encoder, updates=1, line_search=True).double()
+    full = Laplace(linear.vae, linear.encoder, updates=1, step_size=1.0).double()
+    full.head = searched.head
+    assert torch.equal(searched.posterior(linear.x).mean, full.posterior(linear.x).mean)
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_in_the_warmup_it_is_the_mean_field_guide_and_afterwards_one_without_warmup(detach):
+    vae, guide, x = build("widening", "Bernoulli", warmup=3, detach=detach)
+    plain, mean_field = Laplace(vae, guide.encoder, warmup=0, detach=detach), MeanField(vae, guide.encoder)
+    plain.head = mean_field.head = guide.head
+    guide.progress = 2 / 3
+    found, expected = guide.posterior(x), mean_field.posterior(x)
+    assert torch.equal(found.mean, expected.mean)
+    assert torch.equal(found.stddev, expected.stddev)
+    torch.testing.assert_close(gradients(vae, guide, x), gradients(vae, mean_field, x), rtol=0, atol=0)
+    guide.progress = 1.0
+    found, expected = guide.posterior(x), plain.posterior(x)
+    assert torch.equal(found.mean, expected.mean)
+    assert torch.equal(found.precision_tril, expected.precision_tril)
+
+
+def gradients(vae, guide, x):
+    """Gradients of the ELBO in the weights of model and guide, under one seed."""
+    torch.manual_seed(1)
+    weights = [*vae.parameters(), *guide.parameters()]
+    return torch.autograd.grad(ELBO().differentiable_loss(vae, guide, x), weights)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"updates": -1}, "updates is -1"), ({"updates": 1.5}, "whole number"), ({"step_size": 0}, "positive")],
+    [
+        ({"updates": -1}, "updates is -1"),
+        ({"updates": 1.5}, "whole number"),
+        ({"step_size": 0}, "positive"),
+        ({"warmup": -1}, "warmup is -1"),
+    ],
 )
 def test_laplace_refuses_options(linear, options, words):
     with pytest.raises(ValueError, match=words):

@@ -1,6 +1,7 @@
 """Small pairs and trainings, and what happens to them."""
 
 import signal
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from pyro_vaes.models import MixtureGuide, MixtureVAE
 from pyro_vaes.networks import MLPDecoder, MLPEncoder
 from pyro_vaes.priors import GaussianMixture, StandardNormal
 
-GUIDES = {"MeanField": MeanField, "FullCovariance": FullCovariance, "Laplace": Laplace}
+GUIDES = {"MeanField": MeanField, "FullCovariance": FullCovariance, "Laplace": partial(Laplace, warmup=2)}
 SHAPE = (1, 4, 4)
 TIMES = {"step_ms", "seconds"}
 FILES = ["checkpoint.pt", "config.yaml", "metrics.jsonl"]

@@ -13,8 +13,9 @@ from torch import Tensor
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.marginal import traced
 from pyro_vaes.evaluate.marginal.target import Target
+from pyro_vaes.models.sequential_guide import SequentialGuide
 from pyro_vaes.traces import total
-from pyro_vaes.vae import Guide, SequentialGuide
+from pyro_vaes.vae import Guide
 
 
 class GuideDensity:

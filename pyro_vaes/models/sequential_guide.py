@@ -1,0 +1,47 @@
+"""The base of guides whose latents depend on each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyro
+import pyro.distributions as dist
+from torch import Tensor
+
+from pyro_vaes.param_store import register_params
+from pyro_vaes.vae import Guide, Posteriors
+
+
+class SequentialGuide(Guide):
+    """Base class of guides that draw latents one after another, each given those before; see :class:`Guide`.
+
+    A new one implements :meth:`chain`.
+    """
+
+    def chain(self, x: Tensor, sample: Callable[[str, dist.TorchDistribution], Tensor]) -> None:
+        """Call ``sample(site, q)`` for each latent in turn; it gives the value that the next q may depend on."""
+        raise NotImplementedError(f"{type(self).__name__} must implement chain(x, sample)")
+
+    def posteriors(self, x: Tensor) -> Posteriors:
+        """q(z_l | x, latents before) by site, the latents before at their conditional means."""
+        found: Posteriors = {}
+
+        def mean(site: str, q: dist.TorchDistribution) -> Tensor:
+            found[site] = q
+            return q.mean
+
+        self.chain(x, mean)
+        return {site: found[site] for site in self.vae.sites}
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """The Pyro guide: the latents' sites in the plate ``data``; returns the latents."""
+        register_params(self)
+        drawn: dict[str, Tensor] = {}
+
+        def sample(site: str, q: dist.TorchDistribution) -> Tensor:
+            drawn[site] = pyro.sample(site, q)
+            return drawn[site]
+
+        with pyro.plate("data", len(x)):
+            self.chain(x, sample)
+        return {site: drawn[site] for site in self.vae.sites}
