@@ -120,7 +120,12 @@ def _preamble(trials: Sequence[Trial], diagnoses: Sequence[Diagnosis], data: Dat
 
 
 def _training(settings: Settings) -> str:
-    """Length, optimizer and schedule of the training."""
+    """Length, optimizer and schedule of the training.
+
+    Example:
+        >>> _training(Settings(epochs=50, patience=5, schedule="cosine", clip_norm=5.0))
+        '50 epochs at most, patience 5, batch 128, adam 0.001, cosine, gradients clipped at 5'
+    """
     end = "" if settings.patience is None else f" at most, patience {settings.patience}"
     schedule = "" if settings.schedule is None else f", {settings.schedule}"
     clipping = "" if settings.clip_norm is None else f", gradients clipped at {settings.clip_norm:g}"
