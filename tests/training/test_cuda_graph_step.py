@@ -9,9 +9,10 @@ from pyro_vaes.losses import ELBO, SoftFreeBits, Warmup, default_loss
 from pyro_vaes.param_store import restored_param_store
 from pyro_vaes.recipes.spec import instantiate
 from pyro_vaes.training import cuda_graph_step as graph
-from pyro_vaes.training.cuda_graph_step import WARM_UP, GraphStep
+from pyro_vaes.training.cuda_graph_step import GraphStep
 from pyro_vaes.training.step import CannotCompile, EagerStep
 from pyro_vaes.vae import Guide
+from tests.helpers.recording import again
 
 SHAPE = (1, 6, 6)
 GUIDES = ["mean-field", "full-covariance", "low-rank", "laplace", "inverse-autoregressive-flow", "householder"]
@@ -33,19 +34,6 @@ def steps(kind, loss, device="cpu", guide="mean-field", **options):
         torch.manual_seed(1)
         sums = torch.stack([step(x) for x in batches])
     return sums, [weight.detach().clone() for weight in step.weights]
-
-
-def again(work, device):
-    """In place of a recording, the work itself."""
-    for _ in range(WARM_UP):
-        work()
-    result = work()
-
-    def replay():
-        for one, other in zip(result, work(), strict=True):
-            one.copy_(other)
-
-    return replay, result
 
 
 def halved(step):

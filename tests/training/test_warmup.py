@@ -13,6 +13,7 @@ from pyro_vaes.training import Callback, cuda_graph_step
 from pyro_vaes.training.compiled_step import CompiledStep
 from pyro_vaes.training.cuda_graph_step import GraphStep
 from pyro_vaes.training.step import EagerStep
+from tests.helpers.recording import again
 from tests.helpers.training import ALWAYS, STEPS, assert_equal, assert_same, at_step, build, interrupt, train, weights
 
 
@@ -137,12 +138,6 @@ def test_a_run_that_is_prolonged_does_not_warm_up_again(tmp_path):
     vae, guide = shifted(warmup=1000)
     train((vae, guide), epochs=5, out=tmp_path, resume=True)
     assert guide.in_steps() == [1.0] * (4 * STEPS)
-
-
-def again(work, device):
-    """In place of a recording, the work itself."""
-    result = work()
-    return lambda: result.copy_(work()), result
 
 
 def steps(kind, make):
