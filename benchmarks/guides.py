@@ -43,7 +43,7 @@ def run(folders: Folders) -> list[Row]:
     work.mkdir(parents=True, exist_ok=True)
     two_at_a_time(lambda name: _compare(name, data, work), SETS)
     for name in SETS:
-        _copy(work / name, folders.results / name, str(data))
+        copy_report(work / name, folders.results / name, str(data))
     return [row for name in SETS for row in _rows(name, folders.results / name)]
 
 
@@ -94,7 +94,8 @@ def _compare(name: str, data: Path, work: Path) -> None:
     command([*words, "--out", str(out), *(["--resume"] if out.exists() else [])], work / f"{name}.log")
 
 
-def _copy(report: Path, to: Path, data: str) -> None:
+def copy_report(report: Path, to: Path, data: str) -> None:
+    """Copy the tables and pictures of a report, and its settings without the names of local folders."""
     to.mkdir(parents=True, exist_ok=True)
     for path in report.iterdir():
         if path.suffix in {".csv", ".md", ".png"}:

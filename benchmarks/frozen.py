@@ -1,0 +1,94 @@
+"""Every guide on frozen models: the gap log p(x) - ELBO that each leaves under one and the same model, nats.
+
+A model is trained once with a mean-field guide on 50,000 images until its validation ELBO has not risen for 6 epochs
+(16 latents, networks 256-256, averaged weights). Then it is frozen, and each guide starts from that mean-field guide
+and is trained on the same images, at most 6 epochs, until its validation ELBO has not risen for 2; 3 seeds. log p(x) of
+the first 1,000 test images is estimated once, without a guide's help being needed. Gaps have 95 % t intervals over
+seeds and images; approximation and amortization gap are those of 20 images of the first seed. Each set has a report of
+its own with pictures, in the folder of its name.
+
+DATA holds MNIST in torchvision's layout; WORK gets the trainings, and an interrupted call resumes them.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.guides import GUIDES, copy_report
+from benchmarks.helpers.results import Folders, Row
+from benchmarks.helpers.trainings import command, train_all, two_at_a_time
+from pyro_vaes.reports.tables import markdown_table
+
+MODELS = {
+    f"mnist-{likelihood}": f"vae --data mnist --train-size 50000 --likelihood {likelihood} --ema 0.99 "
+    "--epochs 100 --patience 6"
+    for likelihood in ("bernoulli", "gaussian")
+}
+TRAINING = "--epochs 6 --patience 2 --ema 0.99 --seeds 3 --test-size 1000 --diagnose 20 --num-samples 500"
+PARTS = ("approximation_gap", "amortization_gap")
+
+
+def run(folders: Folders) -> list[Row]:
+    """One row per set and guide, from the reports of the comparisons, which are copied."""
+    data, work = folders.data, folders.work
+    jobs = {name: [*flags.split(), "--data-root", str(data)] for name, flags in MODELS.items()}
+    train_all({f"model-{name}": words for name, words in jobs.items()}, work)
+    two_at_a_time(lambda name: _compare(name, data, work), MODELS)
+    for name in MODELS:
+        copy_report(work / name, folders.results / name, str(data))
+    return [row for name in MODELS for row in _rows(name, folders.results / name / "report.csv")]
+
+
+def page(rows: Sequence[Row]) -> list[str]:
+    """A table per set."""
+    lines = []
+    for name in MODELS:
+        mine = [row for row in rows if row["data"] == name]
+        lines += [f"## {name}", "", f"log p(x) = {mine[0]['log_likelihood']:.2f} nats; [report]({name}/report.md).", ""]
+        lines += [_table(mine), ""]
+    return lines
+
+
+def _compare(name: str, data: Path, work: Path) -> None:
+    out, model = work / name, work / f"model-{name}"
+    words = ["compare", "--model", str(model), "--start", str(model), "--guides", GUIDES, "--data-root", str(data)]
+    command(
+        [*words, *TRAINING.split(), "--out", str(out), *(["--resume"] if out.exists() else [])], work / f"{name}.log"
+    )
+
+
+def _rows(name: str, report: Path) -> list[Row]:
+    """The rows of a report, with the name of its set."""
+    with report.open(newline="", encoding="utf-8") as file:
+        return [
+            {"data": name, "guide": row.pop("guide"), **{key: _number(value) for key, value in row.items()}}
+            for row in csv.DictReader(file)
+        ]
+
+
+def _number(text: str) -> float | str | None:
+    try:
+        return float(text)
+    except ValueError:
+        return text or None
+
+
+def _table(rows: Sequence[Row]) -> str:
+    header = ["guide", "ELBO", "gap", "approximation", "amortization", "seconds of training", "ms per inference of 128"]
+    cells = [
+        [
+            row["guide"],
+            f"{row['elbo']:.2f}",
+            f"{row['gap']:.2f} [{row['gap_low']:.2f}, {row['gap_high']:.2f}]",
+            *(
+                "" if row.get(part) is None else f"{row[part]:.2f}"
+                for part in ("approximation_gap", "amortization_gap")
+            ),
+            f"{row['train_seconds']:.0f}",
+            f"{row['inference_ms']:.2f}",
+        ]
+        for row in rows
+    ]
+    return markdown_table(header, cells)
