@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods import Likelihood
+from pyro_vaes.networks.copy_weights import copy_rows, copy_weights
 from pyro_vaes.networks.evaluation_mode import evaluation_mode
 from pyro_vaes.networks.probe import check_encoder, probe_decoder
 from pyro_vaes.networks.shapes import out_features
@@ -196,6 +197,7 @@ class Guide(nn.Module):
         progress: the part of the warm-up that is over, in [0, 1]; the posterior may depend on it. ``fit`` sets it for
             the time of a gradient step. It is 1 everywhere else: in validation, so that what is validated, and kept
             as the best, is the guide as it is used; and in stock ``SVI``, where there is no warm-up.
+        is_mean_field: whether q(z | x) = N(μ, diag σ²), both outputs of the head, so that other guides can start there.
 
     Shapes:
         ``x (B, *event_shape)``; calling it gives each latent by site, ``(B, Z_l)``.
@@ -209,6 +211,7 @@ class Guide(nn.Module):
     loss: str | Callable[[], Any] = "ELBO"
     warmup: int = 0
     progress: float = 1.0
+    is_mean_field: bool = False
 
     def __init__(self, vae: LatentVariableModel, encoder: nn.Module | None = None, outputs: int | None = None) -> None:
         super().__init__()
@@ -245,6 +248,29 @@ class Guide(nn.Module):
 
     def fit_clusters(self, x: Tensor, clusters: Mapping[str, Tensor]) -> None:
         """Set q(y | x) to clusters ``(N,)`` that the codes fell into, by the latent's site; here there is none."""
+
+    def start_from(self, mean_field: Guide) -> None:
+        """Set the weights so that q(z | x) is that of a trained mean-field guide, or as near as the family comes.
+
+        Copies the encoder, and the head's first outputs, which are μ and, if there are any, σ; its others are set to 0.
+        A guide of which this does not make the mean-field posterior sets the rest itself.
+
+        Args:
+            mean_field: a :class:`~pyro_vaes.guides.MeanField` guide of the same model, or one with the same weights.
+
+        Raises:
+            InputError: If it is another guide or of other sizes, or if this guide cannot start from one.
+        """
+        if type(self).family is Guide.family or not hasattr(self, "head"):
+            raise InputError(f"a {type(self).__name__} cannot start from a mean-field guide: leave the start out")
+        if not (isinstance(mean_field, Guide) and mean_field.is_mean_field):
+            raise InputError(f"the start is a {type(mean_field).__name__}: give a trained MeanField guide")
+        sizes = [(tuple(each.event_shape), each.latent_dim) for each in (mean_field.vae, self.vae)]
+        if sizes[0] != sizes[1]:
+            there, here = (f"data of shape {shape} and {latent} latent dimensions" for shape, latent in sizes)
+            raise InputError(f"the start has {there}, this guide's model {here}: give both models the same sizes")
+        copy_weights(mean_field.encoder, self.encoder, "encoder")
+        copy_rows(mean_field.head, self.head)
 
     def with_local_parameters(self, parameters: tuple[Tensor, ...]) -> Self:
         """This guide with given local parameters in place of the encoder's; the copy shares all weights.

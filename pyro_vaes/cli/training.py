@@ -25,6 +25,7 @@ def train(
     *,
     flags: Flags | None = None,
     published: Switch = False,
+    start: str | None = None,
     out: str | None = None,
     overwrite: Switch = False,
     resume: Switch = False,
@@ -35,12 +36,14 @@ def train(
         recipe: what to train; `pyro-vaes recipes` lists them.
         flags: settings.
         published: start from the published settings of the recipe instead of small ones.
+        start: run folder of a mean-field guide, whose weights model and guide start from.
         out: run folder, runs/RECIPE-DATA by default.
         overwrite: replace the run that is there.
         resume: go on with the run that is there.
     """
     from pyro_vaes.recipes import RECIPES, build_seeded, load_data
     from pyro_vaes.runs.folder import RunFolder
+    from pyro_vaes.runs.load_run import load_start
     from pyro_vaes.training.distributed import process_group
     from pyro_vaes.training.fit import fit
 
@@ -52,6 +55,7 @@ def train(
             settings = RECIPES[recipe].settings(published, changes.get("data", Settings.data)).updated(changes)
             data = load_data(settings)
             system = build_seeded(RECIPES[recipe], data.event_shape, settings, settings.seed)
+            trained = load_start(start, settings) if start and not resume else None
         folder = out or f"runs/{recipe}-{data.name}"
         say(f"{recipe} on {data.description}")
         run = fit(
@@ -63,7 +67,8 @@ def train(
             out=folder,
             overwrite=overwrite,
             resume=resume,
-            config={"recipe": recipe, **settings.config(), "out": folder},
+            config={"recipe": recipe, **settings.config(), **_start_config(start), "out": folder},
+            start=trained,
         )
     if run.interrupted:
         if RunFolder(folder).resumable:
@@ -83,6 +88,7 @@ def compare(
     num_samples: int = 1000,
     test_size: int | None = None,
     diagnose: int = 20,
+    start: str | None = None,
     out: str = "report",
     overwrite: Switch = False,
     resume: Switch = False,
@@ -96,6 +102,7 @@ def compare(
         num_samples: draws of the guide per image, for its ELBO and its own importance weights.
         test_size: number of test images to measure on, from the first; at most 500 by default.
         diagnose: end with a diagnosis of every guide's first seed on so many test images; 0 for none.
+        start: run folder of a mean-field guide, whose weights the model and every guide start from.
         out: folder of the report.
         overwrite: replace the report that is there.
         resume: go on with the comparison that is there.
@@ -103,6 +110,7 @@ def compare(
     from pyro_vaes.recipes import load_data
     from pyro_vaes.recipes.spec import split
     from pyro_vaes.reports.compare import compare as compare_guides
+    from pyro_vaes.runs.load_run import load_start
 
     settings = Settings().updated(given(flags))
     chosen = integers("seeds", seeds)
@@ -119,14 +127,21 @@ def compare(
         num_samples=num_samples,
         test_size=test_size,
         images=diagnose,
+        start=load_start(start, settings) if start else None,
         overwrite=overwrite,
         resume=resume,
+        config={**settings.config(), **_start_config(start)},
     )
     if trials:
         print((Path(out) / "report.md").read_text(encoding="utf-8").partition("\n\n")[2].partition("![")[0])
         print(f"the report is in {out}: report.md, report.csv, trials.csv and pictures")
     if len(trials) < len(names) * len(chosen):
         raise SystemExit(INTERRUPTED)
+
+
+def _start_config(start: str | None) -> dict[str, str]:
+    """What ``config.yaml`` says of the start, a path that holds from any folder."""
+    return {"start": str(Path(start).resolve())} if start else {}
 
 
 def say(message: str, file: TextIO | None = None) -> None:

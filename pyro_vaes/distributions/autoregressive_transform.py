@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ from torch.distributions import Transform, constraints
 from torch.nn import functional as F
 
 from pyro_vaes.networks.made import MADE, ConvolutionalMADE
+
+OPEN_GATE = 1 / (1 + math.exp(-2))  # slope of a gated transform at s = 0
 
 Rule = Callable[..., tuple[Tensor, Tensor]]
 

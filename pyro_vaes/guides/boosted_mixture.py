@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.guides.mean_field import MeanField
 from pyro_vaes.guides.recursive_mixture import RecursiveMixture
 from pyro_vaes.vae import VAE
 
@@ -17,8 +16,7 @@ class BoostedMixture(RecursiveMixture):
 
     Args:
         vae: the model.
-        encoder: any module ``x -> (..., out_features)``, or a trained :class:`MeanField` guide from which every
-            component is initialized.
+        encoder: any module ``x -> (..., out_features)``.
         components: number M of components.
         entropy: λ, weight of the entropy H.
 
@@ -37,9 +35,7 @@ class BoostedMixture(RecursiveMixture):
         torch.Size([4, 2])
     """
 
-    gate_rate = 1.0  # the objective of a component is unbounded: if it diverges, its weight must vanish at once
-
-    def __init__(self, vae: VAE, encoder: nn.Module | MeanField, components: int = 4, entropy: float = 1.0) -> None:
+    def __init__(self, vae: VAE, encoder: nn.Module, components: int = 4, entropy: float = 1.0) -> None:
         super().__init__(vae, encoder, components)
         if not entropy > 0:
             raise InputError(

@@ -15,7 +15,8 @@ class FullCovariance(Guide):
 
     The head outputs μ, scales σ and a strictly lower triangular T, with L = diag(σ) (I + T): the correlations are
     parameterized relative to the scales, which shrink by orders of magnitude during training. T is initially 0, the
-    mean-field posterior.
+    mean-field posterior, and stays there for the first 7 tenths of a warm-up; then its weight rises to 1. Trained from
+    the start it would absorb any shear of the latents, and the decoder would end worse.
 
     Args:
         vae: the model.
@@ -33,6 +34,8 @@ class FullCovariance(Guide):
         torch.Size([4, 2, 2])
     """
 
+    warmup = 1000
+
     def __init__(self, vae: VAE, encoder: nn.Module) -> None:
         size = vae.latent_dim
         super().__init__(vae, encoder, outputs=size + size * (size + 1) // 2)
@@ -48,5 +51,6 @@ class FullCovariance(Guide):
         mean, raw_scale, below = parameters[0].split([size, size, self.below.shape[1]], -1)
         scale = positive(raw_scale)
         factor = torch.diag_embed(scale)
-        factor[..., self.below[0], self.below[1]] = scale[..., self.below[0]] * below
+        weight = max(0.0, 1 - (1 - self.progress) / 0.3)
+        factor[..., self.below[0], self.below[1]] = weight * scale[..., self.below[0]] * below
         return dist.MultivariateNormal(mean, scale_tril=factor)

@@ -7,6 +7,7 @@ mean, covariance and KL divergence have a closed form.
 from __future__ import annotations
 
 import pyro.distributions as dist
+import torch
 from torch import Tensor, nn
 
 from pyro_vaes.distributions.normal import ReflectedNormal
@@ -51,6 +52,21 @@ class Householder(Guide):
         checked_sizes(flows=(flows,))
         super().__init__(vae, encoder, outputs=vae.latent_dim * (2 + flows))
         self.flows = flows
+
+    def start_from(self, mean_field: Guide) -> None:
+        """Start at the mean-field posterior: consecutive reflections are equal in pairs, which cancel.
+
+        Without a partner the last one reflects the first axis, and the base has the opposite mean there.
+        """
+        super().start_from(mean_field)
+        pairs, single = divmod(self.flows, 2)
+        with torch.no_grad():
+            weight, bias = (each.unflatten(0, (2 + self.flows, -1)) for each in self.head.parameters())
+            weight[2:].normal_(std=weight.shape[-1] ** -0.5)
+            weight[3 : 2 + 2 * pairs : 2] = weight[2 : 2 + 2 * pairs : 2]
+            if single:
+                weight[-1], bias[-1, 0] = 0, 1
+                weight[0, 0].neg_(), bias[0, 0].neg_()
 
     def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> dist.TorchDistribution:
         """N(μ, diag σ²) after the reflections."""

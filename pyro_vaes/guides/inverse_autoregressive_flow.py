@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from pyro_vaes.distributions.autoregressive_transform import AutoregressiveTransform, gated
+from pyro_vaes.distributions.autoregressive_transform import OPEN_GATE, AutoregressiveTransform, gated
 from pyro_vaes.networks.made import MADE
 from pyro_vaes.networks.positive import positive
 from pyro_vaes.networks.shapes import out_features
@@ -25,13 +25,15 @@ class InverseAutoregressiveFlow(Guide):
     Transform k has a masked network, which computes mᵢ and sᵢ from the coordinates before i and from a context, the
     encoder's features h(x)::
 
-        zₖ = gₖ zₖ₋₁ + (1 - gₖ) mₖ,      gₖ = sigmoid(sₖ + 2),      (mₖ, sₖ) = net_k(zₖ₋₁, h(x))
-        log q(z_K | x) = log N(z₀; μ(x), σ(x)²) - Σₖ Σᵢ log gₖᵢ
+        z₀ ~ N(μ(x) / c, σ(x)² / c²),      c = sigmoid(2)^K
+        zₖ = gₖ zₖ₋₁ + (1 - gₖ) mₖ,        gₖ = sigmoid(sₖ + 2),      (mₖ, sₖ) = net_k(zₖ₋₁, h(x))
+        log q(z_K | x) = log N(z₀; μ(x) / c, σ(x)² / c²) - Σₖ Σᵢ log gₖᵢ
 
-    The gates are initially near 0.9, so that every transform is close to the identity. Every second transform reverses
-    the order of the coordinates. A draw and its density take one pass of each network; the density of any other z
-    takes Z passes, one per coordinate. The context layer is evaluated once per datum, for any number of draws. For a
-    latent of one dimension the transforms are affine.
+    The gates are initially near 0.9, so that every transform is close to the identity. The base is wider by what the
+    transforms contract where m = s = 0: there q(z | x) = N(μ(x), diag σ(x)²). Every second transform reverses the order
+    of the coordinates. A draw and its density take one pass of each network; the density of any other z takes Z passes,
+    one per coordinate. The context layer is evaluated once per datum, for any number of draws. For a latent of one
+    dimension the transforms are affine.
 
     Args:
         vae: the model.
@@ -66,15 +68,24 @@ class InverseAutoregressiveFlow(Guide):
         networks = (MADE(size, hidden, 2, context, reverse=k % 2 == 1) for k in range(flows))
         self.flows: Iterable[MADE] = nn.ModuleList(networks)  # type: ignore[assignment]
 
+    def start_from(self, mean_field: Guide) -> None:
+        """Start at the mean-field posterior: the last layer of every network is 0, and so are m and s."""
+        super().start_from(mean_field)
+        for network in self.flows:
+            for parameter in network.layers[-1].parameters():
+                nn.init.zeros_(parameter)
+
     def local_parameters(self, x: Tensor) -> tuple[Tensor, ...]:
         """μ and raw σ of the base, and the context of each transform."""
         features = self.encoder(x)
         return self.head(features), *(network.context(features) for network in self.flows)
 
     def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> dist.TorchDistribution:
-        """N(μ, diag σ²) transformed."""
+        """N(μ / c, diag σ² / c²) transformed."""
         base, *contexts = parameters
         mean, raw_scale = base.chunk(2, -1)
+        contraction = OPEN_GATE ** len(contexts)
         pairs = zip(self.flows, contexts, strict=True)
         transforms = [AutoregressiveTransform(network, gated, context) for network, context in pairs]
-        return dist.TransformedDistribution(dist.Normal(mean, positive(raw_scale)).to_event(1), transforms)
+        normal = dist.Normal(mean / contraction, positive(raw_scale) / contraction).to_event(1)
+        return dist.TransformedDistribution(normal, transforms)

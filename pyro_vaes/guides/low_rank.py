@@ -15,6 +15,8 @@ class LowRank(Guide):
     """Amortized normal posterior whose covariance is diagonal plus low rank, N(μ(x), diag σ(x)² + F(x) F(x)ᵀ).
 
     Between ``MeanField`` (rank 0) and ``FullCovariance``: Z (2 + rank) outputs per datum, and a density in O(Z rank²).
+    The head outputs μ, σ and A, with F = diag(σ) A relative to the scales, which shrink by orders of magnitude during
+    training. A is initially 0, the mean-field posterior; the noise of the draws moves it from there.
 
     Args:
         vae: the model.
@@ -40,8 +42,12 @@ class LowRank(Guide):
         checked_sizes(rank=(rank,))
         super().__init__(vae, encoder, outputs=vae.latent_dim * (2 + rank))
         self.rank = rank
+        with torch.no_grad():
+            self.head.weight[2 * vae.latent_dim :] = 0
+            self.head.bias[2 * vae.latent_dim :] = 0
 
     def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> dist.TorchDistribution:
         """N(μ, diag σ² + F Fᵀ)."""
         mean, raw_scale, *columns = parameters[0].unflatten(-1, (2 + self.rank, -1)).unbind(-2)
-        return dist.LowRankMultivariateNormal(mean, torch.stack(columns, -1), positive(raw_scale).square())
+        scale = positive(raw_scale)
+        return dist.LowRankMultivariateNormal(mean, scale.unsqueeze(-1) * torch.stack(columns, -1), scale.square())

@@ -28,6 +28,8 @@ class MeanField(Guide):
         torch.Size([4, 2])
     """
 
+    is_mean_field = True
+
     def __init__(self, vae: VAE, encoder: nn.Module) -> None:
         super().__init__(vae, encoder, outputs=2 * vae.latent_dim)
 

@@ -11,25 +11,25 @@ from torch import Tensor, nn
 
 from pyro_vaes.distributions.normal_mixture import NormalMixture
 from pyro_vaes.errors import InputError
-from pyro_vaes.guides.mean_field import MeanField
 from pyro_vaes.networks.positive import positive
 from pyro_vaes.vae import VAE, Guide
 from pyro_vaes.validation import check_whole
 
-PERTURBATION = 0.1  # in standard deviations of a parameter; identical components would remain identical
+# Perturbation of all components but the first, in standard deviations of a parameter; identical ones remain similar.
+FRESH, TRAINED = 0.1, 0.01
 
 
 class Mixture(Guide):
     """Amortized mixture of mean-field posteriors, q(z | x) = Σ αₘ(x) N(μₘ(x), diag σₘ(x)²).
 
     Each component has an encoder of its own, a perturbed copy of ``encoder``. The weights follow the recursion
-    Qₘ = (1 - εₘ(x)) Qₘ₋₁ + εₘ(x) qₘ, so that αₘ = εₘ Π_{j>m} (1 - εⱼ); initially they are equal. This class is the
-    baseline ME, trained end to end: all parameters maximize the mixture's ELBO.
+    Qₘ = (1 - εₘ(x)) Qₘ₋₁ + εₘ(x) qₘ, so that αₘ = εₘ Π_{j>m} (1 - εⱼ), with logit εₘ linear in the features of
+    component m; initially they are equal. This class is the baseline ME, trained end to end: all parameters maximize
+    the mixture's ELBO.
 
     Args:
         vae: the model.
-        encoder: any module ``x -> (..., out_features)``, or a trained :class:`MeanField` guide from which every
-            component is initialized.
+        encoder: any module ``x -> (..., out_features)``.
         components: number M of components.
 
     Shapes:
@@ -48,20 +48,35 @@ class Mixture(Guide):
     """
 
     loss = "MixtureELBO"
-    gate_rate = 0.03  # scale of a gate's output, which slows its training: else the best component takes all weight
 
-    def __init__(self, vae: VAE, encoder: nn.Module | MeanField, components: int = 4) -> None:
+    def __init__(self, vae: VAE, encoder: nn.Module, components: int = 4) -> None:
         check_whole("components", components)
-        start = encoder if isinstance(encoder, MeanField) else None
-        super().__init__(vae, copy.deepcopy(encoder if start is None else start.encoder), outputs=2 * vae.latent_dim)
-        if start is not None:
-            self.head = copy.deepcopy(start.head)
+        super().__init__(vae, copy.deepcopy(encoder), outputs=2 * vae.latent_dim)
         self.components = components
         _check_memory(components, self)
-        self.encoders = nn.ModuleList(_perturbed(self.encoder) for _ in range(components - 1))
-        self.heads = nn.ModuleList(_perturbed(self.head) for _ in range(components - 1))
-        gates = (_Gate(self.head.in_features, index, self.gate_rate) for index in range(1, components))
-        self.gates = nn.ModuleList(gates).to(self.head.weight)
+        self.encoders = nn.ModuleList(copy.deepcopy(self.encoder) for _ in range(components - 1))
+        self.heads = nn.ModuleList(copy.deepcopy(self.head) for _ in range(components - 1))
+        self.gates = nn.ModuleList(nn.Linear(self.head.in_features, 1) for _ in range(components - 1))
+        self.gates.to(self.head.weight)
+        self._spread(FRESH)
+
+    def start_from(self, mean_field: Guide) -> None:
+        """Start every component at the mean-field posterior, all but the first slightly perturbed, at equal weights."""
+        super().start_from(mean_field)
+        self._spread(TRAINED)
+
+    @torch.no_grad()
+    def _spread(self, perturbation: float) -> None:
+        """Set the components to perturbed copies of the first one, and their weights to be equal."""
+        for first, others in ((self.encoder, self.encoders), (self.head, self.heads)):
+            for other in others:
+                other.load_state_dict(first.state_dict())
+                for value in other.parameters():
+                    value.add_(perturbation * value.std(correction=0) * torch.randn_like(value))
+        for index, gate in enumerate(self.gates, start=1):
+            weight, bias = gate.parameters()
+            weight.zero_()
+            bias.fill_(-math.log(index))  # the logit of 1 / (index + 1)
 
     def local_parameters(self, x: Tensor) -> tuple[Tensor, ...]:
         """Means and raw scales ``(..., B, M, Z)``, and logits of εₘ, ``(..., B, M - 1)``.
@@ -80,19 +95,6 @@ class Mixture(Guide):
         """Σ αₘ N(μₘ, diag σₘ²)."""
         locs, raw_scales, gates = parameters
         return NormalMixture(recursive_log_weights(gates), locs, positive(raw_scales))
-
-
-class _Gate(nn.Linear):
-    """Logit of ε of component m, initially that of 1 / (m + 1), so that all weights are equal."""
-
-    def __init__(self, in_features: int, index: int, rate: float) -> None:
-        super().__init__(in_features, 1)
-        self.initial, self.rate = -math.log(index), rate
-        nn.init.zeros_(self.weight)
-        nn.init.zeros_(self.bias)
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.initial + self.rate * super().forward(features)
 
 
 def recursive_log_weights(gates: Tensor) -> Tensor:
@@ -122,11 +124,3 @@ def _check_memory(components: int, one: nn.Module) -> None:
             f"{components} components need about {needed / 2**30:.1f} GiB to train, but {free / 2**30:.1f} GiB are "
             f"free: give at most {fits}, or a smaller encoder"
         )
-
-
-def _perturbed(module: nn.Module) -> nn.Module:
-    module = copy.deepcopy(module)
-    with torch.no_grad():
-        for value in module.parameters():
-            value.add_(PERTURBATION * value.std(correction=0) * torch.randn_like(value))
-    return module

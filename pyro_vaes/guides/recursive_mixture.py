@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.guides.mean_field import MeanField
 from pyro_vaes.guides.mixture import Mixture
 from pyro_vaes.vae import VAE
 
@@ -20,8 +19,7 @@ class RecursiveMixture(Mixture):
 
     Args:
         vae: the model.
-        encoder: any module ``x -> (..., out_features)``, or a trained :class:`MeanField` guide from which every
-            component is initialized.
+        encoder: any module ``x -> (..., out_features)``.
         components: number M of components; 1 is the mean-field guide.
         bound: C, in nats, up to which a component's divergence from the preceding mixture is rewarded. The default
             was chosen on the validation splits of MNIST, see benchmarks/README.md. Posteriors with distant modes need
@@ -45,7 +43,7 @@ class RecursiveMixture(Mixture):
 
     loss = "RecursiveMixtureELBO"
 
-    def __init__(self, vae: VAE, encoder: nn.Module | MeanField, components: int = 4, bound: float = 3.0) -> None:
+    def __init__(self, vae: VAE, encoder: nn.Module, components: int = 4, bound: float = 3.0) -> None:
         super().__init__(vae, encoder, components)
         if not bound > 0:
             raise InputError(f"bound is {bound!r}: expected a positive number of nats")

@@ -22,9 +22,11 @@ from pyro_vaes.reports.trial import TRIAL, Trial, finished_trial, new_trial
 from pyro_vaes.runs.folder import CHECKPOINT, RunFolder
 from pyro_vaes.settings import Settings
 from pyro_vaes.training.fit import fit
+from pyro_vaes.training.initialization import start_from
 from pyro_vaes.training.lr_schedules import build_lr_schedule
 from pyro_vaes.training.optimizers import check_optimizer
 from pyro_vaes.training.validate import check_clip_norm, check_ema, check_fits, check_lr, check_patience
+from pyro_vaes.vae import Guide
 from pyro_vaes.validation import check_seed, check_whole, choose_device
 
 
@@ -38,6 +40,7 @@ def compare(
     num_samples: int = 1000,
     test_size: int | None = None,
     images: int = 20,
+    start: Guide | None = None,
     overwrite: bool = False,
     resume: bool = False,
     progress: bool = True,
@@ -58,6 +61,7 @@ def compare(
             0.05 to 0.1 seconds, in every trial.
         images: number of these data of a diagnosis of every guide's first seed at the end, which splits the gap; 0 for
             none.
+        start: a trained mean-field guide, from which the model and every guide start, see :func:`pyro_vaes.fit`.
         overwrite: whether to replace the report that ``out`` holds.
         resume: whether to go on with the comparison that ``out`` holds: finished trials are kept, an interrupted one
             goes on from its last checkpoint.
@@ -89,7 +93,7 @@ def compare(
     whole |= {"num_samples": num_samples, **({"test_size": test_size} if test_size else {}), "diagnose": images}
     for name in ("guide", "seed"):
         whole.pop(name, None)
-    _check(data, made, settings, seeds, images)
+    _check(data, made, settings, seeds, images, start)
     x_test = evaluation_data(data, test_size)
     _claim(RunFolder(out), whole | {"out": str(out)}, overwrite, resume)
     trials: list[Trial] = []
@@ -115,6 +119,7 @@ def compare(
                 overwrite=(overwrite or resume) and not going_on,
                 resume=going_on,
                 progress=progress,
+                start=start,
                 config={**described, **made[name].config, "seed": seed, "out": str(path)},
             )
             if run.interrupted:
@@ -152,6 +157,7 @@ def _check(
     settings: Settings,
     seeds: Sequence[int],
     images: int,
+    start: Guide | None,
 ) -> None:
     if not made or not seeds:
         raise InputError("nothing to compare: give at least one guide and one seed")
@@ -166,7 +172,10 @@ def _check(
     check_clip_norm(settings.clip_norm)
     check_patience(settings.patience)
     for each in made.values():
-        check_fits(each.build(seeds[0]).model, data.event_shape, data.valid.x)
+        system = each.build(seeds[0])
+        check_fits(system.model, data.event_shape, data.valid.x)
+        if start is not None:
+            start_from(system.model, system.guide, start)
 
 
 def _claim(folder: RunFolder, config: Mapping[str, Any], overwrite: bool, resume: bool) -> None:

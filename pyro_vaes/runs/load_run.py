@@ -17,6 +17,7 @@ from pyro_vaes.recipes.spec import is_own
 from pyro_vaes.runs.checkpoint import load_weights
 from pyro_vaes.runs.folder import RunFolder
 from pyro_vaes.settings import PARTS, Settings, typed
+from pyro_vaes.vae import Guide
 from pyro_vaes.validation import choose_device
 
 
@@ -81,6 +82,23 @@ def load_run(
         load_weights(module, state, name)
         module.to(choose_device(device)).eval()
     return LoadedRun(data, system, state["history"], _note(state, typed(config, "epochs", int) or 0))
+
+
+def load_start(run: str | os.PathLike[str], settings: Settings) -> Guide:
+    """The trained mean-field guide of a run folder, on its model, from which another guide can start.
+
+    Args:
+        run: the run folder.
+        settings: those of the new training, which name again what is ``module:Class`` in the folder.
+
+    Raises:
+        InputError: As for :func:`load_run`, or if the run is that of another guide.
+    """
+    own = {part: text for part in ("likelihood", "prior") if is_own(text := getattr(settings, part))}
+    guide: Guide = load_run(run, device="cpu", parts=own).system.guide
+    if not guide.is_mean_field:
+        raise InputError(f"{run} is a run of the guide {type(guide).__name__}: start from one of mean-field")
+    return guide
 
 
 def _recipe(

@@ -26,7 +26,7 @@ from pyro_vaes.training.checkpointing import BestWeights, Checkpoint
 from pyro_vaes.training.distributed import process_group
 from pyro_vaes.training.early_stopping import EarlyStopping
 from pyro_vaes.training.finite import FiniteChecks
-from pyro_vaes.training.initialization import ClusterInitialization, initialize
+from pyro_vaes.training.initialization import ClusterInitialization, initialize, start_from
 from pyro_vaes.training.lr_schedules import LRSchedule, build_lr_schedule
 from pyro_vaes.training.optimizers import OptimizerFactory, check_optimizer
 from pyro_vaes.training.pair import check_pair
@@ -47,6 +47,7 @@ from pyro_vaes.training.validate import (
     check_patience,
     check_shards,
 )
+from pyro_vaes.vae import Guide
 from pyro_vaes.validation import check_positive, check_seed, check_whole, choose_device
 
 
@@ -76,6 +77,7 @@ def fit(
     checkpoint_minutes: float = 10.0,
     precision: str = "float32",
     callbacks: Sequence[Callback] = (),
+    start: Guide | None = None,
 ) -> Run:
     """Train model and guide by gradient; leave them in evaluation mode, with the weights of the best validation ELBO.
 
@@ -128,6 +130,9 @@ def fit(
         checkpoint_minutes: minutes after which a checkpoint is written inside an epoch too, not at its end alone.
         precision: ``"float32"``, or ``"bfloat16"`` for the layers of networks, densities and all else in float32.
         callbacks: instances of :class:`pyro_vaes.training.Callback`, called in this order.
+        start: a trained :class:`~pyro_vaes.guides.MeanField` guide. The guide starts from it, see ``Guide.start_from``,
+            without a warm-up; if its model is another one, the model gets the weights of that. A resumed training goes
+            on from its checkpoint instead.
 
     Returns:
         The run. Ctrl-C ends it after the last whole epoch, without an exception. With ``out``, in the main thread,
@@ -185,11 +190,13 @@ def fit(
         with torch.random.fork_rng([chosen] if chosen.type == "cuda" else []):
             torch.manual_seed(seed)
             with group.raise_together():
+                if start is not None and not resume:
+                    start_from(model, guide, start)
                 initialize(model, guide, loss, train, batch_size, chosen, resume)
             group.broadcast_weights([model, guide])
             kind = choose_step(step, chosen, num_steps)
             gradient_step = STEPS[kind[0]](model, guide, loss, lr, optimizer, ema, precision, lr_schedule, clip_norm)
-            gradient_step.group, gradient_step.warmup = group, min(warmup, 2 * num_steps // 5)
+            gradient_step.group, gradient_step.warmup = group, 0 if start else min(warmup, 2 * num_steps // 5)
             state, finite = TrainingState(gradient_step, len(train), seed, chosen, cluster_epoch), FiniteChecks()
             before: list[Callback] = [finite, BestWeights(cluster_epoch)]
             after: list[Callback] = []

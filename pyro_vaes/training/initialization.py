@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vaes.data.split import Split
+from pyro_vaes.errors import InputError
 from pyro_vaes.losses import Loss
 from pyro_vaes.models import initialize_from_codes
+from pyro_vaes.networks.copy_weights import copy_weights
 from pyro_vaes.param_store import registered_params_only, restored_param_store
 from pyro_vaes.training.callbacks import Callback
 from pyro_vaes.training.pair import check_last_batch, unchanged_buffers
@@ -44,6 +46,28 @@ def initialize(
             part.initialize(x)
         for part in new:
             part.initialized.fill_(True)
+
+
+def start_from(model: nn.Module, guide: nn.Module, start: object) -> None:
+    """Set a pair to a trained mean-field guide and its model, unless that is the pair's own.
+
+    Raises:
+        InputError: If one of the guides is none of this library's contract, or the two pairs differ in their networks.
+
+    Example:
+        >>> from pyro_vaes.guides import LowRank, MeanField
+        >>> trained, low_rank = MeanField(vae, encoder), LowRank(vae, encoder)
+        >>> start_from(vae, low_rank, trained)
+        >>> torch.equal(low_rank.posterior(x).mean, trained.posterior(x).mean)
+        True
+    """
+    for name, each in (("guide", guide), ("start", start)):
+        if not isinstance(each, Guide):
+            raise InputError(f"{name} is a {type(each).__name__}: with a start it has to be a pyro_vaes Guide")
+    own, trained = cast(Guide, guide), cast(Guide, start)
+    own.start_from(trained)
+    if trained.vae is not model:
+        copy_weights(trained.vae, model, "model")
 
 
 class ClusterInitialization(Callback):
