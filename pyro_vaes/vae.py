@@ -271,6 +271,7 @@ class Guide(nn.Module):
             raise InputError(f"the start has {there}, this guide's model {here}: give both models the same sizes")
         copy_weights(mean_field.encoder, self.encoder, "encoder")
         copy_rows(mean_field.head, self.head)
+        self.warmup = 0  # which mean-field training stands for
 
     def with_local_parameters(self, parameters: tuple[Tensor, ...]) -> Self:
         """This guide with given local parameters in place of the encoder's; the copy shares all weights.

@@ -35,6 +35,8 @@ class BoostedMixture(RecursiveMixture):
         torch.Size([4, 2])
     """
 
+    warmup = 0  # there is no bound
+
     def __init__(self, vae: VAE, encoder: nn.Module, components: int = 4, entropy: float = 1.0) -> None:
         super().__init__(vae, encoder, components)
         if not entropy > 0:

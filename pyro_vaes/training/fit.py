@@ -130,9 +130,9 @@ def fit(
         checkpoint_minutes: minutes after which a checkpoint is written inside an epoch too, not at its end alone.
         precision: ``"float32"``, or ``"bfloat16"`` for the layers of networks, densities and all else in float32.
         callbacks: instances of :class:`pyro_vaes.training.Callback`, called in this order.
-        start: a trained :class:`~pyro_vaes.guides.MeanField` guide. The guide starts from it, see ``Guide.start_from``,
-            without a warm-up; if its model is another one, the model gets the weights of that. A resumed training goes
-            on from its checkpoint instead.
+        start: a trained :class:`~pyro_vaes.guides.MeanField` guide, from which the guide starts, see
+            ``Guide.start_from``; the model gets the weights of its model, unless the two share one. A resumed training
+            goes on from its checkpoint.
 
     Returns:
         The run. Ctrl-C ends it after the last whole epoch, without an exception. With ``out``, in the main thread,
@@ -155,7 +155,6 @@ def fit(
     adopt_loaded(model, guide)
     loss = loss or default_loss(guide)
     epochs, batch_size = check_whole("epochs", epochs), check_whole("batch_size", batch_size)
-    warmup = check_whole("guide.warmup", getattr(guide, "warmup", 0), least=0)
     seed, lr, ema, clip_norm = check_seed(seed), check_lr(lr), check_ema(ema), check_clip_norm(clip_norm)
     check_optimizer(optimizer, lr)
     check_means(loss, step, precision)
@@ -164,6 +163,7 @@ def fit(
     lr_schedule = build_lr_schedule(schedule, num_steps)
     cluster_epoch, patience = check_clusters(model, guide, cluster_epoch), check_patience(patience)
     check_callbacks(callbacks)
+    check_whole("guide.warmup", getattr(guide, "warmup", 0), least=0)
     with only_thread(), process_group() as group, torch.inference_mode(False), torch.enable_grad():
         with group.raise_together():
             chosen = choose_device(device)
@@ -196,7 +196,7 @@ def fit(
             group.broadcast_weights([model, guide])
             kind = choose_step(step, chosen, num_steps)
             gradient_step = STEPS[kind[0]](model, guide, loss, lr, optimizer, ema, precision, lr_schedule, clip_norm)
-            gradient_step.group, gradient_step.warmup = group, 0 if start else min(warmup, 2 * num_steps // 5)
+            gradient_step.group, gradient_step.warmup = group, min(getattr(guide, "warmup", 0), 2 * num_steps // 5)
             state, finite = TrainingState(gradient_step, len(train), seed, chosen, cluster_epoch), FiniteChecks()
             before: list[Callback] = [finite, BestWeights(cluster_epoch)]
             after: list[Callback] = []

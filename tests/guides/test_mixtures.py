@@ -79,13 +79,44 @@ def test_one_component_is_the_mean_field_guide(guide):
     torch.testing.assert_close(one.posterior(x).log_prob(z), plain.posterior(x).log_prob(z))
 
 
-def test_components_start_from_a_trained_guide():
-    vae, _ = pair(pv.guides.Mixture)
-    trained = pv.guides.MeanField(vae, pv.networks.MLPEncoder((5,), (6,))).double()
-    x = torch.randn(4, 5).double()
-    locs, _, _ = pv.guides.RecursiveMixture(vae, trained, components=3).local_parameters(x)
-    torch.testing.assert_close(locs[:, 0], trained.posterior(x).mean)
-    assert not torch.allclose(locs[:, 1], locs[:, 0]), "the tie is not broken"
+@pytest.mark.parametrize(("divergence", "bound"), [(0.5, 2.0), (2.0, 3.0), (8.0, 8.0), (30.0, 3.0)])
+def test_the_reward_of_divergence_has_its_closed_form(divergence, bound):
+    """For q = N(δ, 1) and Q = N(0, 1), log q / Q is N(KL, 2 KL) under q, and E min(C, ·) follows."""
+    guide = pair(pv.guides.RecursiveMixture, bound=bound)[1]
+    spread = math.sqrt(2 * divergence)  # δ, and the standard deviation of log q / Q
+    normal = torch.distributions.Normal(torch.zeros(()).double(), 1.0)
+    noise = torch.linspace(-12, 12, 200_001, dtype=torch.float64)
+    own, before = normal.log_prob(noise), normal.log_prob(noise + spread)
+    reward = guide.component_objective(torch.zeros_like(noise), own, before) + own
+    expected = (own.exp() * reward).sum() * (noise[1] - noise[0])
+    distance = torch.tensor((bound - divergence) / spread).double()
+    short = (bound - divergence) * normal.cdf(distance) + spread * normal.log_prob(distance).exp()
+    torch.testing.assert_close(expected, bound - short, rtol=0, atol=1e-7)
+    assert expected < min(bound, divergence)
+
+
+def test_the_bound_rises_and_falls_in_the_warm_up():
+    guide = pair(pv.guides.RecursiveMixture, bound=2.0)[1]
+    found = []
+    for progress in (0.0, 0.24, 0.25, 0.375, 0.5, 0.75, 1.0):
+        guide.progress = progress
+        found.append(guide.current_bound)
+    assert found == pytest.approx([0.0, 0.0, 2.0, 16.0, 128.0, 16.0, 2.0])
+
+
+@pytest.mark.parametrize("guide", MIXTURES)
+def test_weights_come_to_depend_on_x(guide):
+    vae, made = pair(guide)
+    with torch.no_grad():
+        for gate in made.gates.parameters():
+            gate.zero_()
+    x = torch.randn(64, 5).double()
+    optimizer = torch.optim.Adam([*made.parameters()], lr=1e-2)
+    for _ in range(40):
+        optimizer.zero_grad()
+        pv.losses.default_loss(made).differentiable_loss(vae, made, x).backward()
+        optimizer.step()
+    assert made.posterior(x).logits.exp().std(0).max() > 0.01
 
 
 def sequential_gradients(vae, guide, x, seed):

@@ -51,12 +51,13 @@ def test_the_posterior_is_the_mean_field_one(guide):
     torch.testing.assert_close(found.log_prob(z), expected.log_prob(z), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(("guide", "outputs"), [(SemiAmortized, 2 * SIZE), (Laplace, SIZE)])
-def test_a_refining_guide_starts_its_search_at_the_mean_field_posterior(guide, outputs):
+@pytest.mark.parametrize("guide", [SemiAmortized, Laplace])
+def test_a_refining_guide_starts_its_search_at_the_mean_field_posterior(guide):
     (_, mean_field), (_, made) = build(MeanField), build(guide)
     made.start_from(mean_field)
     x = torch.randn(5, *SHAPE).double()
-    assert torch.equal(made.local_parameters(x)[0], mean_field.local_parameters(x)[0][:, :outputs])
+    assert torch.equal(made.local_parameters(x)[0], mean_field.local_parameters(x)[0])
+    assert made.warmup == 0
 
 
 @pytest.mark.parametrize("guide", [each for each in EXACT if each not in ("MeanField", "SemiAmortized-0")])

@@ -7,8 +7,6 @@ import pyro_vaes as pv
 from benchmarks import two_modes
 from tests.helpers.mixture_guides import MIXTURES, pair
 
-RECURSIVE = "RecursiveMixture(2, bound=30)"
-
 
 @pytest.mark.parametrize("guide", MIXTURES)
 def test_stratified_bound_is_the_mixture_s_own(guide):
@@ -24,13 +22,14 @@ def test_stratified_bound_is_the_mixture_s_own(guide):
     assert (stratified.var(0) < plain.var(0)).all(), "stratification does not reduce the noise"
 
 
-def test_recursive_mixture_covers_two_modes(record_property):
-    """Closes at least 90 % of mean-field's gap to log p(x), whose best is log 2; the bound is tuned to the barrier."""
-    gaps = {name: two_modes.trained(two_modes.GUIDES[name]) for name in ("MeanField", "Mixture(2)", RECURSIVE)}
-    for name, (gap, *_) in gaps.items():
-        record_property(name, gap)
-    (plain, *_), (recursive, guide, x) = gaps["MeanField"], gaps[RECURSIVE]
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", two_modes.SEEDS)
+def test_recursive_mixture_covers_two_modes(record_property, seed):
+    """By default it closes at least 90 % of mean-field's gap to log p(x), whose best is log 2."""
+    plain, *_ = two_modes.trained(pv.guides.MeanField, seed)
+    recursive, guide, x = two_modes.trained(pv.guides.RecursiveMixture, seed)
+    record_property("gaps", (plain, recursive))
     assert recursive < 0.1 * plain, f"gap {recursive:.3f} against mean-field's {plain:.3f}"
     q = guide.posterior(x)
-    assert (q.locs[:, 0, 0] * q.locs[:, 1, 0] < 0).all(), "both components sit on one mode"
-    assert (q.logits.exp() > 0.2).all()
+    right = (q.logits.exp() * (q.locs[..., 0] > 0)).sum(-1)
+    assert ((right > 0.2) & (right < 0.8)).all(), "one mode has most of the weight"
