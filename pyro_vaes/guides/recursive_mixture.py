@@ -19,13 +19,13 @@ class RecursiveMixture(Mixture):
     with the components fixed, and the model maximizes ELBO(Q_M). ``RecursiveMixtureELBO`` computes all these gradients
     in one pass. Without the bound C the optimal component would be a point mass.
 
-    The paper has min(C, KL(qₘ ‖ Qₘ₋₁)), of which no finite number of draws is an unbiased estimate. The bound on every
-    draw has one, and is never above it, as min is concave; far below C both are the KL, and far above it both are C.
+    The paper has min(C, KL(qₘ ‖ Qₘ₋₁)), which draws estimate with a bias. The bound on each draw has none, and is never
+    above the paper's, as min is concave; where the KL is far below C both are the KL, and far above it both are C.
 
-    A component finds a distant mode only with a C above the KL of the barrier between them, but such a C keeps
-    components away from the posterior. So C changes in the warm-up: it is 0 at first, which trains all components as
-    mean-field guides, then rises to 64 times its value, which drives them apart, and falls to it, so that each settles
-    in the mode that it found.
+    A component finds a distant mode only with a C above the KL of the barrier between the modes, but such a C keeps
+    components away from the posterior. So C changes in the warm-up: it is 0 at first, which keeps the components
+    together, then rises to 64 times its value, which drives them apart, and falls to it, so that each settles in the
+    mode that it found.
 
     Args:
         vae: the model.
