@@ -51,6 +51,7 @@ class FullCovariance(Guide):
         mean, raw_scale, below = parameters[0].split([size, size, self.below.shape[1]], -1)
         scale = positive(raw_scale)
         factor = torch.diag_embed(scale)
-        weight = max(0.0, 1 - (1 - self.progress) / 0.3)
-        factor[..., self.below[0], self.below[1]] = weight * scale[..., self.below[0]] * below
+        if self.progress < 1:
+            below = max(0.0, 1 - (1 - self.progress) / 0.3) * below
+        factor[..., self.below[0], self.below[1]] = scale[..., self.below[0]] * below
         return dist.MultivariateNormal(mean, scale_tril=factor)

@@ -22,15 +22,15 @@ SHAPE = (1, 6, 6)
 GUIDES = {
     "mean-field": 102,
     "full-covariance": 120,
-    "low-rank": 182,
+    "low-rank": 187,
     "laplace": 577,
     "laplace(line_search=True)": 677,
     "semi-amortized(steps=2)": 435,
-    "inverse-autoregressive-flow": 192,
+    "inverse-autoregressive-flow": 196,
     "householder": 321,
-    "mixture(components=2)": 180,
-    "recursive-mixture(components=2)": 296,
-    "boosted-mixture(components=2)": 292,
+    "mixture(components=2)": 176,
+    "recursive-mixture(components=2)": 292,
+    "boosted-mixture(components=2)": 288,
 }
 SYSTEMS = {"ladder": 243, "hierarchical": 241, "mixture": 213, "ladder-mixture": 313}
 LOSSES = {
