@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--page", action="store_true", help="only render the page of stored results again")
     given = parser.parse_args(arguments)
     if given.name is None:
-        print("\n".join(f"{name:<14}{title(name)}" for name in NAMES))
+        print("\n".join(f"{name:<17}{title(name)}" for name in NAMES))
         return
     os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: one thread in this process and those it starts
 
