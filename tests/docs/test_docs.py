@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -90,7 +89,7 @@ def test_a_tool_that_imports_every_module_starts_no_command(monkeypatch, capsys)
 
 
 def trained():
-    return SimpleNamespace(interrupted=False, history=[{"valid_elbo": 0.0}], best_epoch=1)
+    return pv.Run([{"train_elbo": 0.0, "valid_elbo": 0.0}], best_epoch=1)
 
 
 def test_readme_has_the_table_of_the_results(tables):
