@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,7 +72,7 @@ def diagnose(
         seed: fixes the draws.
         device: auto, cpu, cuda or another torch device.
     """
-    from pyro_vaes.reports.diagnose import PAGE
+    from pyro_vaes.reports.diagnose import FIGURES, PAGE
     from pyro_vaes.reports.diagnose import diagnose as write_diagnosis
     from pyro_vaes.reports.diagnosis import NamedPair
     from pyro_vaes.runs.load_run import load_run
@@ -90,6 +91,7 @@ def diagnose(
     ]
     folder = Path(out) if out else Path(run)
     write_diagnosis(pairs, data, folder, images, num_samples, reference=reference, seed=seed)
+    print(*json.loads((folder / FIGURES).read_text(encoding="utf-8"))["advice"], sep="\n")
     print(folder / PAGE)
 
 

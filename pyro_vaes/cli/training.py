@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+from cyclopts import Parameter
 
 from pyro_vaes.cli.options import Switch, given, settings_flags
 from pyro_vaes.errors import unknown
@@ -84,24 +86,29 @@ def compare(
     *,
     guides: str = "mean-field,full-covariance,laplace",
     flags: ComparisonFlags | None = None,
+    model: str | None = None,
+    minutes: float | None = None,
     seeds: str = "5",
     num_samples: int = 1000,
     test_size: int | None = None,
-    diagnose: int = 20,
+    images: Annotated[int, Parameter(name=("--images", "--diagnose"))] = 20,
     start: str | None = None,
     out: str = "report",
     overwrite: Switch = False,
     resume: Switch = False,
 ) -> None:
-    """Train several guides on the same model and data order, each as many epochs, and write a report.
+    """Train several guides, on one frozen model or each with a model of its own, and write a report.
 
     Args:
         guides: names of guides, comma-separated, with options if any, such as laplace(updates=1), or module:Class.
         flags: settings.
+        model: run folder of a trained model, which is frozen: the guides alone are trained, at most 200 epochs with a
+            patience of 10, and compared by their gaps. Without it each is trained with a model of its own.
+        minutes: time of each training, which ends after the epoch in which it is over.
         seeds: number of seeds, or the seeds themselves, comma-separated.
         num_samples: draws of the guide per image, for its ELBO and its own importance weights.
         test_size: number of test images to measure on, from the first; at most 500 by default.
-        diagnose: end with a diagnosis of every guide's first seed on so many test images; 0 for none.
+        images: number of test images of a diagnosis of every guide's first seed at the end; 0 for none.
         start: run folder of a mean-field guide, whose weights the model and every guide start from.
         out: folder of the report.
         overwrite: replace the report that is there.
@@ -110,9 +117,11 @@ def compare(
     from pyro_vaes.recipes import load_data
     from pyro_vaes.recipes.spec import split
     from pyro_vaes.reports.compare import compare as compare_guides
+    from pyro_vaes.reports.diagnose import PAGE
+    from pyro_vaes.reports.frozen import frozen_settings
     from pyro_vaes.runs.load_run import load_start
 
-    settings = Settings().updated(given(flags))
+    settings = Settings().updated(given(flags)) if model is None else frozen_settings(model, given(flags))
     chosen = integers("seeds", seeds)
     if len(chosen) == 1 and "," not in seeds:
         chosen = tuple(range(chosen[0]))
@@ -124,9 +133,11 @@ def compare(
         settings,
         chosen,
         out,
+        model=model,
+        minutes=minutes,
         num_samples=num_samples,
         test_size=test_size,
-        images=diagnose,
+        images=images,
         start=load_start(start, settings) if start else None,
         overwrite=overwrite,
         resume=resume,
@@ -134,7 +145,9 @@ def compare(
     )
     if trials:
         print((Path(out) / "report.md").read_text(encoding="utf-8").partition("\n\n")[2].partition("![")[0])
-        print(f"the report is in {out}: report.md, report.csv, trials.csv and pictures")
+        print("\n".join(f"{out}/{name}" for name in ("report.md", "report.csv", "trials.csv")))
+        if (Path(out) / PAGE).exists():
+            print(f"open {Path(out) / PAGE}")
     if len(trials) < len(names) * len(chosen):
         raise SystemExit(INTERRUPTED)
 

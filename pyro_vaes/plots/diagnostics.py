@@ -9,6 +9,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pyro_vaes.plots.colors import colors
+
 if TYPE_CHECKING:
     from pyro_vaes.evaluate import Calibration, InferenceGaps
 
@@ -22,12 +24,12 @@ def learning_curves(histories: Mapping[str, Sequence[Sequence[Mapping[str, float
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     lows = []
-    for index, (name, runs) in enumerate(histories.items()):
-        for seed, history in enumerate(runs):
+    for name, color in colors(histories).items():
+        for seed, history in enumerate(histories[name]):
             elbo = [row["valid_elbo"] for row in history]
             lows.append(elbo[len(elbo) // 10])
             label = name if seed == 0 else None
-            axes.plot([row["epoch"] for row in history], elbo, color=f"C{index}", label=label, alpha=0.8)
+            axes.plot([row["epoch"] for row in history], elbo, color=color, label=label, alpha=0.8)
     axes.set(xlabel="epoch", ylabel="validation ELBO (nats)")
     axes.locator_params(axis="x", integer=True)
     if lows:

@@ -100,7 +100,8 @@ def _contours(axes: Axes, draws: np.ndarray, color: str, points: int = 60) -> No
 def posteriors(pairs: Mapping[str, tuple[VAE, Guide]], x: Tensor, points: int = 121) -> Figure:
     """Contours of each guide's posterior over the exact posterior, on a grid of a two-dimensional latent.
 
-    Contours enclose 50 and 95 % of the mass of q(z | x) (lines) and of p(z | x) (filled).
+    Contours enclose 50 and 95 % of the mass of q(z | x) (lines) and of p(z | x) (filled). Rows of one model show the
+    same part of its latent space, so that p(z | x) looks the same in each.
 
     Args:
         pairs: model and guide, by the name of their row.
@@ -113,30 +114,45 @@ def posteriors(pairs: Mapping[str, tuple[VAE, Guide]], x: Tensor, points: int = 
     x = as_tensor(x)
     figure = Figure(figsize=(2 * len(x) + 0.6, 2 * len(pairs)), layout="constrained")
     table = figure.subplots(len(pairs), len(x), squeeze=False)
-    for line, (name, (model, guide)) in zip(table, pairs.items(), strict=True):
+    for line, (name, (model, _)) in zip(table, pairs.items(), strict=True):
         if model.latent_dim != 2:
             raise InputError(f"the latent has {model.latent_dim} dimensions: contours need 2 (--latent-dim 2)")
         line[0].set_ylabel(name)
-        with evaluating(model, guide):
-            for axes, datum in zip(line, as_input(model, x), strict=True):
-                _draw_posterior(axes, model, guide, datum, points)
+    models = [model for model, _ in pairs.values()]
+    for column, datum in enumerate(x.split(1)):
+        windows = [_window(model, guide, datum, points) for model, guide in pairs.values()]
+        for axes, (model, guide) in zip(table[:, column], pairs.values(), strict=True):
+            shared = [window for window, other in zip(windows, models, strict=True) if other is model]
+            _draw_posterior(axes, model, guide, datum, torch.stack(shared), points)
     return figure
 
 
-def _draw_posterior(axes: Axes, model: VAE, guide: Guide, datum: Tensor, points: int) -> None:
-    q = guide.posterior(datum.unsqueeze(0))
+def _log_densities(
+    model: VAE, guide: Guide, datum: Tensor, low: Tensor, high: Tensor, points: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A grid ``(points², 2)`` of z between two corners, and log p(x, z) and log q(z | x) on it."""
+    sides = [torch.linspace(float(a), float(b), points) for a, b in zip(low, high, strict=True)]
+    with evaluating(model, guide):
+        x = as_input(model, datum)
+        z = torch.stack(torch.meshgrid(*sides, indexing="xy"), -1).reshape(-1, 1, 2).to(x)
+        return z[:, 0], model.log_joint(x, z)[:, 0], guide.posterior(x).log_prob(z)[:, 0]
 
-    def log_densities(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        sides = [torch.linspace(float(a), float(b), points) for a, b in zip(low, high, strict=True)]
-        z = torch.stack(torch.meshgrid(*sides, indexing="xy"), -1).reshape(-1, 1, 2).to(datum)
-        return z[:, 0], model.log_joint(datum.unsqueeze(0), z)[:, 0], q.log_prob(z)[:, 0]
 
-    z, log_p, log_q = log_densities(torch.full((2,), -5.0), torch.full((2,), 5.0))
-    near = z[(log_p > log_p.max() - 8) | (log_q > log_q.max() - 8)]
-    draws = q.sample((1000,))[:, 0]  # the moments of a flow have no closed form
+def _window(model: VAE, guide: Guide, datum: Tensor, points: int) -> Tensor:
+    """The corners ``(2, 2)``, low and high, of the part of the latent space that holds both posteriors."""
+    z, log_p, log_q = _log_densities(model, guide, datum, torch.full((2,), -5.0), torch.full((2,), 5.0), points)
+    with evaluating(model, guide):
+        draws = guide.posterior(as_input(model, datum)).sample((1000,))[:, 0]  # a flow's moments have no closed form
     center, spread = draws.mean(0), 4 * draws.std(0)
+    near = z[(log_p > log_p.max() - 8) | (log_q > log_q.max() - 8)]
     near = torch.cat([near, (center - spread)[None], (center + spread)[None]])
-    z, log_p, log_q = log_densities(near.amin(0), near.amax(0))
+    return torch.stack([near.amin(0), near.amax(0)]).cpu()
+
+
+def _draw_posterior(axes: Axes, model: VAE, guide: Guide, datum: Tensor, windows: Tensor, points: int) -> None:
+    """Both posteriors in the smallest window that holds some windows ``(W, 2, 2)``."""
+    low, high = windows[:, 0].amin(0), windows[:, 1].amax(0)
+    z, log_p, log_q = _log_densities(model, guide, datum, low, high, points)
     grid = z.reshape(points, points, 2).cpu()
     for log_density, draw, style in (
         (log_p, axes.contourf, {"colors": ["0.8", "0.55"], "extend": "max"}),

@@ -1,7 +1,8 @@
-"""Guides compared under one model: same initial decoder, data order and number of epochs, several seeds."""
+"""Guides compared: each with a model of its own, trained jointly, or all on one frozen model."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,22 +13,23 @@ from typing import Any
 from pyro_vaes.data import Data
 from pyro_vaes.data.check import check_data
 from pyro_vaes.errors import InputError
+from pyro_vaes.evaluate import marginal_log_likelihood
 from pyro_vaes.recipes.spec import slug
+from pyro_vaes.reports.compare_checks import check_comparison, check_same_model, claim
 from pyro_vaes.reports.compare_report import write_report
+from pyro_vaes.reports.compare_summary import Comparison
 from pyro_vaes.reports.contestants import Contestant, contestants
 from pyro_vaes.reports.diagnose import diagnose
 from pyro_vaes.reports.diagnosis import Diagnosis, NamedPair
-from pyro_vaes.reports.measurement import evaluation_data
+from pyro_vaes.reports.frozen import frozen, frozen_settings, load_frozen
+from pyro_vaes.reports.measurement import MARGINAL_SAMPLES, evaluation_data
 from pyro_vaes.reports.trial import TRIAL, Trial, finished_trial, new_trial
 from pyro_vaes.runs.folder import CHECKPOINT, RunFolder
 from pyro_vaes.settings import Settings
 from pyro_vaes.training.fit import fit
-from pyro_vaes.training.initialization import start_from
-from pyro_vaes.training.lr_schedules import build_lr_schedule
-from pyro_vaes.training.optimizers import check_optimizer
-from pyro_vaes.training.validate import check_clip_norm, check_ema, check_fits, check_lr, check_patience
-from pyro_vaes.vae import Guide
-from pyro_vaes.validation import check_seed, check_whole, choose_device
+from pyro_vaes.training.time_limit import TimeLimit
+from pyro_vaes.vae import Guide, LatentVariableModel
+from pyro_vaes.validation import check_seed, check_whole
 
 
 def compare(
@@ -37,6 +39,8 @@ def compare(
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     out: str | os.PathLike[str] = "report",
     *,
+    model: str | os.PathLike[str] | LatentVariableModel | None = None,
+    minutes: float | None = None,
     num_samples: int = 1000,
     test_size: int | None = None,
     images: int = 20,
@@ -46,19 +50,26 @@ def compare(
     progress: bool = True,
     config: Mapping[str, Any] | None = None,
 ) -> list[Trial]:
-    """Train each guide with each seed on the same model and data, and write a report.
+    """Train each guide with each seed on the same data, and write a report.
+
+    Without ``model``, each guide is trained jointly with a model of its own, with the same initial decoder: the report
+    compares log p(x) of these models. With one, that model is frozen and the guides alone are trained, until they
+    converge: the report compares their gaps, so that only inference differs.
 
     Args:
         data: what to train and test on.
         guides: names of guides, with options if any, such as ``laplace(updates=1)``; classes of guides; or, in a
             mapping by the name in the report, these or a pair ``(model, guide)`` of your own, of which every seed
             trains a copy.
-        settings: model and training.
+        settings: model and training; by default small ones, and for the model of a run folder its own sizes, with at
+            most 200 epochs and a patience of 10.
         seeds: one trial each.
         out: folder of the report; its folder ``runs`` gets one run folder per trial.
+        model: a trained model to freeze, or the folder of its run; its weights and buffers stay as they are.
+        minutes: time of each training, which ends after the epoch in which it is over; None for no limit.
         num_samples: draws of the guide per test datum, for its ELBO and its own importance weights.
         test_size: number of test data to measure on, from the first; at most 500 if left out. log p(x) of each takes
-            0.05 to 0.1 seconds, in every trial.
+            0.05 to 0.1 seconds, in every trial, or once for a frozen model.
         images: number of these data of a diagnosis of every guide's first seed at the end, which splits the gap; 0 for
             none.
         start: a trained mean-field guide, from which the model and every guide start, see :func:`pyro_vaes.fit`.
@@ -85,53 +96,63 @@ def compare(
         ['mean-field', 'low-rank']
     """
     check_data(data)
-    out, settings = Path(out), settings or Settings()
+    out, frozen_model = Path(out), None
+    if settings is None:
+        settings = Settings() if model is None else frozen_settings(model)
+    if model is not None:
+        frozen_model = load_frozen(model, data, settings)
     seeds, num_samples = [check_seed(seed) for seed in seeds], check_whole("num_samples", num_samples)
-    made = contestants(guides, data.event_shape, settings)
+    limits = [] if minutes is None else [TimeLimit(minutes)]
+    made = contestants(guides, data.event_shape, settings, frozen_model)
     described = settings.config() if config is None else dict(config)
     whole = {**described, "guides": ",".join(made), "seeds": ",".join(map(str, seeds)) + ","}
-    whole |= {"num_samples": num_samples, **({"test_size": test_size} if test_size else {}), "diagnose": images}
-    for name in ("guide", "seed"):
-        whole.pop(name, None)
-    _check(data, made, settings, seeds, images, start)
+    whole |= {"num_samples": num_samples, "test_size": test_size, "minutes": minutes, "images": images}
+    whole |= {"model": frozen_model.path if frozen_model else None, "out": str(out), "guide": None, "seed": None}
+    check_comparison(data, made, settings, seeds, images, start, frozen_model)
     x_test = evaluation_data(data, test_size)
-    _claim(RunFolder(out), whole | {"out": str(out)}, overwrite, resume)
+    claim(RunFolder(out), {name: value for name, value in whole.items() if value is not None}, overwrite, resume)
     trials: list[Trial] = []
     diagnoses: list[Diagnosis] = []
-    shown = progress and sys.stderr.isatty()
+    shown, marginal = progress and sys.stderr.isatty(), None
     try:
+        if frozen_model:
+            marginal = marginal_log_likelihood(frozen_model.model, x_test, None, MARGINAL_SAMPLES, progress=shown)
         for name, seed in ((name, seed) for name in made for seed in seeds):
             if progress:
                 print(f"{name}, seed {seed}", flush=True)
             path = out / "runs" / f"{slug(name)}-seed{seed}"
             system = made[name].build(seed)
-            if resume and (path / TRIAL).exists():
-                trials.append(finished_trial(name, seed, system, path, len(x_test), num_samples))
-                continue
             going_on = resume and (path / CHECKPOINT).exists()
-            run = fit(
-                system.model,
-                system.guide,
-                data,
-                system.loss,
-                **replace(settings, seed=seed).training,
-                out=path,
-                overwrite=(overwrite or resume) and not going_on,
-                resume=going_on,
-                progress=progress,
-                start=start,
-                config={**described, **made[name].config, "seed": seed, "out": str(path)},
-            )
+            with frozen(system.model) if frozen_model else contextlib.nullcontext():
+                if frozen_model and going_on:
+                    check_same_model(RunFolder(path), system.model)
+                if resume and (path / TRIAL).exists():
+                    trials.append(finished_trial(name, seed, system, path, len(x_test), num_samples))
+                    continue
+                run = fit(
+                    system.model,
+                    system.guide,
+                    data,
+                    system.loss,
+                    **replace(settings, seed=seed).training,
+                    out=path,
+                    overwrite=(overwrite or resume) and not going_on,
+                    resume=going_on,
+                    progress=progress,
+                    callbacks=limits,
+                    start=start,
+                    config={**described, **made[name].config, "seed": seed, "out": str(path)},
+                )
             if run.interrupted:
                 break
-            trials.append(new_trial(name, seed, system, run, x_test, num_samples, progress=shown))
+            trials.append(new_trial(name, seed, system, run, x_test, num_samples, marginal, shown))
         if images and len(trials) == len(made) * len(seeds):
             diagnoses = _diagnose(trials, data, out, min(images, len(x_test)), progress)
     except KeyboardInterrupt:  # Ctrl-C while measuring: the trials before are whole
         return trials
     finally:
         if trials:
-            write_report(trials, diagnoses, data, x_test, settings, out)
+            write_report(Comparison(trials, diagnoses, data, settings, minutes, frozen_model), out)
     return trials
 
 
@@ -149,52 +170,3 @@ def _diagnose(trials: Sequence[Trial], data: Data, out: Path, images: int, progr
     except InputError as error:
         print(f"no diagnosis: {error}")
         return []
-
-
-def _check(
-    data: Data,
-    made: Mapping[str, Any],
-    settings: Settings,
-    seeds: Sequence[int],
-    images: int,
-    start: Guide | None,
-) -> None:
-    if not made or not seeds:
-        raise InputError("nothing to compare: give at least one guide and one seed")
-    if len(set(seeds)) < len(seeds):
-        raise InputError(f"seeds are {', '.join(map(str, seeds))}: none may repeat")
-    check_whole("diagnose", images, least=0)
-    choose_device(settings.device)
-    epochs, batch_size = check_whole("epochs", settings.epochs), check_whole("batch_size", settings.batch_size)
-    build_lr_schedule(settings.schedule, epochs * -(-len(data.train) // batch_size))
-    check_optimizer(settings.optimizer, check_lr(settings.lr))
-    check_ema(settings.ema)
-    check_clip_norm(settings.clip_norm)
-    check_patience(settings.patience)
-    for each in made.values():
-        system = each.build(seeds[0])
-        check_fits(system.model, data.event_shape, data.valid.x)
-        if start is not None:
-            start_from(system.model, system.guide, start)
-
-
-def _claim(folder: RunFolder, config: Mapping[str, Any], overwrite: bool, resume: bool) -> None:
-    """Refuse to write over another report, or to go on with one of other settings."""
-    path = folder.path
-    if overwrite and resume:
-        raise InputError("overwrite and resume contradict each other: give one of the two")
-    if resume and path.exists():
-        before = folder.read_config()
-        differ = [name for name in config if name != "out" and before.get(name) != config[name]]
-        if differ:
-            name = differ[0]
-            raise InputError(
-                f"{path} compares with {name} {before.get(name)}, not {config[name]}: give the same settings to go on "
-                f"(pyro-vaes compare --config {path}/config.yaml --resume), or another folder"
-            )
-    elif path.exists() and not overwrite and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(
-            f"{path} exists already: give another folder (--out), go on with it (--resume), or replace it (--overwrite)"
-        )
-    path.mkdir(parents=True, exist_ok=True)
-    folder.write_config(config)

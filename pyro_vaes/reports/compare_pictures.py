@@ -3,44 +3,37 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import statistics
 
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from pyro_vaes import plots
-from pyro_vaes.data import Data
-from pyro_vaes.evaluate import posterior_means
+from pyro_vaes.evaluate import mean_interval, posterior_means
 from pyro_vaes.evaluate.inputs import evaluating
-from pyro_vaes.reports.trial import Trial
+from pyro_vaes.reports.compare_summary import Comparison, stacked
 
 PICTURED = 10  # images per row
 
 
 @torch.no_grad()
-def pictures(trials: Sequence[Trial], data: Data, x_test: Tensor) -> dict[str, Figure]:
-    """Figures by name: learning curves, and of every guide's first seed what can be drawn of data and latents.
-
-    Args:
-        trials: what to report on.
-        data: what they were trained on.
-        x_test: what they were tested on.
-    """
-    first: dict[str, Trial] = {}
-    histories: dict[str, list[Sequence[dict[str, float]]]] = {}
-    for trial in trials:
-        first.setdefault(trial.guide, trial)
-        histories.setdefault(trial.guide, []).append(trial.history)
-    pairs = {name: (trial.system.model, trial.system.guide) for name, trial in first.items()}
-    figures = {"learning-curves": plots.learning_curves(histories)}
-    x = x_test[:PICTURED].to(next(trials[0].system.model.parameters()).device)
+def pictures(comparison: Comparison) -> dict[str, Figure]:
+    """Figures by name: of all trials their gaps and learning curves, of first seeds what can be drawn of the data."""
+    groups, data = comparison.groups, comparison.data
+    pairs = {name: (group[0].system.model, group[0].system.guide) for name, group in groups.items()}
+    gaps = {name: mean_interval(stacked([each.measured.gap for each in group])) for name, group in groups.items()}
+    times = {name: statistics.mean(each.row["inference_ms"] for each in group) for name, group in groups.items()}
+    histories = {name: [each.history for each in group] for name, group in groups.items()}
+    figures = {"gaps": plots.gap_against_time(gaps, times), "learning-curves": plots.learning_curves(histories)}
+    x = data.test.x[:PICTURED].to(next(comparison.trials[0].system.model.parameters()).device)
     if len(data.event_shape) == 3 and data.event_shape[0] in (1, 3):
+        names = ["model"] if comparison.frozen else list(pairs)
         with evaluating(*itertools.chain(*pairs.values())), torch.random.fork_rng():
             torch.manual_seed(0)
-            samples = [model.decode(*model.sample_latents(PICTURED)) for model, _ in pairs.values()]
+            models = [model for (model, _), _ in zip(pairs.values(), names, strict=False)]
+            samples = [model.decode(*model.sample_latents(PICTURED)) for model in models]
             rebuilt = [model.decode(*posterior_means(guide, x).values()) for model, guide in pairs.values()]
-        figures["samples"] = plots.image_grid(samples, list(pairs))
+        figures["samples"] = plots.image_grid(samples, names)
         figures["reconstructions"] = plots.image_grid([x, *rebuilt], ["original", *pairs])
     if all(model.latent_dims == (2,) for model, _ in pairs.values()):
         figures["posteriors"] = plots.posteriors(pairs, x[:5])

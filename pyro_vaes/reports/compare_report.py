@@ -3,77 +3,61 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from pyro_vaes.data import Data
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import MeanInterval, ppca
 from pyro_vaes.reports.cells import Columns, flagged, number, share
 from pyro_vaes.reports.compare_pictures import pictures
-from pyro_vaes.reports.compare_summary import interval, summarize
-from pyro_vaes.reports.diagnosis import Diagnosis
-from pyro_vaes.reports.measurement import part
+from pyro_vaes.reports.compare_preamble import advice, preamble
+from pyro_vaes.reports.compare_summary import Comparison, interval, summarize
 from pyro_vaes.reports.tables import markdown_table, write_csv
-from pyro_vaes.reports.trial import Trial
-from pyro_vaes.settings import Settings
-
-COLUMNS: Columns = {
-    "guide": lambda row: row["guide"],
-    "log p(x)": lambda row: flagged(number(row["log_likelihood"], ".2f"), row.get("unreliable")),
-    "ELBO": lambda row: number(row.get("elbo"), ".2f"),
-    "gap": lambda row: number(row.get("gap"), ".2f"),
-    "approximation gap": lambda row: number(row.get("approximation_gap"), ".2f"),
-    "amortization gap": lambda row: number(row.get("amortization_gap"), ".2f"),
-    "guide's k-hat > 0.7": lambda row: share(row.get("guide_unreliable")),
-    "Δ [95 %]": lambda row: _difference(row),
-    "df": lambda row: number(row.get("degrees_of_freedom"), ".1f"),
-    "rank": lambda row: row.get("rank", ""),
-    "active units": lambda row: number(row.get("active_units"), ".1f"),
-    "ms per step": lambda row: number(row.get("step_ms"), ".2f"),
-    "training, s": lambda row: number(row.get("train_seconds"), ".1f"),
-    "ms per inference": lambda row: number(row.get("inference_ms"), ".2f"),
-    "parameters": lambda row: number(row.get("parameters"), ",.0f"),
-}
 
 
-def write_report(
-    trials: Sequence[Trial],
-    diagnoses: Sequence[Diagnosis],
-    data: Data,
-    x_test: Tensor,
-    settings: Settings,
-    out: Path,
-) -> None:
-    """Write ``report.md``, ``report.csv`` (one row per guide), ``trials.csv`` (one row per trial) and pictures.
+def columns(frozen: bool) -> Columns:
+    """The columns of the table; the log p(x) of a frozen model stands above it.
 
-    Args:
-        trials: what to report on.
-        diagnoses: diagnoses of the guides, or none.
-        data: what they were trained on.
-        x_test: what they were tested on.
-        settings: their model and training.
-        out: the folder.
+    Example:
+        >>> list(columns(frozen=False))[:6]
+        ['guide', 'log p(x)', 'ELBO', 'gap', 'approximation gap', 'amortization gap']
     """
-    summary = summarize(trials, diagnoses)
-    if trials[0].system.model.likelihood.quadratic:
-        with contextlib.suppress(InputError):  # it has no closed form with so many factors
-            exact = ppca(data.train.x, x_test, sum(trials[0].system.model.latent_dims))
-            summary.append({"guide": "pPCA (exact)", **interval("log_likelihood", exact.per_datum.unsqueeze(0))})
-    write_csv(out / "trials.csv", [trial.row for trial in trials])
+    return GUIDE | (GAPS | CALIBRATION if frozen else LOG_P | GAPS) | COST
+
+
+def write_report(comparison: Comparison, out: Path) -> None:
+    """Write ``report.md``, ``report.csv`` (one row per guide), ``trials.csv`` (one row per trial) and pictures."""
+    summary = summarize(comparison)
+    if not comparison.frozen:
+        summary += _baseline(comparison)
+    write_csv(out / "trials.csv", [trial.row for trial in comparison.trials])
     write_csv(out / "report.csv", summary)
-    figures = pictures(trials, data, x_test)
+    figures = pictures(comparison)
     for name, figure in figures.items():
         figure.savefig(out / f"{name}.png", dpi=120)
-    table = markdown_table(list(COLUMNS), [[show(row) for show in COLUMNS.values()] for row in summary])
-    lines = [*_preamble(trials, diagnoses, data, settings), "", table, ""]
+    shown = columns(bool(comparison.frozen))
+    table = markdown_table(list(shown), [[show(row) for show in shown.values()] for row in summary])
+    lines = [*preamble(comparison), "", table, ""]
+    if sentences := advice(comparison):
+        lines += [" ".join(sentences), ""]
     lines += [f"![{name}]({name}.png)\n" for name in figures]
     lines += ["Run again: `pyro-vaes compare --config config.yaml --out FOLDER`\n"]
     (out / "report.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _baseline(comparison: Comparison) -> list[dict[str, Any]]:
+    """The row of probabilistic PCA, where it is a model of these data."""
+    model, measured = comparison.trials[0].system.model, comparison.trials[0].measured
+    if model.likelihood.quadratic:
+        with contextlib.suppress(InputError):  # it has no closed form with so many factors
+            x = comparison.data.test.x[: len(measured.gap)]
+            exact = ppca(comparison.data.train.x, x, sum(model.latent_dims))
+            return [{"guide": "pPCA (exact)", **interval("log_likelihood", exact.per_datum.unsqueeze(0))}]
+    return []
+
+
+def _gap(row: dict[str, Any]) -> str:
+    return f"{row['gap']:.2f} [{row['gap_low']:.2f}, {row['gap_high']:.2f}]" if "gap" in row else ""
 
 
 def _difference(row: dict[str, Any]) -> str:
@@ -83,53 +67,26 @@ def _difference(row: dict[str, Any]) -> str:
     return MeanInterval(*ends, row["degrees_of_freedom"], row["seeds"]).describe()
 
 
-def _preamble(trials: Sequence[Trial], diagnoses: Sequence[Diagnosis], data: Data, settings: Settings) -> list[str]:
-    hidden = "-".join(map(str, settings.hidden))
-    seeds = sorted({trial.seed for trial in trials})
-    device = next(trials[0].system.model.parameters()).device
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    marginal, bounds = trials[0].measured.marginal, trials[0].measured.bounds
-    lines = [
-        f"# Guides compared on {data.name}",
-        "",
-        f"- Data: {data.description}.",
-        f"- Model: VAE with a {settings.prior} prior of {settings.latent_dim} dimensions, {settings.likelihood} "
-        f"likelihood and fully connected networks {hidden}; the same initial decoder and data order under every guide.",
-        f"- Training: {_training(settings)}, seeds "
-        f"{', '.join(map(str, seeds))}; weights of the best validation ELBO; {where}, torch {torch.__version__}.",
-        f"- Nats per image of the test split, means over seeds and {part(len(marginal.per_datum), len(data.test))} "
-        "images.",
-        f"- log p(x): that of the model, by adaptive importance sampling, {marginal.num_samples} samples per image and "
-        "round, whatever the guide; flagged with the share of images for which it cannot be trusted.",
-        f"- ELBO of the guide, {bounds.num_samples} samples per image; gap: log p(x) - ELBO = KL(q ‖ p). Where the "
-        "k-hat of the guide's own weights is above 0.7, it misses mass of the posterior.",
-    ]
-    if diagnoses:
-        lines.append(
-            f"- Approximation gap, what the guide's family cannot reach, and amortization gap, what its encoder loses: "
-            f"of seed {seeds[0]} on the first {len(diagnoses[0].gaps.gap)} images alone."
-        )
-    if len({trial.guide for trial in trials}) > 1:
-        covered = "as for new seeds and new images" if len(seeds) > 1 else "over images alone, seeds are not covered"
-        lines.append(
-            f"- Δ: log p(x) above {trials[0].guide}, paired over seeds and images, with its 95 % interval, {covered}, "
-            "and Satterthwaite's degrees of freedom (df); rank: of log p(x), a range where differences are not "
-            "distinguishable."
-        )
-    return lines
-
-
-def _training(settings: Settings) -> str:
-    """Length, optimizer and schedule of the training.
-
-    Example:
-        >>> _training(Settings(epochs=50, patience=5, schedule="cosine", clip_norm=5.0))
-        '50 epochs at most, patience 5, batch 128, adam 0.001, cosine, gradients clipped at 5'
-    """
-    end = "" if settings.patience is None else f" at most, patience {settings.patience}"
-    schedule = "" if settings.schedule is None else f", {settings.schedule}"
-    clipping = "" if settings.clip_norm is None else f", gradients clipped at {settings.clip_norm:g}"
-    return (
-        f"{settings.epochs} epochs{end}, batch {settings.batch_size}, {settings.optimizer} {settings.lr:g}"
-        f"{schedule}{clipping}"
-    )
+GUIDE: Columns = {"guide": lambda row: row["guide"]}
+LOG_P: Columns = {"log p(x)": lambda row: flagged(f"{row['log_likelihood']:.2f}", row.get("unreliable"))}
+GAPS: Columns = {
+    "ELBO": lambda row: number(row.get("elbo"), ".2f"),
+    "gap": _gap,
+    "approximation gap": lambda row: number(row.get("approximation_gap"), ".2f"),
+    "amortization gap": lambda row: number(row.get("amortization_gap"), ".2f"),
+    "guide's k-hat > 0.7": lambda row: share(row.get("guide_unreliable")),
+    "Δ": _difference,
+    "df": lambda row: number(row.get("degrees_of_freedom"), ".1f"),
+    "rank": lambda row: row.get("rank", ""),
+}
+CALIBRATION: Columns = {
+    "calibrated (1 %)": lambda row: {True: "yes", False: "no"}.get(row.get("calibrated", ""), ""),
+    "smallest p": lambda row: number(row.get("smallest_p"), ".2g"),
+}
+COST: Columns = {
+    "active units": lambda row: number(row.get("active_units"), ".1f"),
+    "training, s": lambda row: number(row.get("train_seconds"), ".1f"),
+    "ms per step": lambda row: number(row.get("step_ms"), ".2f"),
+    "ms per inference": lambda row: number(row.get("inference_ms"), ".2f"),
+    "parameters": lambda row: number(row.get("parameters"), ",.0f"),
+}

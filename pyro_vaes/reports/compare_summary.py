@@ -1,18 +1,26 @@
-"""The rows of a comparison's report, one per guide: means, intervals, differences and ranks."""
+"""A comparison of guides, and the rows of its report, one per guide: means, intervals, differences and ranks."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pyro_vaes.data import Data
 from pyro_vaes.evaluate import difference, mean_interval, rank_ranges
 from pyro_vaes.reports.diagnosis import Diagnosis
+from pyro_vaes.reports.frozen import FrozenModel
 from pyro_vaes.reports.trial import Trial
+from pyro_vaes.settings import Settings
 
+LEADING = (
+    *("guide", "log_likelihood", "elbo", "gap", "gap_low", "gap_high", "approximation_gap", "amortization_gap"),
+    *("unreliable", "train_seconds", "inference_ms"),
+)  # columns that every report begins with
 MEANS = (
     "elbo",
     "guide_unreliable",
@@ -26,32 +34,69 @@ MEANS = (
 )
 
 
-def summarize(trials: Sequence[Trial], diagnoses: Sequence[Diagnosis]) -> list[dict[str, Any]]:
-    """One row per guide, in the order of the trials.
+@dataclass(frozen=True)
+class Comparison:
+    """The trials of a comparison, and how they came about.
 
-    ``log_likelihood`` and ``gap`` have 95 % intervals over seeds and data; ``difference`` is that of log p(x) from the
-    first guide, paired over data and the seeds that all guides have finished, and ``rank`` follows from such
-    differences between all guides.
-
-    Args:
-        trials: what to report on.
-        diagnoses: diagnoses of the guides, of which the approximation and amortization gaps are taken; or none.
+    Attributes:
+        trials: the finished trials, one or more.
+        diagnoses: diagnoses of each guide's first seed, or none.
+        data: what was trained and measured on.
+        settings: model and training.
+        minutes: time limit of each training, None for none.
+        frozen: the model of all guides; None if each has its own.
     """
-    groups: dict[str, list[Trial]] = {}
-    for trial in trials:
-        groups.setdefault(trial.guide, []).append(trial)
-    seeds = set.intersection(*({trial.seed for trial in group} for group in groups.values()))
-    paired = {
-        name: stacked([trial.measured.marginal.per_datum for trial in group if trial.seed in seeds])
-        for name, group in groups.items()
+
+    trials: Sequence[Trial]
+    diagnoses: Sequence[Diagnosis]
+    data: Data
+    settings: Settings
+    minutes: float | None = None
+    frozen: FrozenModel | None = None
+
+    @property
+    def groups(self) -> dict[str, list[Trial]]:
+        """The trials by guide."""
+        groups: dict[str, list[Trial]] = {}
+        for trial in self.trials:
+            groups.setdefault(trial.guide, []).append(trial)
+        return groups
+
+    @property
+    def seeds(self) -> list[int]:
+        """All seeds."""
+        return sorted({trial.seed for trial in self.trials})
+
+    @property
+    def shared_seeds(self) -> set[int]:
+        """The seeds that all guides have finished."""
+        return set.intersection(*({trial.seed for trial in group} for group in self.groups.values()))
+
+
+def summarize(comparison: Comparison) -> list[dict[str, Any]]:
+    """One row per guide.
+
+    ``log_likelihood`` and ``gap`` have 95 % intervals over seeds and data. ``difference`` is that from the first guide,
+    of log p(x) or, under a frozen model, of the ELBO, paired over data and shared seeds, and ``rank`` follows from such
+    differences between all guides. The parts of the gap, and calibration, are those of the diagnosis.
+    """
+    parts = {each.pair.name: _diagnosed(each) for each in comparison.diagnoses}
+    compared = _compared(paired(comparison, _elbo if comparison.frozen else _log_likelihood))
+    return [
+        dict.fromkeys(LEADING)
+        | {"guide": name, "seeds": len(group), **_figures(group), **parts.get(name, {}), **compared.get(name, {})}
+        for name, group in comparison.groups.items()
+    ]
+
+
+def paired(comparison: Comparison, values: Callable[[Trial], Tensor]) -> dict[str, Tensor]:
+    """Values of each guide, ``(R, N)``, on the seeds that all guides share; empty if they share none."""
+    seeds = comparison.shared_seeds
+    return {
+        name: stacked([values(trial) for trial in group if trial.seed in seeds])
+        for name, group in comparison.groups.items()
         if seeds
     }
-    parts = {each.pair.name: _parts(each) for each in diagnoses}
-    compared = _compared(paired)
-    return [
-        {"guide": name, "seeds": len(group), **_figures(group), **parts.get(name, {}), **compared.get(name, {})}
-        for name, group in groups.items()
-    ]
 
 
 def stacked(values: Sequence[Tensor]) -> Tensor:
@@ -65,18 +110,28 @@ def interval(name: str, values: Tensor) -> dict[str, float]:
     return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
+def _log_likelihood(trial: Trial) -> Tensor:
+    return trial.measured.marginal.per_datum
+
+
+def _elbo(trial: Trial) -> Tensor:
+    return trial.measured.bounds.elbo
+
+
 def _figures(group: Sequence[Trial]) -> dict[str, Any]:
     """The figures of a guide over its seeds."""
     return {
-        **interval("log_likelihood", stacked([trial.measured.marginal.per_datum for trial in group])),
+        **interval("log_likelihood", stacked([_log_likelihood(trial) for trial in group])),
         **interval("gap", stacked([trial.measured.gap for trial in group])),
         **{name: statistics.mean(trial.row[name] for trial in group) for name in MEANS},
     }
 
 
-def _parts(diagnosis: Diagnosis) -> dict[str, float]:
-    """The parts of the gap of the diagnosed data."""
-    return {name: diagnosis.numbers[name]["mean"] for name in ("approximation_gap", "amortization_gap")}
+def _diagnosed(diagnosis: Diagnosis) -> dict[str, Any]:
+    """The figures of a diagnosis that a comparison shows."""
+    numbers = diagnosis.numbers
+    parts = {name: numbers[name]["mean"] for name in ("approximation_gap", "amortization_gap")}
+    return {**parts, **{name: numbers["calibration"][name] for name in ("calibrated", "smallest_p")}}
 
 
 def _compared(values: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:

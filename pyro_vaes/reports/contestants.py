@@ -12,8 +12,9 @@ from torch import nn
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.recipes import System, build_guide, build_seeded, build_vae, vae
-from pyro_vaes.recipes.build import build_loss, seeded_build
+from pyro_vaes.recipes.build import build_encoder, build_loss, seeded_build
 from pyro_vaes.recipes.spec import kebab
+from pyro_vaes.reports.frozen import FrozenModel
 from pyro_vaes.settings import Settings
 from pyro_vaes.vae import VAE, Guide
 
@@ -26,7 +27,7 @@ class Built:
     """One guide of a comparison.
 
     Attributes:
-        build: the system of a seed, with initial weights.
+        build: the system of a seed, with initial weights; all guides of a frozen model share it.
         config: what the ``config.yaml`` of its runs says of it.
     """
 
@@ -35,19 +36,25 @@ class Built:
 
 
 def contestants(
-    guides: Sequence[Contestant] | Mapping[str, Contestant], event_shape: Sequence[int], settings: Settings
+    guides: Sequence[Contestant] | Mapping[str, Contestant],
+    event_shape: Sequence[int],
+    settings: Settings,
+    frozen: FrozenModel | None = None,
 ) -> dict[str, Built]:
-    """The guides by name.
+    """The guides by name, each with a model of its own or with the frozen one.
 
     Raises:
-        InputError: If names repeat, or a pair has no name.
+        InputError: If names repeat, or a pair has no name, or has a model beside the frozen one.
     """
     named = guides.items() if isinstance(guides, Mapping) else [(_name(each), each) for each in guides]
     made: dict[str, Built] = {}
     for name, each in named:
         if name in made:
             raise InputError(f"the guide {name} stands twice: none may repeat, or give a mapping with names")
-        made[name] = _built(each, event_shape, settings)
+        if frozen is None:
+            made[name] = _built(each, event_shape, settings)
+        else:
+            made[name] = _built_on(frozen, name, each, event_shape, settings)
     return made
 
 
@@ -65,9 +72,33 @@ def _built(guide: Contestant, event_shape: Sequence[int], settings: Settings) ->
         return Built(partial(build_seeded, vae, event_shape, chosen), {"recipe": "vae", "guide": guide})
     if isinstance(guide, tuple):
         return Built(lambda seed: _copied(guide, settings), {})
-    spec = f"{guide.__module__}:{guide.__qualname__}"
-    config = {"recipe": "vae", "guide": spec} if isinstance(guide, type) else {}
+    config = {"recipe": "vae", "guide": _spec(guide)} if isinstance(guide, type) else {}
     return Built(lambda seed: seeded_build(lambda: _of_class(guide, event_shape, settings), seed), config)
+
+
+def _built_on(
+    frozen: FrozenModel, name: str, guide: Contestant, event_shape: Sequence[int], settings: Settings
+) -> Built:
+    if isinstance(guide, tuple):
+        raise InputError(
+            f"{name} is a pair with a model of its own, but the model of this comparison is frozen: give the class of "
+            "the guide, or a function of model and encoder that makes it"
+        )
+    if not (isinstance(frozen.model, VAE) or callable(guide)):
+        raise InputError(
+            f"the frozen model is a {type(frozen.model).__name__}, which the guide {name} is not for: give a mapping "
+            "of functions of model and encoder that make its guides"
+        )
+    config: dict[str, Any] = {}
+    if frozen.recipe is not None and (isinstance(guide, (str, type))):
+        config = {"recipe": frozen.recipe, "guide": guide if isinstance(guide, str) else _spec(guide)}
+    return Built(
+        lambda seed: seeded_build(lambda: _of_frozen(frozen.model, guide, event_shape, settings), seed), config
+    )
+
+
+def _spec(guide: Any) -> str:
+    return f"{guide.__module__}:{guide.__qualname__}"
 
 
 def _copied(pair: tuple[nn.Module, nn.Module], settings: Settings) -> System[Any, Any]:
@@ -78,6 +109,12 @@ def _copied(pair: tuple[nn.Module, nn.Module], settings: Settings) -> System[Any
 def _of_class(
     guide: Callable[[VAE, nn.Module], Guide], event_shape: Sequence[int], settings: Settings
 ) -> System[VAE, Guide]:
-    model = build_vae(event_shape, settings)
-    made = build_guide(guide, model, event_shape, settings)
+    return _of_frozen(build_vae(event_shape, settings), guide, event_shape, settings)
+
+
+def _of_frozen(model: Any, guide: Any, event_shape: Sequence[int], settings: Settings) -> System[Any, Any]:
+    if isinstance(model, VAE):
+        made = build_guide(guide, model, event_shape, settings)
+    else:
+        made = guide(model, build_encoder(event_shape, settings))
     return System(model, made, build_loss(made, settings))

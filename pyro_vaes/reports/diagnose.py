@@ -30,6 +30,7 @@ from pyro_vaes.evaluate import (
     reference_posterior,
     to_arviz,
 )
+from pyro_vaes.reports.advice import Candidate, advise
 from pyro_vaes.reports.diagnosis import Diagnosis, NamedPair
 from pyro_vaes.reports.diagnosis_page import write_page
 from pyro_vaes.reports.measurement import first
@@ -100,6 +101,7 @@ def diagnose(
             "num_steps": num_steps,
             "reference": reference,
             "seed": seed,
+            "advice": _advice(diagnoses),
             "guides": [diagnosis.numbers for diagnosis in diagnoses],
         }
         folder = Path(out)
@@ -155,6 +157,17 @@ def _diagnosis(
         "parameters": sum(p.numel() for module in (model, guide) for p in module.parameters()),
     }
     return Diagnosis(pair, gaps, simulated, compared, worst, _draws(model, guide, x[worst]), numbers)
+
+
+def _advice(diagnoses: Sequence[Diagnosis]) -> list[str]:
+    candidates = []
+    for each in diagnoses:
+        seconds = sum(row.get("seconds", 0.0) for row in each.pair.history)
+        candidates.append(
+            Candidate(each.pair.name, each.gaps.gap.unsqueeze(0), each.numbers["inference_ms"], seconds or None)
+        )
+    gaps, same_model = diagnoses[0].gaps, len({id(each.pair.model) for each in diagnoses}) == 1
+    return advise(candidates, gaps.approximation_gap, gaps.amortization_gap, same_model)
 
 
 def _draws(model: LatentVariableModel, guide: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyro_vaes.training.callbacks import Callback
+    from pyro_vaes.training.time_limit import TimeLimit
 
-__all__ = ["Callback"]
+__all__ = ["Callback", "TimeLimit"]
+
+_HOMES = {"Callback": "callbacks", "TimeLimit": "time_limit"}
 
 
 def __getattr__(name: str) -> Any:
-    if name != "Callback":
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pyro_vaes.training.callbacks import Callback  # with torch, which modules of this package do without
-
-    return Callback
+    module = importlib.import_module(f"{__name__}.{_HOMES[name]}")  # with torch, which others here do without
+    return getattr(module, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -52,14 +52,31 @@ def _models_of(module: nn.Module) -> list[LatentVariableModel]:
     return [each for each in (*vars(module).values(), *module.children()) if isinstance(each, LatentVariableModel)]
 
 
+def set_mode(modules: Iterable[nn.Module], training: bool) -> None:
+    """Set training or evaluation mode, for dropout and batch norm; a frozen module stays in evaluation mode.
+
+    Args:
+        modules: the model, and then its guide, which may hold the model as a part.
+        training: whether they are trained now.
+
+    Example:
+        >>> vae = vae.requires_grad_(False)
+        >>> set_mode([vae, guide], training=True)
+        >>> vae.training, guide.training
+        (False, True)
+    """
+    for module in reversed(list(modules)):
+        weights = [weight.requires_grad for weight in module.parameters()]
+        module.train(training and (any(weights) or not weights))
+
+
 @contextlib.contextmanager
 def unchanged_buffers(*modules: nn.Module) -> Iterator[None]:
     """Context manager inside which modules are in training mode, with their buffers and their mode restored on exit."""
     modes = [(each, each.training) for module in modules for each in module.modules()]
     buffers = [(buffer, buffer.clone()) for module in modules for buffer in module.buffers()]
     try:
-        for module in modules:
-            module.train()
+        set_mode(modules, training=True)
         yield
     finally:
         for buffer, value in buffers:

@@ -18,6 +18,7 @@ from pyro_vaes.data.split import Split
 from pyro_vaes.data.streaming import batches
 from pyro_vaes.training.callbacks import Callback
 from pyro_vaes.training.out_of_memory import dry_run, suggest_batch_size
+from pyro_vaes.training.pair import set_mode
 from pyro_vaes.training.state import Epoch, TrainingState
 from pyro_vaes.training.step_kind import prepare_step
 
@@ -124,6 +125,5 @@ class Trainer:
         return self.group.all_reduce_sum(total).item() / len(self.valid)
 
     def _set_mode(self, training: bool) -> None:
-        """Set training or evaluation mode, for dropout and batch norm."""
-        for module in self.state.modules.values():
-            module.train(training)
+        """Set training or evaluation mode."""
+        set_mode(self.state.modules.values(), training)

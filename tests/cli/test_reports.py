@@ -1,6 +1,7 @@
 """compare and diagnose as commands."""
 
 import csv
+import html
 import json
 
 import numpy as np
@@ -31,6 +32,7 @@ def test_compare_and_its_runs(here, capsys):
     )
     printed = capsys.readouterr().out
     assert "| laplace(updates=1,step_size=1.0) |" in printed
+    assert printed.splitlines()[-3:] == ["report/report.md", "report/report.csv", "report/trials.csv"]
     assert {"report.md", "report.csv", "trials.csv"} <= {path.name for path in (here / "report").iterdir()}
     folders = sorted((here / "report" / "runs").iterdir())
     assert [path.name for path in folders][2:] == ["mean-field-seed4", "mean-field-seed5"]
@@ -52,8 +54,12 @@ def test_diagnose_an_interrupted_run_against_another(here, capsys):
     (here / "cut" / "config.yaml").write_text(yaml.safe_dump({**config, "epochs": 9}))
     small = ["--images", "3", "--num-samples", "30"]
     assert run("diagnose", "cut", "--against", "whole", *small) == 0
-    assert capsys.readouterr().out.strip().endswith("cut/diagnosis.html")
+    *advice, last = capsys.readouterr().out.strip().splitlines()[-3:]
+    assert last.endswith("cut/diagnosis.html")
     figures = json.loads((here / "cut" / "diagnosis.json").read_text())
+    assert advice[-len(figures["advice"]) :] == figures["advice"]
+    assert figures["advice"][0].startswith("cut: ")
+    assert " ".join(figures["advice"]) in html.unescape((here / "cut" / "diagnosis.html").read_text())
     assert [(row["name"], bool(row["note"])) for row in figures["guides"]] == [("cut", True), ("whole", False)]
     note = "training was interrupted after epoch 1 of 9"
     assert note in figures["guides"][0]["note"]

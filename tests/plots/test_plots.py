@@ -2,13 +2,16 @@
 
 import io
 
+import numpy as np
 import pytest
 import torch
 
 from pyro_vaes import plots
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate import ReferenceComparison
+from pyro_vaes.evaluate import MeanInterval, ReferenceComparison
 from pyro_vaes.guides import MeanField
+from pyro_vaes.plots.colors import colors
+from pyro_vaes.plots.frontier import frontier
 from tests.helpers.linear_gaussian import LinearGaussian
 
 
@@ -66,6 +69,54 @@ def test_posteriors_draw_the_exact_one_on_top_of_the_true_one():
         middle = torch.as_tensor(guess.get_paths()[1].vertices).mean(0)
         assert (middle - mean).abs().max() < 0.1
     assert drawn(figure)
+
+
+def test_the_true_posterior_looks_the_same_in_every_row_of_one_model():
+    linear, other = LinearGaussian(latent_dim=2), LinearGaussian(latent_dim=2, scale=0.3)
+    exact, wide = linear.exact_guide(), MeanField(linear.vae, linear.encoder).double()
+    pairs = {"exact": (linear.vae, exact), "wide": (linear.vae, wide), "other": (other.vae, other.exact_guide())}
+    rows = np.reshape(plots.posteriors(pairs, linear.x, points=41).axes, (3, -1))
+    for first, second, third in rows.T:
+        assert first.get_xlim() == second.get_xlim() != third.get_xlim()
+        truths = [axes.collections[0].get_paths() for axes in (first, second)]
+        for path, same in zip(*truths, strict=True):
+            np.testing.assert_array_equal(path.vertices, same.vertices)
+
+
+def test_the_frontier_of_gap_and_time():
+    gaps = {"a": MeanInterval(2.0, 1.5, 2.5, 4, 5), "b": MeanInterval(1.0, 0.5, 1.5, 4, 5)}
+    gaps["dominated"] = MeanInterval(1.5, 1.0, 2.0, 4, 5)
+    figure = plots.gap_against_time(gaps, {"a": 0.5, "b": 4.0, "dominated": 5.0})
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(gaps)
+    step = axes.lines[-1]
+    assert (list(step.get_xdata()), list(step.get_ydata())) == ([0.5, 4.0], [2.0, 1.0])
+    assert axes.get_xscale() == "log"
+
+
+@pytest.mark.parametrize(
+    ("points", "names"),
+    [
+        ({}, []),
+        ({"a": (1, 1)}, ["a"]),
+        ({"a": (1, 1), "b": (1, 0.5), "c": (2, 0.5)}, ["b"]),
+        ({"slow": (9, 0), "middle": (3, 1), "fast": (1, 5), "worse": (4, 2)}, ["fast", "middle", "slow"]),
+    ],
+)
+def test_points_on_a_frontier(points, names):
+    assert frontier(points) == names
+
+
+def test_a_guide_has_one_color_in_all_pictures_of_a_report():
+    names = [f"guide {number}" for number in range(12)]
+    assert len(set(colors(names).values())) == 12
+    history = [{"epoch": 1, "valid_elbo": -2.0}, {"epoch": 2, "valid_elbo": -1.0}]
+    curves = plots.learning_curves({name: [history] for name in names}).axes[0].lines
+    points = plots.gap_against_time(
+        {name: MeanInterval(1.0, 0.5, 1.5, 4, 5) for name in names}, dict.fromkeys(names, 1.0)
+    )
+    drawn = [container.lines[0].get_color() for container in points.axes[0].containers]
+    assert [line.get_color() for line in curves] == drawn == list(colors(names).values())
 
 
 def test_posteriors_need_two_dimensions():
