@@ -11,9 +11,11 @@ BENCHMARKS = step pythae laplace laplace_samples inference growth profiles
 .PHONY: demo install test check slow lint format doctest bench tutorials docs clean
 
 demo: $(INSTALLED)
-	$(BIN)/pyro-vaes compare --data digits --epochs 60 --seeds 2 --out report/demo --overwrite
-	$(BIN)/pyro-vaes compare --data digits --epochs 60 --seeds 1 --latent-dim 2 --out report/demo-2d --overwrite
-	@echo "Open report/demo/report.md, and report/demo-2d/posteriors.png for the posteriors themselves."
+	$(BIN)/pyro-vaes train vae --data digits --latent-dim 2 --hidden 128,128 --epochs 100 --patience 10 \
+		--out report/demo-model --overwrite
+	$(BIN)/pyro-vaes compare --model report/demo-model --epochs 60 --seeds 3 --test-size 100 \
+		--guides mean-field,full-covariance,inverse-autoregressive-flow,recursive-mixture,laplace \
+		--out report/demo --overwrite
 
 install: $(INSTALLED)
 
