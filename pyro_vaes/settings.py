@@ -24,7 +24,8 @@ class Settings:
 
     Attributes:
         data: name of a data set, or an .npz file.
-        data_root: folder of the data in torchvision's layout.
+        data_root: folder of the data in torchvision's layout; of binarized-mnist and caltech-101-silhouettes their
+            file, or its folder.
         binarize: dynamic, static or threshold; by default as the likelihood needs it.
         channels: first or last, the place of the channels in an .npz file's images whose shape leaves it open.
         train_size: number of training images, from the first; all by default.

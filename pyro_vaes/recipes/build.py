@@ -10,6 +10,7 @@ from torch import nn
 
 from pyro_vaes import guides, likelihoods, losses, networks, priors
 from pyro_vaes.data import Data, load
+from pyro_vaes.data.binary_sets import BINARY_SETS
 from pyro_vaes.errors import InputError, unknown
 from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.losses import ExponentialWarmup, Loss, default_loss
@@ -172,6 +173,7 @@ def load_data(settings: Settings, download: bool = True) -> Data:
     check_options("likelihood", settings.likelihood, kind.build, 1, options)
     with errors_of("likelihood", settings.likelihood):
         preprocessing = kind.required_preprocessing(**options)
-    chosen = {**preprocessing, **({"binarize": settings.binarize} if settings.binarize else {})}
+    binarize = settings.binarize or (None if settings.data in BINARY_SETS else preprocessing.get("binarize"))
+    chosen = {**preprocessing, "binarize": binarize}
     chosen |= {"train_size": settings.train_size, "channels": settings.channels}
     return load(settings.data, settings.data_root, download=download, **chosen)

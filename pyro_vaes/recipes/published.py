@@ -110,4 +110,4 @@ CLUSTERS = Settings(
     lr=3e-4,
 )
 
-BINARY = ("mnist", "omniglot", "caltech-101-silhouettes")  # data sets with one setting
+BINARY = ("mnist", "binarized-mnist", "omniglot", "caltech-101-silhouettes")  # data sets with one setting
