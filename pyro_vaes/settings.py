@@ -27,6 +27,8 @@ class Settings:
         data_root: folder of the data in torchvision's layout; of binarized-mnist and caltech-101-silhouettes their
             file, or its folder.
         binarize: dynamic, static or threshold; by default as the likelihood needs it.
+        center: whether the per-pixel mean of the training images is subtracted from gray values and colors.
+        logit: whether the logit of gray values and colors is taken; densities are then those in logit space.
         channels: first or last, the place of the channels in an .npz file's images whose shape leaves it open.
         train_size: number of training images, from the first; all by default.
         guide: name of the guide, with options if any, such as laplace(updates=1), or module:Class of your own; by
@@ -68,6 +70,8 @@ class Settings:
     data: str = "digits"
     data_root: str | None = None
     binarize: str | None = None
+    center: bool = False
+    logit: bool = False
     channels: str | None = None
     train_size: int | None = None
     guide: str | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pyro_vaes.data.binary_sets import BINARY_SETS, read_binary_set
 from pyro_vaes.data.dataset import Data, check_options
+from pyro_vaes.data.pixel_transform import check_transform
 from pyro_vaes.data.sources import datasets, read_named, read_npz
 from pyro_vaes.errors import InputError, unknown
 from pyro_vaes.validation import as_path
@@ -22,6 +23,8 @@ def load(
     dequantize: bool = True,
     train_size: int | None = None,
     channels: str | None = None,
+    center: bool = False,
+    logit: bool = False,
     download: bool = True,
 ) -> Data:
     """A data set by its name, or from an ``.npz`` file.
@@ -36,6 +39,8 @@ def load(
         dequantize: whether uniform noise is added to integer pixels that are not binarized.
         train_size: number of training images to keep, the first ones; all by default.
         channels: ``"first"`` or ``"last"``, for images of an ``.npz`` file whose shape is ambiguous.
+        center: whether the per-pixel mean of the training images is subtracted, see `PixelTransform`.
+        logit: whether the logit of the pixels is taken, densities then being those in logit space.
         download: whether to download a missing data set.
 
     Nothing in a file is executed: pickled arrays are refused, and downloads are verified by digest first, see
@@ -51,6 +56,7 @@ def load(
         'digits: 1294 train, 143 valid, 360 test, 1x8x8; dequantized with uniform noise (17 bins)'
     """
     check_options(binarize, seed, channels, train_size)
+    check_transform(binarize, dequantize, center, logit)
     if not isinstance(name_or_npz_path, (str, os.PathLike)):
         raise InputError(
             f"data is a {type(name_or_npz_path).__name__}: expected the name of a data set or a path to an .npz file; "
@@ -82,6 +88,8 @@ def load(
         num_bins=source.num_bins,
         name=name,
         train_size=train_size,
+        center=center,
+        logit=logit,
     )
     return replace(data, description=f"{data.description}; {source.note}") if source.note else data
 

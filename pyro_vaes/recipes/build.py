@@ -175,5 +175,5 @@ def load_data(settings: Settings, download: bool = True) -> Data:
         preprocessing = kind.required_preprocessing(**options)
     binarize = settings.binarize or (None if settings.data in BINARY_SETS else preprocessing.get("binarize"))
     chosen = {**preprocessing, "binarize": binarize}
-    chosen |= {"train_size": settings.train_size, "channels": settings.channels}
+    chosen |= {name: getattr(settings, name) for name in ("train_size", "channels", "center", "logit")}
     return load(settings.data, settings.data_root, download=download, **chosen)
