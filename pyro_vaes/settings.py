@@ -40,7 +40,8 @@ class Settings:
             comma-separated, the lowest first.
         loss: elbo, iwae, free-bits or another of pyro_vaes.losses, with options if any, such as free-bits(total=4),
             or module:Class; by default the guide's.
-        network: kind of the networks, mlp, conv or resnet, with options if any.
+        network: kind of the networks, mlp, conv or resnet, with options if any; mlp-kaiming-head is mlp with the
+            guide's linear head initialized like the other layers.
         latent_dim: size Z of the latent; of a hierarchy of each latent, the lowest first, such as 2,2,2.
         hidden: hidden layers of the encoder and, reversed, of the decoder, such as 256,256: units of fully connected
             layers, channels of convolutions; of a ladder one per latent.

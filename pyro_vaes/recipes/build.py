@@ -28,6 +28,7 @@ Networks = dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]]
 
 NETWORKS: Networks = {
     "mlp": (networks.MLPEncoder, networks.MLPDecoder),
+    "mlp-kaiming-head": (networks.KaimingHeadMLPEncoder, networks.MLPDecoder),
     "conv": (networks.ConvEncoder, networks.ConvDecoder),
     "resnet": (networks.ResNetEncoder, networks.ResNetDecoder),
 }

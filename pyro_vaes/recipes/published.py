@@ -16,9 +16,17 @@ HIERARCHY = Settings(
 
 # Below, numbers of epochs are this project's where the papers train until nothing improves.
 
-# Networks and optimizer of Variational Laplace Autoencoders (Park, Kim, Kim, 2019); its initial weights and its
-# centering of the pixels are not part of these settings.
-PARK = Settings(likelihood="gaussian", latent_dim=50, hidden=(500, 500), epochs=2000, batch_size=128, lr=5e-4)
+# Variational Laplace Autoencoders (Park, Kim, Kim, 2019), on centered pixels.
+PARK = Settings(
+    center=True,
+    likelihood="gaussian",
+    network="mlp-kaiming-head",
+    latent_dim=50,
+    hidden=(500, 500),
+    epochs=2000,
+    batch_size=128,
+    lr=5e-4,
+)
 
 # Variational Lossy Autoencoder (Chen et al., 2017): one setting for all binary images; of the residual networks only
 # the kind is stated. 0.01 nat a pixel are 7.84.
