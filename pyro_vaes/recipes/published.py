@@ -98,23 +98,31 @@ FACETS = replace(
     likelihood="gaussian(scale=0.35, learn=False)",
     prior="gaussian-mixture(components=25)",
     loss="progressive-elbo(steps=15000)",
+    network="mlp",
     latent_dim=(5, 5),
-    hidden=(64, 128),
+    hidden=(500, 2000),
     warmup=0,
+    batch_size=512,
+    lr=5e-4,
 )
 FACETS_COLOR = replace(
     FACETS,
     likelihood="gaussian(scale=0.3, learn=False)",
     prior="gaussian-mixture(components=200), gaussian-mixture(components=50)",
+    network="conv(hidden=1024)",
     latent_dim=(22, 7),
+    hidden=(64, 128),
+    batch_size=150,
 )
 
+# Semi-supervised Learning with Deep Generative Models (Kingma et al., 2014), unsupervised, as in the code of GM-DGM.
 CLUSTERS = Settings(
     likelihood="bernoulli",
     prior="gaussian-mixture(components=10)",
     latent_dim=100,
     hidden=(500, 500),
     epochs=200,
+    batch_size=100,
     lr=3e-4,
 )
 
