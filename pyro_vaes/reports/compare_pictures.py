@@ -40,8 +40,8 @@ def pictures(trials: Sequence[Trial], data: Data, x_test: Tensor) -> dict[str, F
             torch.manual_seed(0)
             samples = [model.decode(*model.sample_latents(PICTURED)) for model, _ in pairs.values()]
             rebuilt = [model.decode(*posterior_means(guide, x).values()) for model, guide in pairs.values()]
-        figures["samples"] = plots.image_grid(samples, list(pairs))
-        figures["reconstructions"] = plots.image_grid([x, *rebuilt], ["original", *pairs])
+        figures["samples"] = plots.image_grid([*map(data.as_pixels, samples)], list(pairs))
+        figures["reconstructions"] = plots.image_grid([*map(data.as_pixels, [x, *rebuilt])], ["original", *pairs])
     if all(model.latent_dims == (2,) for model, _ in pairs.values()):
         figures["posteriors"] = plots.posteriors(pairs, x[:5])
     return figures
