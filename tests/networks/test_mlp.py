@@ -24,7 +24,7 @@ def head(encoder, guide=guides.MeanField):
 
 @pytest.mark.parametrize(
     ("guide", "outputs"),
-    [(guides.MeanField, 2 * LATENT), (guides.SemiAmortized, 2 * LATENT), (guides.Laplace, LATENT)],
+    [(guides.MeanField, 2 * LATENT), (guides.SemiAmortized, 2 * LATENT), (guides.Laplace, 2 * LATENT)],
 )
 def test_head_is_initialized_like_the_other_layers(guide, outputs):
     found = head(KaimingHeadMLPEncoder, guide)
