@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from pyro_vaes.recipes import RECIPES, Recipe, Settings
 from pyro_vaes.reports.tables import markdown_table
 
 DOCS = Path(__file__).parent
@@ -27,6 +28,9 @@ SHOWN = {
     "mixture_guides": ["mean-field", "semi-amortized", "mixture", "boosted-mixture", "recursive-mixture"],
 }
 
+#: Settings that are not of a system: where its data are, and how and where it runs.
+NOT_OF_A_SYSTEM = {"data", "data_root", "channels", "train_size", "seed", "device", "step", "precision"}
+
 
 def generated() -> dict[str, str]:
     """Every table of the site by its name, in Markdown."""
@@ -36,6 +40,7 @@ def generated() -> dict[str, str]:
         **{name: guides(rows) for name, rows in SHOWN.items()},
         "guides": guides(),
         "commands": commands(),
+        "fidelity": fidelity(),
     }
 
 
@@ -87,6 +92,32 @@ def commands() -> str:
 
     sections = app.generate_docs().split("\n## pyro-vaes ")[1:]
     return "\n".join(f"**{name}**\n{text}" for name, text in (section.split("\n", 1) for section in sections))
+
+
+def fidelity() -> str:
+    """Every recipe beside its source: a table each, with a row per settings, whose third column the recipe gives."""
+    sources = yaml.safe_load((DOCS / "fidelity.yaml").read_text(encoding="utf-8"))
+    return "\n\n".join(_beside_source(RECIPES[name], **paper) for name, paper in sources.items())
+
+
+def _beside_source(recipe: Recipe[Any, Any], source: str, rows: Sequence[dict[str, str]]) -> str:
+    settings = variants(recipe)
+    cells = [[row["settings"], row["published"], described(settings[row["settings"]]), row["why"]] for row in rows]
+    return f"**{recipe.name}**: {source}\n\n{markdown_table(['settings', 'published', 'here', 'why'], cells)}"
+
+
+def variants(recipe: Recipe[Any, Any]) -> dict[str, Settings]:
+    """The settings of a recipe: published ones by the data sets that they are for, and the small ones."""
+    data_sets: dict[Settings, list[str]] = {}
+    for data, settings in recipe.published.items():
+        data_sets.setdefault(settings, []).append(data)
+    return {", ".join(names): settings for settings, names in data_sets.items()} | {"small": recipe.small}
+
+
+def described(settings: Settings) -> str:
+    """The settings of a system in one line, without those that are off."""
+    config = settings.config().items()
+    return "; ".join(f"{name} {value}" for name, value in config if value and name not in NOT_OF_A_SYSTEM)
 
 
 def readme() -> str:

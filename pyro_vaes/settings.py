@@ -24,8 +24,11 @@ class Settings:
 
     Attributes:
         data: name of a data set, or an .npz file.
-        data_root: folder of the data in torchvision's layout.
+        data_root: folder of the data in torchvision's layout; of binarized-mnist and caltech-101-silhouettes their
+            file, or its folder.
         binarize: dynamic, static or threshold; by default as the likelihood needs it.
+        center: whether the per-pixel mean of the training images is subtracted from gray values and colors.
+        logit: whether the logit of gray values and colors is taken; densities are then those in logit space.
         channels: first or last, the place of the channels in an .npz file's images whose shape leaves it open.
         train_size: number of training images, from the first; all by default.
         guide: name of the guide, with options if any, such as laplace(updates=1), or module:Class of your own; by
@@ -37,7 +40,8 @@ class Settings:
             comma-separated, the lowest first.
         loss: elbo, iwae, free-bits or another of pyro_vaes.losses, with options if any, such as free-bits(total=4),
             or module:Class; by default the guide's.
-        network: kind of the networks, mlp, conv or resnet, with options if any.
+        network: kind of the networks, mlp, conv or resnet, with options if any; mlp-kaiming-head is mlp with the
+            guide's linear head initialized like the other layers.
         latent_dim: size Z of the latent; of a hierarchy of each latent, the lowest first, such as 2,2,2.
         hidden: hidden layers of the encoder and, reversed, of the decoder, such as 256,256: units of fully connected
             layers, channels of convolutions; of a ladder one per latent.
@@ -67,6 +71,8 @@ class Settings:
     data: str = "digits"
     data_root: str | None = None
     binarize: str | None = None
+    center: bool = False
+    logit: bool = False
     channels: str | None = None
     train_size: int | None = None
     guide: str | None = None

@@ -23,7 +23,7 @@ from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.networks.copy_weights import copy_rows, copy_weights
 from pyro_vaes.networks.evaluation_mode import evaluation_mode
 from pyro_vaes.networks.probe import check_encoder, probe_decoder
-from pyro_vaes.networks.shapes import out_features
+from pyro_vaes.networks.shapes import head_on
 from pyro_vaes.param_store import register_params
 from pyro_vaes.priors import Prior
 
@@ -182,7 +182,8 @@ class Guide(nn.Module):
     Args:
         vae: the model; not registered here, its parameters stay its own.
         encoder: any module ``x (..., *event_shape) -> (..., out_features)``; None if the guide holds others.
-        outputs: size of the linear head on top of the encoder; None for no head.
+        outputs: size of the linear head on top of the encoder, which the encoder's method ``initialize_head(head)``
+            initializes if it has one; None for no head.
 
     Attributes:
         vae: the model.
@@ -220,7 +221,7 @@ class Guide(nn.Module):
             check_encoder(encoder, vae.event_shape, has_head=outputs is not None)
             self.encoder = encoder
         if encoder is not None and outputs is not None:
-            self.head = nn.Linear(out_features(encoder), outputs)
+            self.head = head_on(encoder, outputs)
         like = next(self.parameters(), torch.empty(0)).new_empty(vae.event_shape)
         for site, prior in vae.priors.items():
             prior.probe()

@@ -51,8 +51,8 @@ def datasets() -> None:
     from pyro_vaes.data import datasets as known
 
     for name, line in known.items():
-        print(f"{name:18}{line}")
-    print(f"{'FILE.npz':18}x_train[, y_train], x_valid, x_test …: images or vectors, uint8 or floats in [0, 1]")
+        print(f"{name:25}{line}")
+    print(f"{'FILE.npz':25}x_train[, y_train], x_valid, x_test …: images or vectors, uint8 or floats in [0, 1]")
 
 
 for command in (train, compare, evaluate, diagnose, sample, traverse, export, recipes, datasets):

@@ -115,10 +115,10 @@ def sample(
 
     if n < 1:
         raise InputError(f"n is {n}: expected the number of images, 1 or more")
-    system = load_run(run, device=device, parts=given(parts)).system
+    data, system, *_ = load_run(run, device=device, parts=given(parts))
     torch.manual_seed(seed)
     with torch.no_grad():
-        images = system.model.decode(*system.model.sample_latents(n))
+        images = data.as_pixels(system.model.decode(*system.model.sample_latents(n)))
     rows = images.split(max(1, round(n**0.5)))
     path = Path(out) if out else unlinked(Path(run) / "samples.png")
     image_grid(list(rows)).savefig(path, dpi=120)

@@ -14,8 +14,9 @@ from torch.utils.data import Dataset
 
 from pyro_vaes.data.arrays import CHANNELS, as_images, as_labels
 from pyro_vaes.data.holdout import Part, draw_missing
+from pyro_vaes.data.pixel_transform import PixelTransform, check_transform
 from pyro_vaes.data.preprocess import Preprocessing
-from pyro_vaes.data.split import Split
+from pyro_vaes.data.split import Split, per_pixel_mean
 from pyro_vaes.data.streaming import StreamedPixels
 from pyro_vaes.errors import InputError, unknown
 
@@ -48,6 +49,10 @@ class Data:
         """Shape of one image ``(C, H, W)``, or of one vector ``(D,)``."""
         return tuple(self.train.pixels.shape[1:])
 
+    def as_pixels(self, x: Tensor) -> Tensor:
+        """Inputs or means E[x | z] of a model, ``(..., *event_shape)``, as pixels in [0, 1], for pictures."""
+        return self.train.preprocessing.transform.inverse(x)
+
     @classmethod
     def from_arrays(
         cls,
@@ -65,6 +70,8 @@ class Data:
         num_bins: int = 256,
         name: str = "arrays",
         train_size: int | None = None,
+        center: bool = False,
+        logit: bool = False,
     ) -> Data:
         """Data from NumPy or torch arrays, or data frames: uint8, bool, or floats in [0, 1].
 
@@ -86,6 +93,8 @@ class Data:
             num_bins: number of gray levels of integer pixels.
             name: first word of the description.
             train_size: number of training images to keep, the first ones; all by default.
+            center: whether the per-pixel mean of the training images is subtracted, see `PixelTransform`.
+            logit: whether the logit of the pixels is taken, densities then being those in logit space.
 
         Shapes:
             x: ``(N, D)``, ``(N, H, W)``, ``(N, C, H, W)`` or ``(N, H, W, C)``; y: ``(N,)`` or ``(N, F)``.
@@ -94,6 +103,7 @@ class Data:
             InputError: If an array or option is invalid.
         """
         check_options(binarize, seed, channels, train_size)
+        check_transform(binarize, dequantize, center, logit)
         given = {"train": (x_train, y_train), "valid": (x_valid, y_valid), "test": (x_test, y_test)}
         parts: dict[str, Part] = {}
         for part, (x, y) in given.items():
@@ -107,7 +117,10 @@ class Data:
         *seeds, draw_seed = (int(s) for s in np.random.SeedSequence(int(seed)).generate_state(4))
         parts = draw_missing(parts, train_size, np.random.default_rng(draw_seed))
 
-        preprocessing = Preprocessing(binarize, dequantize, kept_bins)
+        preprocessing = Preprocessing(binarize, dequantize, kept_bins, PixelTransform(logit))
+        if center:
+            mean = per_pixel_mean(Split(*parts["train"], preprocessing, seeds[0]))
+            preprocessing = replace(preprocessing, transform=PixelTransform(logit, mean))
         splits = {
             part: _split(parts[part], preprocessing, noise_seed) for part, noise_seed in zip(given, seeds, strict=True)
         }

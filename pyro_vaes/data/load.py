@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
+from pyro_vaes.data.binary_sets import BINARY_SETS, read_binary_set
 from pyro_vaes.data.dataset import Data, check_options
+from pyro_vaes.data.pixel_transform import check_transform
 from pyro_vaes.data.sources import datasets, read_named, read_npz
 from pyro_vaes.errors import InputError, unknown
 from pyro_vaes.validation import as_path
@@ -20,6 +23,8 @@ def load(
     dequantize: bool = True,
     train_size: int | None = None,
     channels: str | None = None,
+    center: bool = False,
+    logit: bool = False,
     download: bool = True,
 ) -> Data:
     """A data set by its name, or from an ``.npz`` file.
@@ -27,12 +32,15 @@ def load(
     Args:
         name_or_npz_path: one of `datasets`, or a path ending in ``.npz`` to a file with ``x_train`` and
             optionally ``y_train, x_valid, y_valid, x_test, y_test``.
-        root: folder of downloaded data in torchvision's layout; ``~/.cache/pyro_vaes`` if None.
+        root: folder of downloaded data in torchvision's layout, ``~/.cache/pyro_vaes`` if None; of a set that is
+            binary as published its file, or the folder of it.
         binarize: None, ``"dynamic"``, ``"static"`` or ``"threshold"``, see `Preprocessing`.
         seed: seed of the drawn splits and of the noise; a test split of the source is kept as it is.
         dequantize: whether uniform noise is added to integer pixels that are not binarized.
         train_size: number of training images to keep, the first ones; all by default.
         channels: ``"first"`` or ``"last"``, for images of an ``.npz`` file whose shape is ambiguous.
+        center: whether the per-pixel mean of the training images is subtracted, see `PixelTransform`.
+        logit: whether the logit of the pixels is taken, densities then being those in logit space.
         download: whether to download a missing data set.
 
     Nothing in a file is executed: pickled arrays are refused, and downloads are verified by digest first, see
@@ -40,16 +48,15 @@ def load(
 
     Raises:
         InputError: If the name is unknown, a file or folder is missing or damaged, torchvision cannot be imported, a
-            download fails, or `Data.from_arrays` refuses the data.
+            download fails, a binarization is asked for of a set that is binary as published, or `Data.from_arrays`
+            refuses the data.
 
     Example:
         >>> load("digits").description
         'digits: 1294 train, 143 valid, 360 test, 1x8x8; dequantized with uniform noise (17 bins)'
     """
     check_options(binarize, seed, channels, train_size)
-    folder = None if root is None else as_path(root, "the data root")
-    if folder is not None and not folder.is_dir():
-        raise InputError(f"the data root {str(root)!r} is not a folder: create it, or leave root out")
+    check_transform(binarize, dequantize, center, logit)
     if not isinstance(name_or_npz_path, (str, os.PathLike)):
         raise InputError(
             f"data is a {type(name_or_npz_path).__name__}: expected the name of a data set or a path to an .npz file; "
@@ -57,6 +64,7 @@ def load(
         )
     path = as_path(name_or_npz_path, "data")
     name = os.fspath(name_or_npz_path)
+    folder = _checked_root(root, name)
     if name not in datasets and path.suffix not in ("", ".npz"):
         raise InputError(
             f"{name!r} is not an .npz file: read it and give its arrays to Data.from_arrays(x_train=...), or write "
@@ -64,6 +72,9 @@ def load(
         )
     if path.suffix == ".npz":
         source, name = read_npz(path), path.stem
+    elif name in BINARY_SETS:
+        _refuse_binarization(name, binarize)
+        source, channels = read_binary_set(name, folder), None
     elif name in datasets:
         source, channels = read_named(name, folder, download), None
     else:
@@ -77,5 +88,25 @@ def load(
         num_bins=source.num_bins,
         name=name,
         train_size=train_size,
+        center=center,
+        logit=logit,
     )
     return replace(data, description=f"{data.description}; {source.note}") if source.note else data
+
+
+def _checked_root(root: str | os.PathLike[str] | None, name: str) -> Path | None:
+    """The data root, a folder, or of a set that is binary as published a file too."""
+    if root is None:
+        return None
+    path = as_path(root, "the data root")
+    if not (path.is_dir() or (name in BINARY_SETS and path.is_file())):
+        expected = "a file or folder" if name in BINARY_SETS else "a folder"
+        raise InputError(f"the data root {str(root)!r} is not {expected}: create it, or leave root out")
+    return path
+
+
+def _refuse_binarization(name: str, binarize: str | None) -> None:
+    if binarize is not None:
+        raise InputError(
+            f"{name} is binary as published, and binarize is {binarize!r}: leave it out (command line: --binarize)"
+        )

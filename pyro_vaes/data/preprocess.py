@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pyro_vaes.data.pixel_transform import IDENTITY, PixelTransform
 from pyro_vaes.errors import unknown
 
 BINARIZATIONS = ("dynamic", "static", "threshold")
@@ -14,7 +15,7 @@ BINARIZATIONS = ("dynamic", "static", "threshold")
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The map from stored pixels to the float32 values in [0, 1] that a model takes.
+    """The map from stored pixels to the float32 values that a model takes, in [0, 1] but for a ``transform``.
 
     With ``num_bins`` L and a stored pixel r in {0, …, L - 1}, the intensity is r / (L - 1), and
 
@@ -30,6 +31,7 @@ class Preprocessing:
         binarize: None, ``"dynamic"``, ``"static"`` or ``"threshold"``.
         dequantize: whether uniform noise is added to integer pixels that are not binarized.
         num_bins: number of gray levels of integer pixels; None for float pixels.
+        transform: map of these values to those that the model takes; the identity by default.
 
     Raises:
         InputError: If ``binarize`` is unknown.
@@ -45,6 +47,7 @@ class Preprocessing:
     binarize: str | None = None
     dequantize: bool = True
     num_bins: int | None = 256
+    transform: PixelTransform = IDENTITY
 
     def __post_init__(self) -> None:
         if self.binarize is not None and self.binarize not in BINARIZATIONS:
@@ -60,6 +63,10 @@ class Preprocessing:
         Shapes:
             pixels: ``(B, *event_shape)``; result: the same, float32.
         """
+        return self.transform(self._values(pixels, generator))
+
+    def _values(self, pixels: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Values in [0, 1]."""
         num_bins = None if pixels.is_floating_point() else self.num_bins
         if num_bins is not None and self.dequantize and self.binarize is None:
             # The factor keeps pixels + noise below pixels + 1, since float32 would round 255.999999 up to 256.
@@ -80,6 +87,9 @@ class Preprocessing:
             >>> Preprocessing().describe()
             'dequantized with uniform noise (256 bins)'
         """
+        return self._describe_values() + self.transform.describe()
+
+    def _describe_values(self) -> str:
         if self.binarize == "dynamic":
             return "dynamically binarized (a new Bernoulli draw of each pixel in each training batch)"
         if self.binarize == "static":

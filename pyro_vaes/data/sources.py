@@ -26,6 +26,8 @@ datasets: dict[str, str] = {
     "coloured-digits": "the embedded digits in color, 8x8; y holds digit, ink, background and thickness",
     "mnist": "60,000 / 10,000 handwritten digits, 28x28",
     "coloured-mnist": "mnist in color, 28x28; y holds digit, ink, background and thickness",
+    "binarized-mnist": "50,000 / 10,000 / 10,000 digits of mnist in a fixed binarization, 28x28; a file of yours",
+    "caltech-101-silhouettes": "4,100 / 2,264 / 2,307 binary silhouettes of objects, 28x28; a file of yours",
     "fashion-mnist": "60,000 / 10,000 articles of clothing, 28x28",
     "omniglot": "19,280 / 13,180 handwritten characters of 50 alphabets, 28x28; the splits share no character",
     "svhn": "73,257 / 26,032 house-number digits, 32x32 in color",

@@ -63,3 +63,18 @@ class Split:
         """The same split with its tensors on another device, for a model of this type."""
         labels = None if self.y is None else self.y.to(device)
         return replace(self, pixels=self.pixels.to(device), y=labels, dtype=dtype)
+
+
+def per_pixel_mean(split: Split) -> Tensor:
+    """Mean of `Split.x` over the examples, ``event_shape``, in chunks that bound the memory.
+
+    Example:
+        >>> per_pixel_mean(Split(torch.tensor([[0.0, 0.5], [1.0, 0.5]]), None, Preprocessing(), seed=0))
+        tensor([0.5000, 0.5000])
+    """
+    generator = torch.Generator().manual_seed(split.seed)
+    total = torch.zeros(split.pixels.shape[1:], dtype=torch.float64)
+    for start in range(0, len(split), CHUNK):
+        chunk = split.pixels[start : start + CHUNK].cpu()
+        total += split.preprocessing(chunk, generator).sum(0, dtype=torch.float64)
+    return (total / len(split)).to(torch.float32)

@@ -8,7 +8,7 @@ from pyro_vaes.networks.ladder import LadderConvDecoder, LadderConvEncoder, Ladd
 from pyro_vaes.networks.linearize import Linearization, linear_head, linearize
 from pyro_vaes.networks.made import MADE
 from pyro_vaes.networks.masked import MaskedConv2d, MaskedLinear
-from pyro_vaes.networks.mlp import MLPDecoder, MLPEncoder
+from pyro_vaes.networks.mlp import KaimingHeadMLPEncoder, MLPDecoder, MLPEncoder
 from pyro_vaes.networks.resnet import ResNetDecoder, ResNetEncoder, weight_normalize
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "ConvDecoder",
     "ConvEncoder",
     "GatedPixelCNN",
+    "KaimingHeadMLPEncoder",
     "LadderConvDecoder",
     "LadderConvEncoder",
     "LadderMLPDecoder",

@@ -16,11 +16,15 @@ def _hidden_layers(sizes: Sequence[int], activation: Callable[[], nn.Module]) ->
 
 
 def _linear(fan_in: int, fan_out: int) -> nn.Linear:
-    """A linear layer initialized as in Variational Laplace Autoencoders (Park, Kim, Kim, 2019)."""
     layer = nn.Linear(fan_in, fan_out)
+    _initialize(layer)
+    return layer
+
+
+def _initialize(layer: nn.Linear) -> None:
+    """Initialize a linear layer as in Variational Laplace Autoencoders (Park, Kim, Kim, 2019)."""
     nn.init.kaiming_uniform_(layer.weight, a=2 ** (1 / 3), mode="fan_out")
     nn.init.zeros_(layer.bias)
-    return layer
 
 
 class MLPEncoder(nn.Sequential):
@@ -51,6 +55,28 @@ class MLPEncoder(nn.Sequential):
             *_hidden_layers((math.prod(event_shape), *hidden), activation),
         )
         self.out_features = hidden[-1]
+
+
+class KaimingHeadMLPEncoder(MLPEncoder):
+    """Fully connected encoder whose guide initializes its linear head like the layers below it.
+
+    Shapes:
+        ``x (..., *event_shape)`` to ``(..., out_features)`` with ``out_features = hidden[-1]``.
+
+    References:
+        Variational Laplace Autoencoders (Park, Kim, Kim, ICML 2019).
+
+    Example:
+        >>> import pyro_vaes as pv
+        >>> guide = pv.guides.MeanField(vae, KaimingHeadMLPEncoder((1, 8, 8), hidden=(32, 16)))
+        >>> guide.head.bias
+        Parameter containing:
+        tensor([0., 0., 0., 0.], requires_grad=True)
+    """
+
+    def initialize_head(self, head: nn.Linear) -> None:
+        """Kaiming's uniform distribution for the weights, zeros for the biases."""
+        _initialize(head)
 
 
 class MLPDecoder(nn.Sequential):

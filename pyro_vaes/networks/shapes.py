@@ -1,4 +1,4 @@
-"""The size of an encoder's output."""
+"""The size of an encoder's output, and the linear head on top of it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,20 @@ def out_features(encoder: nn.Module) -> int:
         f"{type(encoder).__name__} does not say how many features it gives: "
         "set its attribute `out_features` to the size of the last dimension of its output"
     )
+
+
+def head_on(encoder: nn.Module, outputs: int) -> nn.Linear:
+    """A linear layer on an encoder's features, initialized by the encoder's method ``initialize_head`` if it has one.
+
+    Example:
+        >>> head_on(nn.Linear(4, 8), outputs=2)
+        Linear(in_features=8, out_features=2, bias=True)
+    """
+    head = nn.Linear(out_features(encoder), outputs)
+    initialize = getattr(encoder, "initialize_head", None)
+    if initialize is not None:
+        initialize(head)
+    return head
 
 
 def latent_features(encoder: nn.Module, latents: int) -> tuple[int, ...]:

@@ -11,12 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from pyro_vaes.data.pixel_transform import IDENTITY
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.inputs import as_input
 from pyro_vaes.evaluate.posterior_means import posterior_means
 from pyro_vaes.plots.images import tiled
 from pyro_vaes.priors import Prior
 from pyro_vaes.vae import Guide, LatentVariableModel
+
+AsPixels = Callable[[Tensor], Tensor]
 
 DRAWS = 1000  # from a latent's prior, whose quantiles are traversed
 
@@ -30,12 +33,16 @@ class LatentView(NamedTuple):
     prior: Prior | None
 
 
-def latent_views(model: LatentVariableModel) -> list[LatentView]:
-    """The latents of a model, the lowest first."""
+def latent_views(model: LatentVariableModel, as_pixels: AsPixels) -> list[LatentView]:
+    """The latents of a model, the lowest first, with their images as pixels."""
     return [
-        LatentView(site, partial(model.decode_from, site), draws, model.priors.get(site))
+        LatentView(site, partial(_decoded, model, as_pixels, site), draws, model.priors.get(site))
         for site, draws in zip(model.sites, model.sample_latents(DRAWS), strict=True)
     ]
+
+
+def _decoded(model: LatentVariableModel, as_pixels: AsPixels, site: str, *z: Tensor) -> Tensor:
+    return as_pixels(model.decode_from(site, *z))
 
 
 def fixed_latents(model: nn.Module, guide: nn.Module, x: Tensor, views: Sequence[LatentView]) -> list[Tensor]:
@@ -50,14 +57,23 @@ def traversals_of(views: Sequence[LatentView], fixed: Sequence[Tensor], points: 
     return traversals([view.decode for view in views], fixed, [view.draws for view in views], points)
 
 
-def draw_traversals(model: LatentVariableModel, guide: nn.Module, x: Tensor, points: int = 8) -> Figure:
+def draw_traversals(
+    model: LatentVariableModel, guide: nn.Module, x: Tensor, points: int = 8, as_pixels: AsPixels = IDENTITY.inverse
+) -> Figure:
     """The figure of ``traversals.png``, the others fixed at the posterior means of a datum ``(1, *event_shape)``.
+
+    Args:
+        model: the model.
+        guide: its guide.
+        x: the datum.
+        points: images per side of a latent's grid.
+        as_pixels: map from E[x | z] to pixels, such as ``data.as_pixels``.
 
     Example:
         >>> len(draw_traversals(vae, guide, x[:1], points=3).axes)
         1
     """
-    views = latent_views(model)
+    views = latent_views(model, as_pixels)
     return traversals_of(views, fixed_latents(model, guide, x, views), points)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from pyro_vaes import guides, likelihoods, losses, networks, priors
 from pyro_vaes.data import Data, load
+from pyro_vaes.data.binary_sets import BINARY_SETS
 from pyro_vaes.errors import InputError, unknown
 from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.losses import ExponentialWarmup, Loss, default_loss
@@ -27,6 +28,7 @@ Networks = dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]]
 
 NETWORKS: Networks = {
     "mlp": (networks.MLPEncoder, networks.MLPDecoder),
+    "mlp-kaiming-head": (networks.KaimingHeadMLPEncoder, networks.MLPDecoder),
     "conv": (networks.ConvEncoder, networks.ConvDecoder),
     "resnet": (networks.ResNetEncoder, networks.ResNetDecoder),
 }
@@ -172,6 +174,7 @@ def load_data(settings: Settings, download: bool = True) -> Data:
     check_options("likelihood", settings.likelihood, kind.build, 1, options)
     with errors_of("likelihood", settings.likelihood):
         preprocessing = kind.required_preprocessing(**options)
-    chosen = {**preprocessing, **({"binarize": settings.binarize} if settings.binarize else {})}
-    chosen |= {"train_size": settings.train_size, "channels": settings.channels}
+    binarize = settings.binarize or (None if settings.data in BINARY_SETS else preprocessing.get("binarize"))
+    chosen = {**preprocessing, "binarize": binarize}
+    chosen |= {name: getattr(settings, name) for name in ("train_size", "channels", "center", "logit")}
     return load(settings.data, settings.data_root, download=download, **chosen)

@@ -40,12 +40,6 @@ from pyro_vaes.recipes.recipe import Recipe, System
 from pyro_vaes.recipes.spec import resolve, split
 from pyro_vaes.settings import Settings
 
-OfLADDERS: Networks = {
-    "mlp": (networks.LadderMLPEncoder, networks.LadderMLPDecoder),
-    "conv": (networks.LadderConvEncoder, networks.LadderConvDecoder),
-}
-
-
 LADDERS: Networks = {
     "mlp": (networks.LadderMLPEncoder, networks.LadderMLPDecoder),
     "conv": (networks.LadderConvEncoder, networks.LadderConvDecoder),

@@ -16,9 +16,17 @@ HIERARCHY = Settings(
 
 # Below, numbers of epochs are this project's where the papers train until nothing improves.
 
-# Networks and optimizer of Variational Laplace Autoencoders (Park, Kim, Kim, 2019); its initial weights and its
-# centering of the pixels are not part of these settings.
-PARK = Settings(likelihood="gaussian", latent_dim=50, hidden=(500, 500), epochs=2000, batch_size=128, lr=5e-4)
+# Variational Laplace Autoencoders (Park, Kim, Kim, 2019), on centered pixels.
+PARK = Settings(
+    center=True,
+    likelihood="gaussian",
+    network="mlp-kaiming-head",
+    latent_dim=50,
+    hidden=(500, 500),
+    epochs=2000,
+    batch_size=128,
+    lr=5e-4,
+)
 
 # Variational Lossy Autoencoder (Chen et al., 2017): one setting for all binary images; of the residual networks only
 # the kind is stated. 0.01 nat a pixel are 7.84.
@@ -90,24 +98,32 @@ FACETS = replace(
     likelihood="gaussian(scale=0.35, learn=False)",
     prior="gaussian-mixture(components=25)",
     loss="progressive-elbo(steps=15000)",
+    network="mlp",
     latent_dim=(5, 5),
-    hidden=(64, 128),
+    hidden=(500, 2000),
     warmup=0,
+    batch_size=512,
+    lr=5e-4,
 )
 FACETS_COLOR = replace(
     FACETS,
     likelihood="gaussian(scale=0.3, learn=False)",
     prior="gaussian-mixture(components=200), gaussian-mixture(components=50)",
+    network="conv(hidden=1024)",
     latent_dim=(22, 7),
+    hidden=(64, 128),
+    batch_size=150,
 )
 
+# Semi-supervised Learning with Deep Generative Models (Kingma et al., 2014), unsupervised, as in the code of GM-DGM.
 CLUSTERS = Settings(
     likelihood="bernoulli",
     prior="gaussian-mixture(components=10)",
     latent_dim=100,
     hidden=(500, 500),
     epochs=200,
+    batch_size=100,
     lr=3e-4,
 )
 
-BINARY = ("mnist", "omniglot", "caltech-101-silhouettes")  # data sets with one setting
+BINARY = ("mnist", "binarized-mnist", "omniglot", "caltech-101-silhouettes")  # data sets with one setting

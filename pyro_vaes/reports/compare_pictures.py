@@ -33,8 +33,8 @@ def pictures(comparison: Comparison) -> dict[str, Figure]:
             models = [model for (model, _), _ in zip(pairs.values(), names, strict=False)]
             samples = [model.decode(*model.sample_latents(PICTURED)) for model in models]
             rebuilt = [model.decode(*posterior_means(guide, x).values()) for model, guide in pairs.values()]
-        figures["samples"] = plots.image_grid(samples, names)
-        figures["reconstructions"] = plots.image_grid([x, *rebuilt], ["original", *pairs])
+        figures["samples"] = plots.image_grid([*map(data.as_pixels, samples)], names)
+        figures["reconstructions"] = plots.image_grid([*map(data.as_pixels, [x, *rebuilt])], ["original", *pairs])
     if all(model.latent_dims == (2,) for model, _ in pairs.values()):
         figures["posteriors"] = plots.posteriors(pairs, x[:5])
     return figures

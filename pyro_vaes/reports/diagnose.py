@@ -107,7 +107,7 @@ def diagnose(
         folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / FIGURES, (json.dumps(report, indent=2) + "\n").encode())
-        write_page(folder / PAGE, report, diagnoses, x_test[:images])
+        write_page(folder / PAGE, report, diagnoses, x_test[:images], data.as_pixels)
     return diagnoses
 
 

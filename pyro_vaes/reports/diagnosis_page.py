@@ -16,6 +16,7 @@ from torch import Tensor
 from pyro_vaes import plots
 from pyro_vaes.evaluate.inputs import evaluating
 from pyro_vaes.evaluate.marginal.weights import HIGHEST_K
+from pyro_vaes.plots.traversals import AsPixels
 from pyro_vaes.reports.cells import FLAG, Columns, error, flagged, number, share
 from pyro_vaes.reports.diagnosis import Diagnosis
 from pyro_vaes.runs.atomic import write_whole
@@ -66,7 +67,9 @@ def bad(image: dict[str, Any], text: str) -> str:
     return f"{text} {FLAG}" if image["pareto_k"] is None or image["pareto_k"] > HIGHEST_K else text
 
 
-def write_page(path: Path, report: dict[str, Any], diagnoses: Sequence[Diagnosis], x: Tensor) -> None:
+def write_page(
+    path: Path, report: dict[str, Any], diagnoses: Sequence[Diagnosis], x: Tensor, as_pixels: AsPixels
+) -> None:
     """Write the page.
 
     Args:
@@ -74,6 +77,7 @@ def write_page(path: Path, report: dict[str, Any], diagnoses: Sequence[Diagnosis
         report: the content of the JSON; every figure of the page is one of it.
         diagnoses: what the pictures are drawn from.
         x: the images.
+        as_pixels: map from x to pixels, for pictures.
     """
     gaps = {diagnosis.pair.name: diagnosis.gaps for diagnosis in diagnoses}
     ranks = {diagnosis.pair.name: diagnosis.calibrated for diagnosis in diagnoses}
@@ -92,7 +96,7 @@ def write_page(path: Path, report: dict[str, Any], diagnoses: Sequence[Diagnosis
             "pareto": _picture(plots.pareto_histogram(gaps)),
             "ranks": _picture(plots.rank_histograms(ranks)),
         },
-        guides=[_guide(diagnosis, x) for diagnosis in diagnoses],
+        guides=[_guide(diagnosis, x, as_pixels) for diagnosis in diagnoses],
         figures=path.with_suffix(".json").name,
     )
     write_whole(path, page.encode())
@@ -102,24 +106,24 @@ def _table(rows: Sequence[dict[str, Any]], columns: Columns) -> dict[str, Any]:
     return {"header": list(columns), "rows": [[show(row) for show in columns.values()] for row in rows]}
 
 
-def _guide(diagnosis: Diagnosis, x: Tensor) -> dict[str, Any]:
+def _guide(diagnosis: Diagnosis, x: Tensor, as_pixels: AsPixels) -> dict[str, Any]:
     """The pictures and the table of one guide."""
     compared = diagnosis.reference
     return {
         "name": diagnosis.pair.name,
         "reference": None if compared is None else _picture(plots.reference_posteriors(compared)),
-        "worst": _picture(_worst(diagnosis, x)),
+        "worst": _picture(_worst(diagnosis, x, as_pixels)),
         "images": _table(diagnosis.numbers["worst"], {"image": lambda row: str(row["image"])} | IMAGE),
     }
 
 
 @torch.no_grad()
-def _worst(diagnosis: Diagnosis, x: Tensor) -> Figure:
+def _worst(diagnosis: Diagnosis, x: Tensor, as_pixels: AsPixels) -> Figure:
     model = diagnosis.pair.model
     chosen = x[diagnosis.worst].to(next(model.parameters()).device)
     with evaluating(model):
         rebuilt = model.decode(*diagnosis.draws[0].to(chosen).split(list(model.latent_dims), -1)).mean(0)
-    return plots.corrected_posteriors(chosen, rebuilt, *diagnosis.draws)
+    return plots.corrected_posteriors(as_pixels(chosen), as_pixels(rebuilt), *diagnosis.draws)
 
 
 def _picture(figure: Figure) -> str:

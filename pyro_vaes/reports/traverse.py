@@ -102,7 +102,7 @@ def traverse(
     folder.mkdir(parents=True, exist_ok=True)
     table = factor_probes(model, guide, data, factors, seed, progress).rows if factors else []
     with evaluating(model, guide), seeded(seed, next(guide.parameters()).device), torch.no_grad():
-        views = latent_views(model)
+        views = latent_views(model, data.as_pixels)
         scores = _cluster_scores(model, guide, data, factors)
         fixed = fixed_latents(model, guide, thresholded(data.test)[:1], views) if drawable else []
         figures = _figures(views, fixed, points) if drawable else {}

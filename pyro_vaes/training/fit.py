@@ -210,7 +210,8 @@ def fit(
             if out is not None:
                 checkpoint = Checkpoint(RunFolder(out), checkpoint_minutes, finite)
                 checkpoint.open(state, config or described, overwrite, resume)
-                before.append(TensorBoardCallback(state.path if group.first else None, model, guide, valid))
+                folder = state.path if group.first else None
+                before.append(TensorBoardCallback(folder, model, guide, valid, data.as_pixels))
                 after.append(checkpoint)
                 deferred = checkpoint.timer.defer_sigterm()
             shown = progress and group.first

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from pyro_vaes.data.pixel_transform import IDENTITY
 from pyro_vaes.runs.folder import EVENTS
 from pyro_vaes.training.callbacks import Callback
 from pyro_vaes.training.state import TrainingState
@@ -38,6 +39,7 @@ class TensorBoardCallback(Callback):
         model: the model.
         guide: its guide.
         x: a few examples of the validation split, ``(B, *event_shape)``.
+        as_pixels: map from x to pixels in [0, 1].
 
     Example:
         >>> import pathlib, tempfile
@@ -49,9 +51,16 @@ class TensorBoardCallback(Callback):
         1
     """
 
-    def __init__(self, folder: Path | None, model: nn.Module, guide: nn.Module, x: Tensor) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        model: nn.Module,
+        guide: nn.Module,
+        x: Tensor,
+        as_pixels: Callable[[Tensor], Tensor] = IDENTITY.inverse,
+    ) -> None:
         self.folder = folder / EVENTS if folder is not None and _installed() else None
-        self.model, self.guide, self.x = model, guide, x[:SHOWN]
+        self.model, self.guide, self.x, self.as_pixels = model, guide, x[:SHOWN], as_pixels
         self.writer: SummaryWriter | None = None
 
     def on_validation_end(self, state: TrainingState, row: dict[str, float]) -> None:
@@ -102,9 +111,9 @@ class TensorBoardCallback(Callback):
         with evaluating(model, guide), seeded(0, self.x.device), torch.no_grad():
             rebuilt = model.decode(*posterior_means(guide, self.x).values())
             samples = model.decode(*model.sample_latents(2 * SHOWN))
-            traversals = draw_traversals(model, guide, self.x[:1])
+            traversals = draw_traversals(model, guide, self.x[:1], as_pixels=self.as_pixels)
         for name, images in (("reconstructions", torch.cat([self.x, rebuilt])), ("samples", samples)):
-            writer.add_images(name, images.clamp(0, 1).cpu(), epoch)
+            writer.add_images(name, self.as_pixels(images).clamp(0, 1).cpu(), epoch)
         writer.add_image("traversals", _pixels(traversals), epoch, dataformats="HWC")
 
 

@@ -46,7 +46,7 @@ class TestDigits:
                 load("mnist", root=root)
 
     def test_every_name_has_a_line(self):
-        gray = {"digits", "mnist", "fashion-mnist", "omniglot"}
+        gray = {"digits", "mnist", "fashion-mnist", "omniglot", "binarized-mnist", "caltech-101-silhouettes"}
         assert set(datasets) == gray | {"svhn", "cifar10", "coloured-digits", "coloured-mnist"}
         assert all(line and "\n" not in line for line in datasets.values())
 

@@ -45,3 +45,14 @@ def test_npz(name, sizes, event_shape, largest):
     assert data.event_shape == event_shape
     assert len(data.train.y) == sizes[0]
     assert data.test.pixels.max() == largest
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "mean"),
+    [("binarized-mnist", [50000, 10000, 10000], 0.1326), ("caltech-101-silhouettes", [4100, 2264, 2307], 0.5390)],
+)
+def test_binary_sets(name, sizes, mean):
+    data = load(name, root=local("binarized-mnist.npz").parent)
+    assert [len(s) for s in (data.train, data.valid, data.test)] == sizes
+    assert data.test.pixels.unique().tolist() == [0, 1]
+    assert float(data.test.pixels.mean()) == pytest.approx(mean, abs=1e-4)

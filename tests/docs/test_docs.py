@@ -1,7 +1,6 @@
 """The site: its Python blocks run, its commands exist, its links lead somewhere, its tables are the results."""
 
 import importlib.machinery
-import importlib.util
 import os
 import re
 import shlex
@@ -15,6 +14,7 @@ from pyro_vaes.cli import app as cli
 from pyro_vaes.training import fit as training
 from tests.helpers import ROOT
 from tests.helpers.markdown_files import PAGES, README, RESULTS, blocks, commands, linked_files, run_python
+from tests.helpers.tables import load_tables
 
 
 def named(path):
@@ -23,10 +23,7 @@ def named(path):
 
 @pytest.fixture
 def tables():
-    spec = importlib.util.spec_from_file_location("tables", ROOT / "docs" / "tables.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tables()
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if blocks(path, "python")], ids=named)

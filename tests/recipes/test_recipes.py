@@ -89,6 +89,15 @@ def test_published_settings_build(name, data):
     assert system.model.latent_dims == settings.latent_dims
 
 
+@pytest.mark.parametrize("updates", [1, 2, 4, 8])
+def test_published_numbers_of_newton_steps(updates):
+    settings = RECIPES["laplace"].settings(published=True, data="mnist")
+    assert (settings.center, settings.latent_dims, settings.hidden) == (True, (50,), (500, 500))
+    guide = build("laplace", dataclasses.replace(settings, guide=f"laplace(updates={updates}, warmup=0)")).guide
+    assert guide.updates == updates
+    assert not guide.head.bias.any()
+
+
 def test_published_settings_follow_the_data(here):
     picked = {"mnist": (2, 2, 2), "svhn": (5, 5, 5, 10), "digits": (2, 2, 2)}
     assert {data: RECIPES["ladder"].settings(published=True, data=data).latent_dims for data in picked} == picked

@@ -91,6 +91,15 @@ def test_a_resumed_run_goes_on_in_the_same_folder(tmp_path):
     assert [image.step for image in pictures["samples"]] == [1, 2, 4]
 
 
+def test_pictures_show_pixels(tmp_path):
+    shown = []
+    files = follow.TensorBoardCallback(tmp_path, *build(), DATA.valid.x, lambda x: shown.append(x.shape) or x)
+    files.add({"epoch": 1, "valid_elbo": 0.0})
+    files.close()
+    count = len(DATA.valid.x)
+    assert {(2 * count, *SHAPE), (2 * follow.SHOWN, *SHAPE), (8**2, *SHAPE)} <= set(shown)
+
+
 def test_an_epoch_that_is_trained_again_takes_the_place_of_the_first(tmp_path, monkeypatch):
     from tensorboard.summary.writer import event_file_writer
 
