@@ -49,7 +49,7 @@ class Settings:
         cluster_epoch: epoch after which mixture priors are set to the clusters of the codes; 0 for never.
         epochs: passes through the training data, at most.
         patience: epochs without a rise of the validation ELBO after which the training ends; none by default. Those up
-            to cluster_epoch do not count.
+            to cluster_epoch, and of the guide's warm-up, do not count.
         batch_size: images per gradient step.
         lr: learning rate.
         schedule: schedule of the learning rate, constant, cosine or plateau, with options if any, such as

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pyro_vaes.training.callbacks import Callback
 from pyro_vaes.training.state import TrainingState
 
@@ -10,7 +12,8 @@ class EarlyStopping(Callback):
     """Ends a training whose ``valid_elbo`` has not risen for some epochs.
 
     The history and the best epoch decide, so that a resumed training stops where the whole one does. Epochs up to
-    ``cluster_epoch`` do not count.
+    ``cluster_epoch``, and those in which the guide warms up, do not count: it is validated as it will be used, and
+    trained as a simpler one.
 
     Args:
         patience: number of epochs since the best one after which the training ends.
@@ -38,6 +41,7 @@ class EarlyStopping(Callback):
         self._stop_if_flat(state)
 
     def _stop_if_flat(self, state: TrainingState) -> None:
-        epochs = len(state.history)
-        if epochs > state.cluster_epoch and epochs - state.best_epoch >= self.patience:
+        epochs, steps = len(state.history), max(1, state.loss.num_steps)
+        warm = math.ceil(state.step.warmup * epochs / steps)  # epochs that the warm-up takes
+        if epochs > state.cluster_epoch and epochs - max(state.best_epoch, warm) >= self.patience:
             state.stop = True

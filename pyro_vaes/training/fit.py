@@ -98,7 +98,7 @@ def fit(
         loss: the objective; by default the one that the guide asks for, ``ELBO()`` for most.
         epochs: number of passes through the training data, at most.
         patience: number of epochs without a rise of ``valid_elbo`` after which the training ends; epochs up to
-            ``cluster_epoch`` do not count. None for no such end.
+            ``cluster_epoch``, and of the guide's warm-up, do not count. None for no such end.
         batch_size: examples per gradient step.
         lr: the optimizer's learning rate.
         schedule: schedule of the learning rate, by name with options: ``"constant(warmup=500)"``, a linear warm-up over

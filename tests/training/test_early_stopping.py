@@ -55,6 +55,15 @@ def test_epochs_up_to_that_of_the_clusters_do_not_count(monkeypatch):
     assert (len(run.history), run.best_epoch) == (7, 5)
 
 
+@pytest.mark.parametrize(("warmup", "epochs"), [(0, 3), (1, 3), (STEPS, 3), (STEPS + 1, 4), (3 * STEPS, 5)])
+def test_epochs_of_the_warm_up_do_not_count(monkeypatch, warmup, epochs):
+    scripted(monkeypatch, [9, 8, 7, 6, 5, 4, 3, 2, 1, 0])
+    pair = build()
+    pair[1].warmup = warmup
+    run = train(pair, epochs=10, patience=2)
+    assert (len(run.history), run.best_epoch) == (epochs, 1)
+
+
 @pytest.mark.parametrize("step", [1, STEPS, 3 * STEPS + 2], ids=["first epoch", "between", "last epoch"])
 def test_a_resumed_training_ends_at_the_same_epoch(tmp_path, step):
     options = {"epochs": 20, "lr": 0.5, "patience": 3, "checkpoint_minutes": ALWAYS}
