@@ -62,11 +62,11 @@ def page(rows: Sequence[Row]) -> list[str]:
 def _rows(name: str, folder: Path) -> list[Row]:
     """The rows of a report with the name of its set and, from the trials, the difference by the guides' own weights."""
     before: dict[str, dict[str, float]] = {}
-    for trial in _read(folder / "trials.csv"):
+    for trial in read(folder / "trials.csv"):
         before.setdefault(trial["guide"], {})[trial["seed"]] = float(trial["importance_bound"])
     first = next(iter(before.values()))
     rows = []
-    for row in _read(folder / "report.csv"):
+    for row in read(folder / "report.csv"):
         numbers = {key: float(row[key]) if row.get(key) else None for key in (*FIGURES, *SHARES)}
         own = before.get(row["guide"], {})
         paired = [own[seed] - first[seed] for seed in own]
@@ -83,7 +83,8 @@ def _own(bounds: dict[str, float], interval: MeanInterval | None) -> Row:
     return found
 
 
-def _read(path: Path) -> list[dict[str, str]]:
+def read(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
