@@ -227,9 +227,13 @@ class Guide(nn.Module):
             prior.probe()
             prior.bind_posterior(partial(self._posterior_of, site), like)
 
+    def encode(self, x: Tensor) -> Any:
+        """The encoder's features of x, in the form that the model's likelihood gives x to encoders."""
+        return self.encoder(self.vae.likelihood.encoder_input(x))
+
     def local_parameters(self, x: Tensor) -> tuple[Tensor, ...]:
         """The parameters of each datum's q(z | x), ``(..., B, ·)`` each; here the outputs of the head."""
-        return (self.head(self.encoder(x)),)
+        return (self.head(self.encode(x)),)
 
     def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> dist.TorchDistribution:
         """The member of the guide's family with these :meth:`local_parameters` at x."""
