@@ -33,7 +33,7 @@ def check_kind(likelihood: Likelihood | type[Likelihood], kind: str) -> None:
         >>> check_kind(likelihoods.Gaussian, "counts")
         Traceback (most recent call last):
             ...
-        pyro_vaes.errors.InputError: Gaussian is a likelihood of pixels or values, but the data are counts: take
+        pyro_vaes.errors.InputError: Gaussian is for data of kind pixels or values, but these are counts: take
         NegativeBinomial, Poisson or ZeroInflated (--likelihood negative-binomial), or load them as kind="pixels" or
         kind="values" (--kind pixels) if that is what they are
     """
@@ -45,7 +45,7 @@ def check_kind(likelihood: Likelihood | type[Likelihood], kind: str) -> None:
     name = (likelihood if isinstance(likelihood, type) else type(likelihood)).__name__
     others = " or ".join(f'kind="{each}"' for each in likelihood.kinds)
     raise InputError(
-        f"{name} is a likelihood of {' or '.join(likelihood.kinds)}, but the data are {kind}: take "
+        f"{name} is for data of kind {' or '.join(likelihood.kinds)}, but these are {kind}: take "
         f"{_listed(list(suited.values()))} (--likelihood {min(suited)}), or load them as {others} "
         f"(--kind {likelihood.kinds[0]}) if that is what they are"
     )

@@ -123,7 +123,7 @@ def resolve(kind: str, package: ModuleType, base: type, text: str) -> tuple[Any,
     name, options = parse(text)
     if is_own(name):
         return _imported(kind, base, name), options
-    known = registry(package, base)
+    known: dict[str, type] = registry(package, base)
     for each, found in known.items():
         if each.replace("-", "") == name.replace("-", ""):
             return found, options

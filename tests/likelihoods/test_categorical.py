@@ -32,9 +32,7 @@ def test_each_gray_level_has_a_map_of_each_channel():
 
 @pytest.mark.parametrize("value", [0.5, 1.5, -1.0])
 def test_what_is_no_gray_level_is_refused(value):
-    with pytest.raises(
-        InputError, match=rf"Categorical\(num_bins=256\) needs .* x holds {value:.4g}: .*dequantize=Fal"
-    ):
+    with pytest.raises(InputError, match=rf"Categorical\(num_bins=256\) needs .* x holds {value:.4g}: .*dequantize"):
         Categorical((1,)).check(torch.tensor([[value]]))
     with pytest.raises(InputError, match="num_bins is 1: expected the number of gray levels"):
         Categorical((1,), num_bins=1)

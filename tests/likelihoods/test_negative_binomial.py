@@ -92,7 +92,7 @@ def test_recipes_take_a_dispersion_for_each_feature():
 
 @pytest.mark.parametrize("dispersion", [0.0, -1.0, math.inf, math.nan])
 def test_dispersions_that_are_refused(dispersion):
-    with pytest.raises(InputError, match="dispersion is .*: expected a positive number"):
+    with pytest.raises(InputError, match=r"dispersion is .*: expected a positive number"):
         NegativeBinomial(dispersion=dispersion)
 
 

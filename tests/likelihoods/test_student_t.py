@@ -49,5 +49,5 @@ def test_its_scale_gives_the_deviation_of_the_data():
 
 @pytest.mark.parametrize("df", [2.0, 0.0, -1.0, math.nan])
 def test_without_a_variance_it_is_refused(df):
-    with pytest.raises(InputError, match="df is .*: expected a number above 2"):
+    with pytest.raises(InputError, match=r"df is .*: expected a number above 2"):
         StudentT(df)

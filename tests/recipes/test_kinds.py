@@ -48,7 +48,7 @@ def test_a_mismatch_names_the_right_likelihood(files, name, kind):
         if name not in ("discretized-logistic", "categorical"):  # these have gray levels of their own
             build_vae(data.event_shape, settings).likelihood.check(data.train.x)
         return
-    words = rf"{LIKELIHOODS[name].__name__} is a likelihood of .*, but the data are {kind}: take .*{RIGHT[kind]}"
+    words = rf"{LIKELIHOODS[name].__name__} is for data of kind .*, but these are {kind}: take .*{RIGHT[kind]}"
     with pytest.raises(InputError, match=words):
         load_data(settings)
     model = model_of(name)
@@ -59,7 +59,7 @@ def test_a_mismatch_names_the_right_likelihood(files, name, kind):
 
 def test_a_comparison_refuses_a_mismatch_before_it_writes(tmp_path):
     data = Data.from_arrays(x_train=ARRAYS["counts"], kind="counts")
-    with pytest.raises(InputError, match="Gaussian is a likelihood of pixels or values, but the data are counts"):
+    with pytest.raises(InputError, match="Gaussian is for data of kind pixels or values, but these are counts"):
         compare(data, ["mean-field"], Settings(latent_dim=2), [0], tmp_path / "report", progress=False)
     assert not (tmp_path / "report").exists()
 
