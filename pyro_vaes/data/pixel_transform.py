@@ -71,9 +71,7 @@ class PixelTransform:
 IDENTITY = PixelTransform()
 
 
-def check_transform(
-    binarize: str | None, dequantize: bool, center: bool, logit: bool, kind: str = "pixels"
-) -> None:
+def check_transform(binarize: str | None, dequantize: bool, center: bool, logit: bool, kind: str = "pixels") -> None:
     """Check that a `PixelTransform` suits the other preprocessing.
 
     Raises:
@@ -91,8 +89,8 @@ def check_transform(
             raise InputError(f"{name} is {asked!r}: expected True or False")
         if asked and kind != "pixels":
             raise InputError(
-                f"{name} is for pixels, but the data are {kind}: leave it out (command line: --no-{name}), or standardize "
-                "real values by the likelihood Standardized"
+                f"{name} is for pixels, but the data are {kind}: leave it out (command line: --no-{name}), or take the "
+                "likelihood Standardized for real values"
             )
         if asked and binarize is not None:
             raise InputError(

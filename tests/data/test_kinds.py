@@ -121,3 +121,9 @@ def test_a_new_kind_is_one_short_class(monkeypatch):
     assert data.description.endswith("angles, as given")
     with pytest.raises(InputError, match=r"x_train\[0, 0\] is 400.0: angles lie in"):
         Data.from_arrays(x_train=np.full((20, 2), 400.0), kind="angles")
+
+
+@pytest.mark.parametrize("option", ["center", "logit"])
+def test_transforms_are_for_pixels(option):
+    with pytest.raises(InputError, match=rf"{option} is for pixels, but the data are values: leave it out"):
+        make(COUNTS, kind="values", **{option: True})
