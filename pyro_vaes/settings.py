@@ -23,18 +23,22 @@ class Settings:
     """Data, parts and training of a system; the defaults are small ones, for 2 cores.
 
     Attributes:
-        data: name of a data set, or an .npz file.
+        data: name of a data set, or an .npz, .npy, .csv, .parquet or .h5ad file.
         data_root: folder of the data in torchvision's layout; of binarized-mnist and caltech-101-silhouettes their
             file, or its folder.
-        binarize: dynamic, static or threshold; by default as the likelihood needs it.
+        kind: pixels, binary, counts or values, the kind of the data; by default as the likelihood needs it.
+        num_bins: number of gray levels of a file's integer pixels, 65536 for 16-bit images; 256 by default.
+        binarize: dynamic, static or threshold, of pixels; by default as the likelihood needs it.
         center: whether the per-pixel mean of the training images is subtracted from gray values and colors.
         logit: whether the logit of gray values and colors is taken; densities are then those in logit space.
-        channels: first or last, the place of the channels in an .npz file's images whose shape leaves it open.
+        channels: first or last, the place of the channels in a file's images whose shape leaves it open.
         train_size: number of training images, from the first; all by default.
         guide: name of the guide, with options if any, such as laplace(updates=1), or module:Class of your own; by
             default the recipe's.
-        likelihood: gaussian, bernoulli, discretized-logistic, poisson, pixelcnn or pixelcnnpp, with options if any,
-            such as gaussian(scale=0.25), or module:Class.
+        likelihood: of pixels gaussian, discretized-logistic, categorical, pixelcnn or pixelcnnpp; of binary data
+            bernoulli; of counts poisson, negative-binomial or zero-inflated; of values gaussian, student-t,
+            heteroscedastic-gaussian or standardized; with options if any, such as gaussian(scale=0.25), or
+            module:Class.
         prior: standard-normal, gaussian-mixture, vamp-prior or autoregressive-flow, with options if any, such as
             gaussian-mixture(components=5), or module:Class; of a ladder one for all latents, or one per latent,
             comma-separated, the lowest first.
@@ -70,6 +74,8 @@ class Settings:
 
     data: str = "digits"
     data_root: str | None = None
+    kind: str | None = None
+    num_bins: int | None = None
     binarize: str | None = None
     center: bool = False
     logit: bool = False

@@ -196,8 +196,7 @@ class Guide(nn.Module):
         warmup: number of gradient steps at the start of a training in which the posterior is a simpler one, 0 for none;
             ``fit`` makes it at most two fifths of a training, and starts the optimizer's moments again after it.
         progress: the part of the warm-up that is over, in [0, 1]; the posterior may depend on it. ``fit`` sets it for
-            the time of a gradient step. It is 1 everywhere else: in validation, so that what is validated, and kept
-            as the best, is the guide as it is used; and in stock ``SVI``, where there is no warm-up.
+            the time of a gradient step. It is 1 elsewhere, so in validation and in stock ``SVI``, without a warm-up.
         is_mean_field: whether q(z | x) = N(μ, diag σ²), both outputs of the head, so that other guides can start there.
 
     Shapes:
@@ -227,9 +226,13 @@ class Guide(nn.Module):
             prior.probe()
             prior.bind_posterior(partial(self._posterior_of, site), like)
 
+    def encode(self, x: Tensor) -> Any:
+        """The encoder's features of x, in the form that the model's likelihood gives x to encoders."""
+        return self.encoder(self.vae.likelihood.encoder_input(x))
+
     def local_parameters(self, x: Tensor) -> tuple[Tensor, ...]:
         """The parameters of each datum's q(z | x), ``(..., B, ·)`` each; here the outputs of the head."""
-        return (self.head(self.encoder(x)),)
+        return (self.head(self.encode(x)),)
 
     def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> dist.TorchDistribution:
         """The member of the guide's family with these :meth:`local_parameters` at x."""

@@ -52,7 +52,8 @@ def datasets() -> None:
 
     for name, line in known.items():
         print(f"{name:25}{line}")
-    print(f"{'FILE.npz':25}x_train[, y_train], x_valid, x_test …: images or vectors, uint8 or floats in [0, 1]")
+    print(f"{'FILE.npz':25}x_train[, y_train], x_valid, x_test …: images or vectors of any --kind")
+    print(f"{'FILE.npy':25}or .csv, .parquet, .h5ad: one array or table, of which the splits are drawn")
 
 
 for command in (train, compare, evaluate, diagnose, sample, traverse, export, recipes, datasets):

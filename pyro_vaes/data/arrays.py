@@ -7,20 +7,22 @@ import torch
 from torch import Tensor
 
 from pyro_vaes.data.conversion import as_numpy
+from pyro_vaes.data.kinds import Kind, Pixels
+from pyro_vaes.data.sparse import as_dense_matrix
 from pyro_vaes.errors import InputError
 
 CHANNELS = ("first", "last")
 CHANNEL_COUNTS = (1, 2, 3, 4)  # gray, two stains or gray with transparency, color, color with transparency
 
 
-def as_images(values: object, name: str, channels: str | None = None) -> Tensor:
-    """Images or vectors as a contiguous tensor, channels first: uint8, or float32 in [0, 1].
+def as_images(values: object, name: str, channels: str | None = None, kind: Kind | None = None) -> Tensor:
+    """Images or vectors as a contiguous tensor, channels first, stored as their kind is.
 
     Args:
-        values: NumPy or torch array, data frame of numbers, or list of these. Bool becomes float; integers must lie in
-            0..255, floats in [0, 1].
+        values: NumPy or torch array, SciPy sparse matrix, AnnData object, data frame of numbers, or list of arrays.
         name: name of the array in errors.
         channels: ``"first"`` or ``"last"``, for shapes that are ambiguous.
+        kind: kind of data; 8-bit pixels by default.
 
     Shapes:
         values: ``(N, D)``, ``(N, H, W)``, ``(N, C, H, W)`` or ``(N, H, W, C)``;
@@ -33,14 +35,14 @@ def as_images(values: object, name: str, channels: str | None = None) -> Tensor:
         >>> as_images(np.zeros((2, 32, 32, 3), dtype=np.uint8), "x_train").shape
         torch.Size([2, 3, 32, 32])
     """
-    array = as_numpy(values, name)
+    array = as_numpy(as_dense_matrix(values, name), name)
     if array.ndim not in (2, 3, 4):
         raise InputError(
             f"{name} has shape {array.shape}: give vectors (N, D), or images (N, H, W), (N, C, H, W) or (N, H, W, C)"
         )
     if array.size == 0:
         raise InputError(f"{name} is empty: its shape is {array.shape}")
-    array = _as_pixels(array, name)
+    array = (kind or Pixels()).store(array, name)
     if array.ndim == 3:
         array = array[:, None]
     elif array.ndim == 4 and _channel_place(array.shape, name, channels) == "last":
@@ -74,31 +76,6 @@ def as_labels(values: object | None, name: str, count: int) -> Tensor | None:
     if array.size and int(array.max()) > (most := np.iinfo(np.int64).max):
         raise InputError(f"{name} holds {array.max()}: labels go up to {most}")
     return torch.from_numpy(array.astype(np.int64))
-
-
-def _as_pixels(array: np.ndarray, name: str) -> np.ndarray:
-    if array.dtype.kind == "b":
-        return array.astype(np.float32)
-    if array.dtype.kind in "iu":
-        _check_range(array, array, name, 255, "integer pixels must lie in 0..255: scale them, or give floats in [0, 1]")
-        return array.astype(np.uint8)
-    if array.dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            pixels = array.astype(np.float32)
-        advice = (
-            "float pixels must be finite and in [0, 1]: divide pixels of 0..255 by 255, or give them as uint8; scale "
-            "other values to [0, 1], and fill missing ones or leave their examples out"
-        )
-        _check_range(pixels, array, name, 1, advice)
-        return pixels
-    raise InputError(f"{name} has type {array.dtype}: give uint8, or floats in [0, 1]")
-
-
-def _check_range(pixels: np.ndarray, given: np.ndarray, name: str, top: int, advice: str) -> None:
-    good = (pixels >= 0) & (pixels <= top)  # false for NaN
-    if not good.all():
-        where = tuple(int(i) for i in np.unravel_index(good.argmin(), good.shape))
-        raise InputError(f"{name}[{', '.join(map(str, where))}] is {given[where]}: {advice}")
 
 
 def _channel_place(shape: tuple[int, ...], name: str, channels: str | None) -> str:

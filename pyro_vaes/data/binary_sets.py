@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pyro_vaes.data.sources import CACHE, Source, read_npz
+from pyro_vaes.data.files import read_npz
+from pyro_vaes.data.sources import CACHE, Source
 from pyro_vaes.errors import InputError
 
 SIDE = 28

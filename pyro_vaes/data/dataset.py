@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from pyro_vaes.data.arrays import CHANNELS, as_images, as_labels
 from pyro_vaes.data.holdout import Part, draw_missing
+from pyro_vaes.data.kinds import find_kind
 from pyro_vaes.data.pixel_transform import PixelTransform, check_transform
 from pyro_vaes.data.preprocess import Preprocessing
 from pyro_vaes.data.split import Split, per_pixel_mean
@@ -49,6 +50,11 @@ class Data:
         """Shape of one image ``(C, H, W)``, or of one vector ``(D,)``."""
         return tuple(self.train.pixels.shape[1:])
 
+    @property
+    def kind(self) -> str:
+        """Name of the kind of data, such as ``"pixels"``."""
+        return self.train.preprocessing.kind
+
     def as_pixels(self, x: Tensor) -> Tensor:
         """Inputs or means E[x | z] of a model, ``(..., *event_shape)``, as pixels in [0, 1], for pictures."""
         return self.train.preprocessing.transform.inverse(x)
@@ -72,12 +78,14 @@ class Data:
         train_size: int | None = None,
         center: bool = False,
         logit: bool = False,
+        kind: str = "pixels",
     ) -> Data:
-        """Data from NumPy or torch arrays, or data frames: uint8, bool, or floats in [0, 1].
+        """Data from NumPy or torch arrays, data frames, SciPy sparse matrices or AnnData objects.
 
-        Without a test split, a tenth of the training images is drawn by ``seed``; without a validation split, a tenth
-        as well, at most 2,000, from the images beyond ``train_size`` if these are enough. Integer images of 0 and 1
-        only are binary data and stored as floats.
+        Pixels are uint8, bool, integers below ``num_bins``, or floats in [0, 1]; ``pyro_vaes.data.kinds`` says what
+        data of other kinds are. Without a test split, a tenth of the training images is drawn by ``seed``; without a
+        validation split, a tenth as well, at most 2,000, from the images beyond ``train_size`` if these are enough.
+        Integer images of 0 and 1 only are binary data and stored as floats.
 
         Args:
             x_train: images or vectors.
@@ -86,15 +94,16 @@ class Data:
             y_test: labels of ``x_test``.
             x_valid: images or vectors for validation.
             y_valid: labels of ``x_valid``.
-            binarize: None, ``"dynamic"``, ``"static"`` or ``"threshold"``, see `Preprocessing`.
+            binarize: of pixels None, ``"dynamic"``, ``"static"`` or ``"threshold"``, see `Preprocessing`.
             dequantize: whether uniform noise is added to integer pixels that are not binarized.
             seed: seed of the drawn splits and of the noise.
             channels: ``"first"`` or ``"last"``, for images whose shape is ambiguous.
-            num_bins: number of gray levels of integer pixels.
+            num_bins: number of gray levels of integer pixels, 65,536 for 16-bit images.
             name: first word of the description.
             train_size: number of training images to keep, the first ones; all by default.
             center: whether the per-pixel mean of the training images is subtracted, see `PixelTransform`.
             logit: whether the logit of the pixels is taken, densities then being those in logit space.
+            kind: ``"pixels"``, ``"binary"``, ``"counts"`` or ``"values"``.
 
         Shapes:
             x: ``(N, D)``, ``(N, H, W)``, ``(N, C, H, W)`` or ``(N, H, W, C)``; y: ``(N,)`` or ``(N, F)``.
@@ -102,22 +111,24 @@ class Data:
         Raises:
             InputError: If an array or option is invalid.
         """
-        check_options(binarize, seed, channels, train_size)
-        check_transform(binarize, dequantize, center, logit)
+        check_options(binarize, seed, channels, train_size, kind)
+        check_transform(binarize, dequantize, center, logit, kind)
+        stored = find_kind(kind)(num_bins)
         given = {"train": (x_train, y_train), "valid": (x_valid, y_valid), "test": (x_test, y_test)}
         parts: dict[str, Part] = {}
         for part, (x, y) in given.items():
             if x is not None or part == "train":
-                images = as_images(x, f"x_{part}", channels)
+                images = as_images(x, f"x_{part}", channels, stored)
                 parts[part] = (images, as_labels(y, f"y_{part}", len(images)))
             elif y is not None:
                 raise InputError(f"y_{part} was given without x_{part}")
-        parts, kept_bins = _alike(parts, num_bins)
+        _check_alike({f"x_{part}": x for part, (x, _) in parts.items()})
+        parts, kept_bins = _gray_levels(parts, num_bins) if kind == "pixels" else (parts, None)
         note = "" if "test" in parts else f"; test split: a tenth of x_train, drawn by seed {seed}"
         *seeds, draw_seed = (int(s) for s in np.random.SeedSequence(int(seed)).generate_state(4))
         parts = draw_missing(parts, train_size, np.random.default_rng(draw_seed))
 
-        preprocessing = Preprocessing(binarize, dequantize, kept_bins, PixelTransform(logit))
+        preprocessing = Preprocessing(binarize, dequantize, kept_bins, PixelTransform(logit), kind)
         if center:
             mean = per_pixel_mean(Split(*parts["train"], preprocessing, seeds[0]))
             preprocessing = replace(preprocessing, transform=PixelTransform(logit, mean))
@@ -188,9 +199,13 @@ class Data:
         return replace(held, train=Split(pixels, None, preprocessing, seed), name=name, description=description)
 
 
-def check_options(binarize: str | None, seed: int, channels: str | None, train_size: int | None) -> None:
+def check_options(
+    binarize: str | None, seed: int, channels: str | None, train_size: int | None, kind: str = "pixels"
+) -> None:
     """Check the options of `Data.from_arrays` that do not depend on the arrays, before any work."""
     Preprocessing(binarize)
+    if find_kind(kind).name != "pixels" and binarize is not None:
+        raise InputError(f"binarize is {binarize!r}, but the data are {kind}: only pixels are binarized, leave it out")
     if not isinstance(seed, Integral) or seed < 0:
         raise InputError(f"seed is {seed!r}: give a whole number, 0 or more")
     if channels is not None and channels not in CHANNELS:
@@ -199,9 +214,8 @@ def check_options(binarize: str | None, seed: int, channels: str | None, train_s
         raise InputError(f"train_size is {train_size!r}: give a whole number, 2 or more, or None for all")
 
 
-def _alike(parts: dict[str, Part], num_bins: int) -> tuple[dict[str, Part], int | None]:
-    """The parts with pixels of one type, and the number of gray levels, None for floats; parts must be alike."""
-    _check_alike({f"x_{part}": x for part, (x, _) in parts.items()})
+def _gray_levels(parts: dict[str, Part], num_bins: int) -> tuple[dict[str, Part], int | None]:
+    """Parts of pixels, those of binary data as floats, and the number of gray levels, None for floats."""
     if parts["train"][0].is_floating_point():
         return parts, None
     top = max(int(x.max()) for x, _ in parts.values())

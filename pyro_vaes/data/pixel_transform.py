@@ -71,11 +71,11 @@ class PixelTransform:
 IDENTITY = PixelTransform()
 
 
-def check_transform(binarize: str | None, dequantize: bool, center: bool, logit: bool) -> None:
+def check_transform(binarize: str | None, dequantize: bool, center: bool, logit: bool, kind: str = "pixels") -> None:
     """Check that a `PixelTransform` suits the other preprocessing.
 
     Raises:
-        InputError: If the data are binarized, or the logit is asked for of pixels without noise.
+        InputError: If the data are no pixels or binarized, or the logit is asked for of pixels without noise.
 
     Example:
         >>> check_transform("dynamic", True, False, True)
@@ -87,6 +87,11 @@ def check_transform(binarize: str | None, dequantize: bool, center: bool, logit:
     for name, asked in (("center", center), ("logit", logit)):
         if not isinstance(asked, bool):
             raise InputError(f"{name} is {asked!r}: expected True or False")
+        if asked and kind != "pixels":
+            raise InputError(
+                f"{name} is for pixels, but the data are {kind}: leave it out (command line: --no-{name}), or take the "
+                "likelihood Standardized for real values"
+            )
         if asked and binarize is not None:
             raise InputError(
                 f"{name} is for gray values and colors, but binarize is {binarize!r}: leave one of them out "

@@ -15,9 +15,10 @@ BINARIZATIONS = ("dynamic", "static", "threshold")
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The map from stored pixels to the float32 values that a model takes, in [0, 1] but for a ``transform``.
+    """The map from stored data to the float32 values that a model takes: of pixels, in [0, 1] but for a ``transform``.
 
-    With ``num_bins`` L and a stored pixel r in {0, …, L - 1}, the intensity is r / (L - 1), and
+    Data of other kinds are taken as they are. With ``num_bins`` L and a stored pixel r in {0, …, L - 1}, the intensity
+    is r / (L - 1), and
 
     - no binarization, ``dequantize``: (r + u) / L with u uniform on [0, 1), a density on [0, 1];
     - no binarization, no ``dequantize``: the intensity itself;
@@ -30,8 +31,9 @@ class Preprocessing:
     Args:
         binarize: None, ``"dynamic"``, ``"static"`` or ``"threshold"``.
         dequantize: whether uniform noise is added to integer pixels that are not binarized.
-        num_bins: number of gray levels of integer pixels; None for float pixels.
+        num_bins: number of gray levels of integer pixels; None for float pixels and other kinds of data.
         transform: map of these values to those that the model takes; the identity by default.
+        kind: name of the kind of data, one of ``pyro_vaes.data.kinds``.
 
     Raises:
         InputError: If ``binarize`` is unknown.
@@ -48,6 +50,7 @@ class Preprocessing:
     dequantize: bool = True
     num_bins: int | None = 256
     transform: PixelTransform = IDENTITY
+    kind: str = "pixels"
 
     def __post_init__(self) -> None:
         if self.binarize is not None and self.binarize not in BINARIZATIONS:
@@ -57,7 +60,7 @@ class Preprocessing:
         """Preprocess a batch of stored pixels.
 
         Args:
-            pixels: uint8 in {0, …, num_bins - 1}, or float in [0, 1].
+            pixels: integers in {0, …, num_bins - 1}, or floats in [0, 1]; or data of another kind.
             generator: generator of the noise, on the device of ``pixels``; torch's global one if None.
 
         Shapes:
@@ -70,7 +73,7 @@ class Preprocessing:
         num_bins = None if pixels.is_floating_point() else self.num_bins
         if num_bins is not None and self.dequantize and self.binarize is None:
             # The factor keeps pixels + noise below pixels + 1, since float32 would round 255.999999 up to 256.
-            return _uniform(pixels, generator).mul_(1 - 2**-16).add_(pixels).div_(num_bins)
+            return _uniform(pixels, generator).mul_(1 - num_bins * 2**-24).add_(pixels).div_(num_bins)
         intensity = pixels.to(torch.float32)
         if num_bins is not None:
             intensity = intensity / (num_bins - 1)
@@ -84,12 +87,14 @@ class Preprocessing:
         """Description of the preprocessing, for reports.
 
         Example:
-            >>> Preprocessing().describe()
-            'dequantized with uniform noise (256 bins)'
+            >>> Preprocessing().describe(), Preprocessing(num_bins=None, kind="counts").describe()
+            ('dequantized with uniform noise (256 bins)', 'counts, as given')
         """
         return self._describe_values() + self.transform.describe()
 
     def _describe_values(self) -> str:
+        if self.kind != "pixels":
+            return f"{self.kind}, as given"
         if self.binarize == "dynamic":
             return "dynamically binarized (a new Bernoulli draw of each pixel in each training batch)"
         if self.binarize == "static":

@@ -1,12 +1,8 @@
-"""Sources of data sets: scikit-learn, torchvision, and ``.npz`` files."""
+"""Sources of data sets by name: scikit-learn and torchvision."""
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
-import math
-import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +14,6 @@ from pyro_vaes.data.coloured_digits import FACTORS, coloured
 from pyro_vaes.errors import InputError
 
 CACHE = Path("~/.cache/pyro_vaes")
-KEYS = ("x_train", "y_train", "x_valid", "y_valid", "x_test", "y_test")
 
 #: The data sets that `load` knows by name, with a description of each.
 datasets: dict[str, str] = {
@@ -65,62 +60,6 @@ def read_named(name: str, root: Path | None, download: bool = True) -> Source:
     if name in COLOURED:
         return _color(read_named(COLOURED[name], root, download))
     return _digits() if name == "digits" else _torchvision(name, root, download)
-
-
-def read_npz(path: Path) -> Source:
-    """The arrays of an ``.npz`` file whose names are in `KEYS`.
-
-    Raises:
-        InputError: If the file is missing, damaged or pickled, or has no ``x_train``.
-    """
-    if not path.is_file():
-        raise InputError(f"there is no file {str(path)!r}")
-    if not zipfile.is_zipfile(path):
-        raise InputError(f"{str(path)!r} is not an npz archive, or is truncated: write it with numpy.savez")
-    try:
-        _check_size(path)
-        with np.load(path, allow_pickle=False) as archive:
-            found = archive.files
-            arrays = {key: archive[key] for key in KEYS if key in found}
-    except InputError:
-        raise
-    except Exception as error:  # NumPy, zipfile and zlib raise exceptions of many types
-        if "allow_pickle" in str(error):
-            raise InputError(
-                f"{str(path)!r} holds pickled objects, which are not loaded: if it holds images of "
-                "several sizes, resize them to one, or if a data frame, keep its numeric columns, and save one array "
-                "of numbers"
-            ) from error
-        raise InputError(f"{str(path)!r} is damaged ({error}): write it again with numpy.savez") from error
-    if "x_train" not in arrays:
-        advice = (
-            f"give scipy.sparse.load_npz({str(path)!r}).toarray() to Data.from_arrays"
-            if "indptr" in found
-            else "write it with numpy.savez(path, x_train=images)"
-        )
-        raise InputError(f"{str(path)!r} has no x_train: it holds {', '.join(found) or 'nothing'}: {advice}")
-    return Source(arrays)
-
-
-def _check_size(path: Path) -> None:
-    """Check that an archive's arrays fit into memory once unpacked; zeros compress a thousandfold."""
-    with zipfile.ZipFile(path) as archive:
-        needed = sum(record.file_size for record in archive.infolist() if record.filename.removesuffix(".npy") in KEYS)
-    if needed > (here := _memory()):
-        raise InputError(
-            f"{str(path)!r} unpacks to {needed / 2**30:.1f} GiB, but this machine has {here / 2**30:.1f} GiB of "
-            "memory: save fewer images, as uint8"
-        )
-
-
-def _memory() -> float:
-    """Bytes of memory available to this process, infinite if unknown."""
-    known = []
-    with contextlib.suppress(AttributeError, ValueError, OSError):
-        known.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    with contextlib.suppress(ValueError, OSError):  # the limit of a container, "max" if it has none
-        known.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8")))
-    return min(known, default=math.inf)
 
 
 def _digits() -> Source:

@@ -102,7 +102,7 @@ def as_image(value: object) -> Tensor:
     """An image, channels first, or a vector, from a tensor, an array or a PIL image.
 
     An image whose last axis alone has 1 to 4 entries has its channels there; one of two axes has one channel.
-    Floats become float32, and so do booleans.
+    Floats become float32, and so do booleans; 16-bit integers become int32.
 
     Raises:
         TypeError: If it is a mapping or text.
@@ -119,6 +119,8 @@ def as_image(value: object) -> Tensor:
         image = image[None]
     elif image.dim() == 3 and image.shape[-1] in CHANNEL_COUNTS and image.shape[0] not in CHANNEL_COUNTS:
         image = image.movedim(-1, 0)
+    if image.dtype == torch.uint16:
+        return image.int()  # as arrays of 16-bit pixels are stored
     return image.float() if image.is_floating_point() or image.dtype == torch.bool else image
 
 

@@ -77,7 +77,7 @@ class InverseAutoregressiveFlow(Guide):
 
     def local_parameters(self, x: Tensor) -> tuple[Tensor, ...]:
         """μ and raw σ of the base, and the context of each transform."""
-        features = self.encoder(x)
+        features = self.encode(x)
         return self.head(features), *(network.context(features) for network in self.flows)
 
     def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> dist.TorchDistribution:

@@ -83,7 +83,8 @@ class Mixture(Guide):
 
         A gate takes its component's features, detached from the encoder.
         """
-        features = [encoder(x) for encoder in (self.encoder, *self.encoders)]
+        inputs = self.vae.likelihood.encoder_input(x)
+        features = [encoder(inputs) for encoder in (self.encoder, *self.encoders)]
         heads = (self.head, *self.heads)
         outputs = torch.stack([head(each) for head, each in zip(heads, features, strict=True)], -2)
         locs, raw_scales = outputs.chunk(2, -1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import pyro
 import pyro.distributions as dist
@@ -26,7 +26,8 @@ class Likelihood(nn.Module):
             dimensions are interpreted as images ``(..., C, H, W)`` and others as vectors ``(..., D)``.
         quadratic: whether log p(x | features) is quadratic in the features with the same curvature for all data, so
             that :meth:`fisher` is constant and :meth:`score` affine.
-        preprocessing: the arguments of ``data.load`` that give data in the support; the default of the command line.
+        kinds: names of the kinds of data that it is for, see ``pyro_vaes.data.kinds``; none for any.
+        preprocessing: the arguments of ``data.load`` that give pixels in the support; the default of the command line.
         features_shape: shape of the features of one datum, if it differs from that of the datum.
         initialized: whether ``fit`` set what is learned from a look at the data, or weights were loaded: a model that
             is fitted again goes on from what it learned.
@@ -38,6 +39,7 @@ class Likelihood(nn.Module):
 
     event_dim: int | None = None
     quadratic: bool = False
+    kinds: ClassVar[Sequence[str]] = ()
     preprocessing: ClassVar[Mapping[str, Any]] = {}
     features_shape: Sequence[int] | None = None
     initialized: Tensor
@@ -47,7 +49,7 @@ class Likelihood(nn.Module):
         self.register_buffer("initialized", torch.tensor(False))
 
     @classmethod
-    def build(cls, event_shape: Sequence[int], **options: Any) -> Likelihood:
+    def build(cls, event_shape: Sequence[int], **options: Any) -> Self:
         """The likelihood for data of this shape, which most likelihoods ignore."""
         return cls(**options)
 
@@ -74,6 +76,10 @@ class Likelihood(nn.Module):
     def score(self, features: Tensor, x: Tensor) -> Tensor:
         """∇ log p(x | features) in the features, shape of the features."""
         return torch.func.grad(lambda value: self(value).log_prob(x).sum())(features)
+
+    def encoder_input(self, x: Tensor) -> Tensor:
+        """x as encoders take it; by default as it is."""
+        return x
 
     def initialize(self, x: Tensor) -> None:
         """Data-dependent initialization; by default none."""
@@ -171,14 +177,8 @@ class LocationScale(Likelihood):
         Raises:
             InputError: If it does not.
         """
-        event_shape, shape = super().probe(features_shape), self.log_scale.shape
-        sizes = zip(reversed(shape), reversed(event_shape), strict=False)
-        if len(shape) > len(event_shape) or any(size not in (1, most) for size, most in sizes):
-            raise InputError(
-                f"the {type(self).__name__} likelihood has scales of shape {tuple(shape)}, but the decoder's features "
-                f"have the shape {tuple(event_shape)}: give the scale the shape of one datum, or ()"
-            )
-        return event_shape
+        check_shared_shape(self, "scales", self.log_scale.shape, features_shape)
+        return super().probe(features_shape)
 
     def initialize(self, x: Tensor) -> None:
         """Initialize the scale from the data's squared deviation from the per-pixel mean."""
@@ -187,3 +187,24 @@ class LocationScale(Likelihood):
             variance = deviation if self.log_scale.dim() else deviation.mean()
             with torch.no_grad():
                 self.log_scale.copy_(0.5 * variance.clamp_min(1e-6).log() - math.log(self.unit_deviation))
+
+
+def check_shared_shape(likelihood: Likelihood, what: str, shape: Sequence[int], event_shape: Sequence[int]) -> None:
+    """Check that parameters shared by all data broadcast to one datum.
+
+    Args:
+        likelihood: the likelihood, for the error.
+        what: the parameters, in the plural.
+        shape: shape of the parameters.
+        event_shape: shape of one datum, that of its features.
+
+    Raises:
+        InputError: If they do not.
+    """
+    name = type(likelihood).__name__
+    sizes = zip(reversed(shape), reversed(event_shape), strict=False)
+    if len(shape) > len(event_shape) or any(size not in (1, most) for size, most in sizes):
+        raise InputError(
+            f"the {name} likelihood has {what} of shape {tuple(shape)}, but the decoder's features "
+            f"have the shape {tuple(event_shape)}: give the {what.removesuffix('s')} the shape of one datum, or ()"
+        )

@@ -20,6 +20,7 @@ class Bernoulli(Likelihood):
         tensor([-44.3614, -44.3614])
     """
 
+    kinds = ("binary", "pixels")
     preprocessing = {"binarize": "dynamic"}  # noqa: RUF012  (declared in the base class)
 
     def forward(self, features: Tensor) -> dist.TorchDistribution:

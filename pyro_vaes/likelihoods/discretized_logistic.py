@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import pyro.distributions as dist
 from torch import Tensor
 
-from pyro_vaes.distributions.discretized_logistic import RoundedLogistic, UniformGrid, bin_edges, sum_over_edges
+from pyro_vaes.distributions.discretized_logistic import RoundedLogistic, bin_edges, sum_over_edges
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods.base import LocationScale
+from pyro_vaes.likelihoods.grid import check_grid
 from pyro_vaes.validation import checked_sizes
 
 
@@ -49,6 +50,7 @@ class DiscretizedLogistic(LocationScale):
         tensor([0.2689, 0.4621, 0.2689], grad_fn=<ExpBackward0>)
     """
 
+    kinds = ("pixels", "binary")
     unit_deviation = math.pi / math.sqrt(3)
     preprocessing = {"dequantize": False}  # noqa: RUF012  (declared in the base class)
 
@@ -86,11 +88,4 @@ class DiscretizedLogistic(LocationScale):
 
     def check(self, x: Tensor) -> None:
         """Check that all values are gray levels r / (L - 1)."""
-        other = x[~UniformGrid(self.num_bins).check(x)]
-        if other.numel():
-            raise InputError(
-                f"DiscretizedLogistic(num_bins={self.num_bins}) needs gray levels r / {self.num_bins - 1}, "
-                f"but x holds {other[0].item():.4g}: load the data with dequantize=False (as the command "
-                "line does), and give the number of their gray levels, such as num_bins=17 for the digits "
-                '(command line: --likelihood "discretized-logistic(num_bins=17)")'
-            )
+        check_grid(x, type(self).__name__, self.num_bins)

@@ -26,6 +26,7 @@ class Gaussian(LocationScale):
         tensor([-0.6774, -0.6774])
     """
 
+    kinds = ("pixels", "values")
     quadratic = True
 
     def forward(self, features: Tensor) -> dist.TorchDistribution:

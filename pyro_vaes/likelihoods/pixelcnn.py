@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from pyro_vaes import networks
 from pyro_vaes.distributions.autoregressive_image import AutoregressiveImage
-from pyro_vaes.distributions.discretized_logistic import UniformGrid
 from pyro_vaes.distributions.pixel_heads import CategoricalHead, Head, LogisticMixtureHead
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods.base import Likelihood
+from pyro_vaes.likelihoods.grid import check_grid
 from pyro_vaes.validation import checked_sizes
 
 
@@ -58,6 +58,7 @@ class PixelCNN(Likelihood):
         (torch.Size([3, 1, 8, 8]), torch.Size([3]))
     """
 
+    kinds = ("pixels", "binary")
     features_shape: torch.Size
 
     def __init__(
@@ -81,7 +82,7 @@ class PixelCNN(Likelihood):
         self.head: Head = CategoricalHead(channels, event_shape[0], num_bins)
 
     @classmethod
-    def build(cls, event_shape: Sequence[int], features: int = 4, **options: Any) -> PixelCNN:
+    def build(cls, event_shape: Sequence[int], features: int = 4, **options: Any) -> Self:
         """The likelihood for images of this shape."""
         return cls(event_shape, features, **options)
 
@@ -110,13 +111,7 @@ class PixelCNN(Likelihood):
                 f"x holds images {tuple(x.shape[1:])}, but this {type(self).__name__} was made for "
                 f"{tuple(self.network.event_shape)}: give it event_shape={tuple(x.shape[1:])}"
             )
-        other = x[~UniformGrid(self.num_bins).check(x)]
-        if other.numel():
-            hint = 'binarize="dynamic"' if self.num_bins == 2 else "dequantize=False"
-            raise InputError(
-                f"{type(self).__name__} with num_bins={self.num_bins} needs gray levels r / {self.num_bins - 1}, "
-                f"but x holds {other[0].item():.4g}: load the data with {hint}, or give the number of their gray levels"
-            )
+        check_grid(x, type(self).__name__, self.num_bins)
 
 
 class PixelCNNPP(PixelCNN):

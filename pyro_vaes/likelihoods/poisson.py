@@ -5,11 +5,10 @@ from __future__ import annotations
 import pyro.distributions as dist
 from torch import Tensor
 
-from pyro_vaes.errors import InputError
-from pyro_vaes.likelihoods.base import Likelihood
+from pyro_vaes.likelihoods.counts import CountLikelihood
 
 
-class Poisson(Likelihood):
+class Poisson(CountLikelihood):
     """Counts: p(x | f) = Π λˣ e^(-λ) / x!, the features being the log rate, λ = e^f.
 
     Shapes:
@@ -42,12 +41,3 @@ class Poisson(Likelihood):
     def score(self, features: Tensor, x: Tensor) -> Tensor:
         """x - λ."""
         return x - features.exp()
-
-    def check(self, x: Tensor) -> None:
-        """Check that all values are counts 0, 1, 2 …"""
-        other = x[~((x >= 0) & (x == x.round()) & x.isfinite())]
-        if other.numel():
-            raise InputError(
-                f"Poisson needs counts 0, 1, 2 …, but x holds {other[0].item():.4g}: pixels scaled to [0, 1] are not "
-                "counts, take the Gaussian or the DiscretizedLogistic likelihood for them"
-            )

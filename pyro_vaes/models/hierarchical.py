@@ -192,7 +192,7 @@ class TopDownGuide(SequentialGuide):
 
     def chain(self, x: Tensor, sample: Callable[[str, dist.TorchDistribution], Tensor]) -> None:
         """Sites ``zL`` down to ``z1``."""
-        evidence = [normal(head(h)) for head, h in zip(self.heads, self.encoder(x), strict=True)]
+        evidence = [normal(head(h)) for head, h in zip(self.heads, self.encode(x), strict=True)]
         above = sample(self.vae.sites[-1], evidence[-1])
         for index in reversed(range(len(evidence) - 1)):
             posterior = _product(evidence[index], self.vae.conditionals[index](above))

@@ -108,7 +108,7 @@ class LadderGuide(Guide):
 
     def local_parameters(self, x: Tensor) -> tuple[Tensor, ...]:
         """Outputs of the head of each latent."""
-        return tuple(head(h) for head, h in zip(self.heads.values(), self.encoder(x), strict=True))
+        return tuple(head(h) for head, h in zip(self.heads.values(), self.encode(x), strict=True))
 
     def posteriors(self, x: Tensor) -> Posteriors:
         """q(z_l | x) by site: batch shape ``(..., B)``, event shape ``(Z_l,)``."""

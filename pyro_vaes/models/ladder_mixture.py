@@ -133,14 +133,14 @@ class LadderMixtureGuide(LadderGuide):
 
     def fit_clusters(self, x: Tensor, clusters: Mapping[str, Tensor]) -> None:
         """Set q(y_l | x) of each cluster that is a site to the clusters ``(N,)`` of the data, by the latent's site."""
-        features = zip(*(self.encoder(batch) for batch in x.split(CHUNK)), strict=True)
+        features = zip(*(self.encode(batch) for batch in x.split(CHUNK)), strict=True)
         for (site, head), h in zip(self.heads.items(), features, strict=True):
             if isinstance(head, ClusterPosterior):
                 head.fit(torch.cat(h), clusters[site])
 
     def local_parameters(self, x: Tensor) -> tuple[Tensor, ...]:
         """Outputs of the head of each latent; of a cluster that is a site, its logits and the codes of each y."""
-        outputs = (head(h) for head, h in zip(self.heads.values(), self.encoder(x), strict=True))
+        outputs = (head(h) for head, h in zip(self.heads.values(), self.encode(x), strict=True))
         return tuple(chain.from_iterable(each if isinstance(each, tuple) else (each,) for each in outputs))
 
     def posteriors(self, x: Tensor) -> Posteriors:

@@ -93,7 +93,7 @@ class MixtureGuide(Guide):
 
     def local_parameters(self, x: Tensor) -> ClusterParameters:
         """The parameters of q(y | x) q(z | x, y)."""
-        return self.head(self.encoder(x))
+        return self.head(self.encode(x))
 
     def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> NormalMixture:
         """q(z | x) = Σ_y q(y | x) q(z | x, y), batch shape ``(..., B)`` and event shape ``(Z,)``."""
@@ -105,7 +105,7 @@ class MixtureGuide(Guide):
 
     def fit_clusters(self, x: Tensor, clusters: Mapping[str, Tensor]) -> None:
         """Set q(y | x) to the clusters ``(N,)`` of the data, by the latent's site."""
-        self.head.fit(torch.cat([self.encoder(batch) for batch in x.split(CHUNK)]), clusters["z"])
+        self.head.fit(torch.cat([self.encode(batch) for batch in x.split(CHUNK)]), clusters["z"])
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """The Pyro guide: sites ``y`` and ``z`` in the plate ``data``; returns z by site."""

@@ -15,6 +15,7 @@ from pyro_vaes.errors import InputError, unknown
 from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.losses import ExponentialWarmup, Loss, default_loss
 from pyro_vaes.priors import Prior
+from pyro_vaes.recipes.kinds import check_kind, needed_kind
 from pyro_vaes.recipes.options import apply_options, check_options, errors_of
 from pyro_vaes.recipes.recipe import Guide_co, Model_co, System
 from pyro_vaes.recipes.spec import instantiate, parse, resolve
@@ -168,13 +169,17 @@ def load_data(settings: Settings, download: bool = True) -> Data:
     """The data of some settings, the same in every run; unless told otherwise, prepared as the likelihood needs them.
 
     Raises:
-        InputError: If data or likelihood do not exist or cannot be used.
+        InputError: If data or likelihood do not exist or cannot be used, or are of different kinds.
     """
-    kind, options = resolve("likelihood", likelihoods, Likelihood, settings.likelihood)
-    check_options("likelihood", settings.likelihood, kind.build, 1, options)
-    with errors_of("likelihood", settings.likelihood):
-        preprocessing = kind.required_preprocessing(**options)
-    binarize = settings.binarize or (None if settings.data in BINARY_SETS else preprocessing.get("binarize"))
-    chosen = {**preprocessing, "binarize": binarize}
-    chosen |= {name: getattr(settings, name) for name in ("train_size", "channels", "center", "logit")}
-    return load(settings.data, settings.data_root, download=download, **chosen)
+    found, options = resolve("likelihood", likelihoods, Likelihood, settings.likelihood)
+    check_options("likelihood", settings.likelihood, found.build, 1, options)
+    kind = settings.kind or needed_kind(found)
+    check_kind(found, kind)
+    chosen: dict[str, Any] = {"binarize": None}
+    if kind == "pixels":
+        with errors_of("likelihood", settings.likelihood):
+            chosen |= found.required_preprocessing(**options)
+    if settings.binarize or settings.data in BINARY_SETS:
+        chosen["binarize"] = settings.binarize
+    chosen |= {name: getattr(settings, name) for name in ("train_size", "channels", "num_bins", "center", "logit")}
+    return load(settings.data, settings.data_root, download=download, kind=kind, **chosen)

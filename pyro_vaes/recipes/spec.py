@@ -8,10 +8,12 @@ import os
 import re
 import sys
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from pyro_vaes.errors import InputError, shown, unknown
 from pyro_vaes.recipes.options import apply_options
+
+Part = TypeVar("Part")
 
 
 def kebab(name: str) -> str:
@@ -86,7 +88,7 @@ def slug(text: str) -> str:
     return re.sub(r"[^\w.=]+", "-", text).strip("-")
 
 
-def registry(package: ModuleType, base: type) -> dict[str, type]:
+def registry(package: ModuleType, base: type[Part]) -> dict[str, type[Part]]:
     """The classes that a package exports, by their names on the command line.
 
     Example:
@@ -121,7 +123,7 @@ def resolve(kind: str, package: ModuleType, base: type, text: str) -> tuple[Any,
     name, options = parse(text)
     if is_own(name):
         return _imported(kind, base, name), options
-    known = registry(package, base)
+    known: dict[str, type] = registry(package, base)
     for each, found in known.items():
         if each.replace("-", "") == name.replace("-", ""):
             return found, options

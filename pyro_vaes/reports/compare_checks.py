@@ -57,7 +57,7 @@ def check_comparison(
     for each in made.values():
         system = each.build(seeds[0])
         check_pair(system.model, system.guide)
-        check_fits(system.model, data.event_shape, data.valid.x)
+        check_fits(system.model, data.valid, data.valid.x)
         if start is not None:
             start_from(system.model, system.guide, start)
 

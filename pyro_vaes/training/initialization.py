@@ -34,7 +34,7 @@ def initialize(
     """
     loss.num_steps = 0
     x = _init_batch(train, device)
-    check_fits(model, x.shape[1:], x)
+    check_fits(model, train, x)
     with same_draws(x), unchanged_buffers(model, guide), restored_param_store(), pyro.validation_enabled(True):
         check_last_batch(model, guide, loss, x, len(train), batch_size)
         with registered_params_only(model, guide), torch.no_grad():

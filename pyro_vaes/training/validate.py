@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from pyro_vaes.data import Split
 from pyro_vaes.errors import InputError, shown, unknown
 from pyro_vaes.losses import Loss
 from pyro_vaes.priors import GaussianMixture
+from pyro_vaes.recipes.kinds import check_kind
 from pyro_vaes.training.callbacks import Callback
 from pyro_vaes.training.precision import PRECISIONS
 from pyro_vaes.training.step_kind import STEPS
@@ -101,19 +102,20 @@ def check_callbacks(callbacks: object) -> None:
         )
 
 
-def check_fits(model: object, event_shape: Sequence[int], x: Tensor) -> None:
+def check_fits(model: object, split: Split, x: Tensor) -> None:
     """Refuse data that are none of the model's.
 
     Args:
         model: the model; one of the user's own kind is not checked.
-        event_shape: shape of one datum.
-        x: data whose values are checked.
+        split: the data.
+        x: preprocessed data whose values are checked.
 
     Raises:
-        InputError: If they have another shape, or the likelihood refuses their values.
+        InputError: If they have another shape or are of another kind, or the likelihood refuses their values.
     """
     if isinstance(model, LatentVariableModel):
-        model.check_event_shape(event_shape)
+        model.check_event_shape(split.pixels.shape[1:])
+        check_kind(model.likelihood, split.preprocessing.kind)
         model.likelihood.check(x)
 
 

@@ -18,7 +18,18 @@ from pyro_vaes.guides import (
     RecursiveMixture,
     SemiAmortized,
 )
-from pyro_vaes.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Poisson
+from pyro_vaes.likelihoods import (
+    Bernoulli,
+    Categorical,
+    DiscretizedLogistic,
+    Gaussian,
+    HeteroscedasticGaussian,
+    NegativeBinomial,
+    Poisson,
+    Standardized,
+    StudentT,
+    ZeroInflated,
+)
 from pyro_vaes.losses import ELBO, IWAE, MixtureELBO, RecursiveMixtureELBO, Warmup
 from pyro_vaes.priors import AutoregressiveFlow, ConvolutionalFlow, GaussianMixture, StandardNormal, VampPrior
 from pyro_vaes.testing.models import float64_and_a_batch_of_one, shapes, sites_and_plate, state_dict_round_trip
@@ -40,6 +51,13 @@ LIKELIHOODS = {
     "DiscretizedLogistic": lambda shape: DiscretizedLogistic(5, scale=0.3),
     "DiscretizedLogistic-pixel": lambda shape: DiscretizedLogistic(5, scale=0.3, shape=shape),
     "Poisson": lambda shape: Poisson(),
+    "NegativeBinomial": lambda shape: NegativeBinomial(shape),
+    "ZeroInflated-Poisson": lambda shape: ZeroInflated(shape, Poisson()),
+    "ZeroInflated-NegativeBinomial": lambda shape: ZeroInflated(shape, NegativeBinomial()),
+    "Categorical": lambda shape: Categorical(shape, num_bins=5),
+    "StudentT": lambda shape: StudentT(scale=0.5),
+    "HeteroscedasticGaussian": HeteroscedasticGaussian,
+    "Standardized": lambda shape: Standardized(shape, Gaussian(0.5)),
 }
 GUIDES = {
     "MeanField": MeanField,

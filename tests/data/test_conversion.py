@@ -42,8 +42,6 @@ REFUSED = {
     "nullable floats": (FRAME.astype("Float64").mask(FRAME > 0.5), r"is missing: fill .* x_train\.fillna\(0\)"),
     "NaN": (FRAME.mask(FRAME > 0.5), r"x_train\[.*\] is nan: .*fill missing ones or leave their examples out"),
     "None": ([[1, None]] * 20, r"x_train\[0, 1\] is missing: fill missing values"),
-    "csr matrix": (sparse.csr_matrix(X), r"x_train is a sparse array: give x_train\.toarray\(\)"),
-    "coo array": (sparse.coo_array(X), r"x_train\.toarray\(\)"),
     "sparse rows": ([sparse.csr_array(X)] * 3, r"x_train\[0\]\.toarray\(\)"),
     "sparse tensor": (torch.from_numpy(X).to_sparse(), r"x_train is a sparse tensor: give x_train\.to_dense\(\)"),
     "text": (FRAME.assign(city="Paris"), r"column 'city', is 'Paris', .*x_train\.select_dtypes\('number'\)"),
@@ -66,6 +64,9 @@ REFUSED = {
     "complex": (torch.zeros(20, 4, dtype=torch.complex64).conj(), "x_train has type complex64"),
 }
 READ = {
+    "csr matrix": (sparse.csr_matrix(X), X),
+    "coo array": (sparse.coo_array(X), X),
+    "sparse floats": (sparse.csc_array(FLOATS), FLOATS),
     "no mask": (np.ma.array(X), X),
     "a mask of nothing": (np.ma.array(FLOATS, mask=np.zeros(X.shape, bool)), FLOATS),
     "masked tensor": (lambda: masked_tensor(torch.ones(X.shape, dtype=torch.bool)), FLOATS),

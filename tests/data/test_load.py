@@ -6,7 +6,6 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from scipy.sparse import csr_matrix, save_npz
 
 from pyro_vaes.data import datasets, load
 from pyro_vaes.errors import InputError
@@ -105,9 +104,6 @@ class TestNpz:
         np.savez(tmp_path / "bad.npz", images=np.zeros(3), labels=np.zeros(3))
         with pytest.raises(InputError, match="has no x_train: it holds images, labels: write it with"):
             load(tmp_path / "bad.npz")
-        save_npz(tmp_path / "sparse.npz", csr_matrix(np.eye(30)))
-        with pytest.raises(InputError, match=r"has no x_train: .*scipy.sparse.load_npz.*\.toarray\(\)"):
-            load(tmp_path / "sparse.npz")
 
     @pytest.mark.parametrize("shape", [(30, 2, 8, 8), (30, 8, 8, 2), (30, 5, 8, 8)])
     def test_any_number_of_channels(self, tmp_path, shape):
@@ -132,9 +128,9 @@ class TestNpz:
 
 
 class TestOtherThings:
-    @pytest.mark.parametrize("name", ["images.npy", "images.csv", "folder/images.h5"])
+    @pytest.mark.parametrize("name", ["images.txt", "images.h5", "folder/images.png"])
     def test_other_files(self, name):
-        with pytest.raises(InputError, match=r"is not an \.npz file: .*Data\.from_arrays.*numpy\.savez"):
+        with pytest.raises(InputError, match=r"is none of the files that are read, \.npz, .*numpy\.savez"):
             load(name)
 
     @pytest.mark.parametrize("values", [np.zeros((30, 4)), torch.zeros(30, 4), None, load("digits")])

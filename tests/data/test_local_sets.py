@@ -56,3 +56,10 @@ def test_binary_sets(name, sizes, mean):
     assert [len(s) for s in (data.train, data.valid, data.test)] == sizes
     assert data.test.pixels.unique().tolist() == [0, 1]
     assert float(data.test.pixels.mean()) == pytest.approx(mean, abs=1e-4)
+
+
+def test_counts():
+    data = load(local("pbmc1k-counts.npz"), kind="counts")
+    assert [len(s) for s in (data.train, data.valid, data.test)] == [1340, 148, 372]
+    assert data.description.endswith("2000; counts, as given")
+    assert max(split.x.max() for split in (data.train, data.valid, data.test)) == 627

@@ -200,6 +200,13 @@ def test_kinds_of_images_are_converted(images, kind):
     torch.testing.assert_close(data.train.pixels[:11], expected.contiguous())
 
 
+def test_pixels_of_16_bits_are_streamed(images):
+    x = images.to(torch.int32) * 257
+    data = pv.data.Data.from_dataset(Listed(list(x.numpy().astype(np.uint16))), x_valid=x, x_test=x, num_bins=2**16)
+    assert torch.equal(data.train.pixels[:11], x)
+    assert data.description.endswith("dequantized with uniform noise (65536 bins)")
+
+
 def test_items_that_are_mappings_are_refused(images):
     items = [{"image": image, "label": 0} for image in images]
     words = r"an item is a dict\): .* tensors, or tuples that begin with one, for example \(image, label\)"

@@ -18,6 +18,7 @@ WITHOUT_PAPER = {
     "likelihoods.Bernoulli",
     "likelihoods.Gaussian",
     "likelihoods.Likelihood",
+    "likelihoods.Standardized",
     "losses.Loss",
     "models.ClusterParameters",
     "models.ClusterPosterior",

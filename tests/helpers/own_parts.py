@@ -43,7 +43,7 @@ class Spline(Guide):
         self.flows = torch.nn.ModuleList([spline_coupling(vae.latent_dim, **options) for _ in range(flows)])
 
     def posterior(self, x):
-        mean, log_scale = self.head(self.encoder(x)).chunk(2, -1)
+        mean, log_scale = self.head(self.encode(x)).chunk(2, -1)
         return dist.TransformedDistribution(dist.Normal(mean, log_scale.exp()).to_event(1), list(self.flows))
 
 

@@ -132,7 +132,13 @@ def test_poisson_refuses_what_is_no_count(value):
         ("bernoulli", {}, "dynamically binarized"),
         ("bernoulli", {"binarize": "threshold"}, "binarized at a threshold"),
         ("discretized-logistic(num_bins=17)", {}, "without dequantization"),
-        ("poisson", {"binarize": "static"}, "statically binarized"),
+        ("poisson", {}, "counts, as given"),
+        ("negative-binomial", {}, "counts, as given"),
+        ("zero-inflated(likelihood='poisson')", {}, "counts, as given"),
+        ("categorical(num_bins=17)", {}, "without dequantization"),
+        ("student-t", {}, "dequantized with uniform noise"),
+        ("standardized(likelihood='student-t')", {}, "values, as given"),
+        ("heteroscedastic-gaussian", {"kind": "values"}, "values, as given"),
     ],
 )
 def test_the_command_line_prepares_data_for_the_likelihood(likelihood, options, words):

@@ -55,7 +55,7 @@ def test_names_are_never_evaluated(text):
 
 
 def test_an_archive_larger_than_the_memory_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr("pyro_vaes.data.sources._memory", lambda: 2**20)
+    monkeypatch.setattr("pyro_vaes.data.memory._memory", lambda: 2**20)
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x_train.npy", bytes(2**21))
     with pytest.raises(InputError, match=r"bomb\.npz' unpacks to 0\.0 GiB, but this machine has 0\.0 GiB of memory"):
