@@ -63,7 +63,7 @@ def check_options(kind: str, text: str, make: Callable[..., Any], given: int, op
         Traceback (most recent call last):
             ...
         pyro_vaes.errors.InputError: guide laplace has no option 'update': did you mean 'updates'? Its options:
-        updates=4, step_size=0.5, detach=False
+        updates=4, step_size=0.5, detach=False, warmup=300, line_search=False
     """
     name, hints, known = _name(text), _hints(make), _options_of(make, given)
     named = {key: each for key, each in known.items() if each.kind not in VARIADIC and not _is_code(hints.get(key))}
