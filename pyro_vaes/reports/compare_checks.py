@@ -73,11 +73,11 @@ def claim(folder: RunFolder, config: Mapping[str, Any], overwrite: bool, resume:
         raise InputError("overwrite and resume contradict each other: give one of the two")
     if resume and path.exists():
         before = folder.read_config()
-        differ = [name for name in config if name != "out" and before.get(name) != config[name]]
+        differ = [name for name in {**config, **before} if name != "out" and before.get(name) != config.get(name)]
         if differ:
             name = differ[0]
             raise InputError(
-                f"{path} compares with {name} {before.get(name)}, not {config[name]}: give the same settings to go on "
+                f"{path} compares with {name} {before.get(name)}, not {config.get(name)}: give the same settings to go on "
                 f"(pyro-vaes compare --config {path}/config.yaml --resume), or another folder"
             )
     elif path.exists() and not overwrite and (not path.is_dir() or any(path.iterdir())):

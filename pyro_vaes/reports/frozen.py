@@ -21,7 +21,8 @@ from pyro_vaes.vae import LatentVariableModel
 from pyro_vaes.validation import choose_device
 
 OF_DATA = ("data", "data_root", "binarize", "channels", "train_size")
-OF_MODEL = ("likelihood", "prior", "latent_dim")  # settings that cannot be others than those of a trained model
+PARTS_OF_MODEL = ("likelihood", "prior")
+OF_MODEL = (*PARTS_OF_MODEL, "latent_dim")  # settings that cannot be others than those of a trained model
 OF_NETWORKS = ("network", "hidden")
 EPOCHS, PATIENCE = 200, 10  # of the training of a guide: at most so many, and so many without a rise
 
@@ -66,7 +67,7 @@ def frozen_settings(
         return Settings(epochs=EPOCHS, patience=PATIENCE).updated(changes or {})
     trained = Settings.from_config(RunFolder(model).read_config())
     shared = {name: getattr(trained, name) for name in (*OF_DATA, *OF_MODEL, *OF_NETWORKS)}
-    for name in ("likelihood", "prior"):
+    for name in PARTS_OF_MODEL:
         if is_own(shared[name]) and (changes or {}).get(name) != shared[name]:
             raise InputError(
                 f"{model}/config.yaml names {shared[name]!r}, and a run folder never has a module imported: name it "
@@ -92,7 +93,7 @@ def load_frozen(model: str | os.PathLike[str] | LatentVariableModel, data: Data,
         found = FrozenModel(model)
         model.check_event_shape(data.event_shape)
     else:
-        own = {name: text for name in ("likelihood", "prior") if is_own(text := getattr(settings, name))}
+        own = {name: text for name in PARTS_OF_MODEL if is_own(text := getattr(settings, name))}
         loaded = load_run(model, device=settings.device, parts=own)
         if loaded.data.description != data.description:
             raise InputError(

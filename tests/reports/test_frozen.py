@@ -226,6 +226,18 @@ def test_resume_keeps_finished_trials_and_refuses_another_model(model_run, tmp_p
     assert not unmoved(before, system.model)
 
 
+def test_guides_start_from_the_frozen_models_own_mean_field_guide(here, capsys):
+    for seed in ("0", "1"):
+        assert run("train", "vae", "--data", "tiny.npz", *SMALL, "--seed", seed, "--out", f"seed{seed}") == 0
+    flags = ["--model", "seed0", "--guides", "mean-field", "--seeds", "4,", "--epochs", "1", "--num-samples", "25"]
+    flags += ["--lr", "1e-30", "--diagnose", "0"]
+    assert run("compare", *flags, "--start", "seed0") == 0
+    trained, again = load_run("seed0", device="cpu"), load_run("report/runs/mean-field-seed4", device="cpu")
+    assert unmoved(state(trained.system.model), again.system.model)
+    assert unmoved(state(trained.system.guide), again.system.guide)
+    refused(["compare", *flags, "--start", "seed1", "--out", "other"], capsys, "a guide of another model than")
+
+
 # --- what is refused ----------------------------------------------------------------------------------------
 
 
@@ -259,6 +271,13 @@ def test_pairs_and_guides_of_other_models_are_refused(tmp_path):
         with pytest.raises(InputError, match=words):
             compare(data, guides, SETTINGS, [0], tmp_path / "out", model=frozen_model, **QUIET)
     assert not (tmp_path / "out").exists()
+
+
+def test_no_module_is_imported_that_the_folder_names(model_run, capsys):
+    path = model_run / "config.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "likelihood": "own_parts:Own"}))
+    (model_run.parent / "own_parts.py").write_text("raise SystemExit('imported')")
+    refused(["compare", "--model", "model"], capsys, "a run folder never has a module imported: name it again")
 
 
 def test_a_prior_that_is_made_of_posteriors_is_refused(tmp_path):
