@@ -50,7 +50,7 @@ def halved(step):
         {"optimizer": "sgd(momentum=0.9, dampening=0.5)", "lr_schedule": halved, "clip_norm": 0.5},
         {"optimizer": "nadam", "clip_norm": 0.5},
     ],
-    ids=str,
+    ids=["adam", "adamax", "capturable", "scheduled", "sgd", "nadam"],
 )
 def test_without_a_gpu_all_but_the_recording_is_that_of_eager_steps(monkeypatch, options):
     monkeypatch.setattr(graph, "record", again)
