@@ -64,9 +64,9 @@ def test_every_figure_of_the_page_is_one_of_the_json(report):
     figures, page, _ = report
     cells = [html.unescape(re.sub("<[^>]*>", "", cell)) for cell in re.findall("<td>(.*?)</td>", page)]
     expected = []
-    for columns in (COLUMNS, MORE):
+    for shown in (COLUMNS, MORE):
         for row in figures["guides"]:
-            expected += [row["name"], *(show(row) for show in columns.values())]
+            expected += [row["name"], *(show(row) for show in shown.values())]
     for row in figures["guides"]:
         for image in row["worst"]:
             expected += [str(image["image"]), *(show(image) for show in IMAGE.values())]
