@@ -46,11 +46,11 @@ def advise(
         >>> first, second = Candidate("a", gaps[0], inference_ms=0.5), Candidate("b", gaps[1], inference_ms=2.0)
         >>> first_sentence, second_sentence = advise([first, second], 0.5 + noise, 3.5 - noise, same_model=True)
         >>> first_sentence
-        "a: of its gap of 4.00 nats, the encoder loses 3.50 [3.48, 3.52] and the family cannot reach 0.50 [0.48, 0.52]:
-        most of it is the encoder's."
+        "a: of its gap of 4.00 nats on 100 images, the encoder loses 3.50 [3.48, 3.52] and the family cannot reach
+        0.50 [0.48, 0.52]: most of it is the encoder's."
         >>> second_sentence
-        'b closes 3.00 [2.96, 3.04] nats of it, at 4.0 times the time of inference
-        (2.00 ms per 128 images against 0.50).'
+        "b closes 3.00 [2.96, 3.04] of a's 4.00 nats, at 4.0 times the time of inference
+        (2.00 ms per 128 images against 0.50)."
     """
     first, *others = candidates
     gap = mean_interval((approximation_gap + amortization_gap).unsqueeze(0))
@@ -68,8 +68,8 @@ def _division(name: str, gap: MeanInterval, approximation_gap: Tensor, amortizat
     else:
         verdict = f"most of it is the {'encoder' if excess.low > 0 else 'family'}'s"
     return (
-        f"{name}: of its gap of {gap.mean:.2f} nats, the encoder loses {_interval(encoder)} and the family cannot "
-        f"reach {_interval(family)}: {verdict}."
+        f"{name}: of its gap of {gap.mean:.2f} nats on {len(approximation_gap)} images, the encoder loses "
+        f"{_interval(encoder)} and the family cannot reach {_interval(family)}: {verdict}."
     )
 
 
@@ -91,7 +91,9 @@ def _closing(first: Candidate, others: Sequence[Candidate], same_model: bool) ->
     )
     if chosen.train_seconds and first.train_seconds:
         cost += f" and {chosen.train_seconds / first.train_seconds:.1f} times that of training"
-    return f"{subject} closes {_interval(closed[chosen.name])} nats of it, at {cost}."
+    return (
+        f"{subject} closes {_interval(closed[chosen.name])} of {first.name}'s {first.gap.mean():.2f} nats, at {cost}."
+    )
 
 
 def _interval(found: MeanInterval) -> str:

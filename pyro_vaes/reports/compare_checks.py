@@ -77,8 +77,8 @@ def claim(folder: RunFolder, config: Mapping[str, Any], overwrite: bool, resume:
         if differ:
             name = differ[0]
             raise InputError(
-                f"{path} compares with {name} {before.get(name)}, not {config.get(name)}: give the same settings to go on "
-                f"(pyro-vaes compare --config {path}/config.yaml --resume), or another folder"
+                f"{path} compares with {name} {before.get(name)}, not {config.get(name)}: give the same settings to go "
+                f"on (pyro-vaes compare --config {path}/config.yaml --resume), or another folder"
             )
     elif path.exists() and not overwrite and (not path.is_dir() or any(path.iterdir())):
         raise InputError(

@@ -26,7 +26,7 @@ def parts(approximation, amortization, noise=NOISE):
 )
 def test_the_larger_part_is_named_where_it_is_distinguishable(approximation, amortization, verdict):
     first, _ = advise([candidate("a", 4)], *parts(approximation, amortization), same_model=True)
-    assert first.startswith("a: of its gap of 4.00 nats, the encoder loses")
+    assert first.startswith("a: of its gap of 4.00 nats on 100 images, the encoder loses")
     assert f"the encoder loses {amortization:.2f} [{amortization - 0.02:.2f}, {amortization + 0.02:.2f}]" in first
     assert f"the family cannot reach {approximation:.2f} [" in first
     assert first.endswith(f": {verdict}.")
@@ -48,8 +48,8 @@ def test_the_guide_that_closes_most_is_named_with_its_cost():
     guides = [candidate("a", 4, 0.5, 10), candidate("b", 2.5, 1.0, 15), candidate("c", 1, 6.0, 25)]
     _, second = advise(guides, *parts(1, 3), same_model=True)
     assert second == (
-        "c closes 3.00 [3.00, 3.00] nats of it, at 12.0 times the time of inference (6.00 ms per 128 images against "
-        "0.50) and 2.5 times that of training."
+        "c closes 3.00 [3.00, 3.00] of a's 4.00 nats, at 12.0 times the time of inference (6.00 ms per 128 images "
+        "against 0.50) and 2.5 times that of training."
     )
 
 
