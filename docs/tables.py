@@ -54,15 +54,20 @@ def beside(source: str, figure: str, rows: Sequence[dict[str, Any]]) -> str:
     return f"{table}\n\nBoth: {figure}. Published: {source}."
 
 
-def measured(file: str, name: str, figure: str, error: str | None = None) -> str:
-    """A figure of a result file with its error, and a link to the page that says how it was measured."""
+def measured(file: str, name: str, figure: str, *spread: str) -> str:
+    """A figure of a result file with its spread, and a link to the page that says how it was measured."""
     path = RESULTS / file
-    rows = _rows(path, name)
-    value, spread = (
-        _over_seeds(rows, figure) if error is None else (f"{float(rows[0][each]):.2f}" for each in (figure, error))
-    )
     page = next(page for page in ("report.md", "README.md") if (path.parent / page).exists())
-    return f"{value} ± {spread}, [{name}](../../{path.parent.relative_to(DOCS.parent)}/{page})"
+    text = _with_spread(_rows(path, name), figure, spread)
+    return f"{text}, [{name}](../../{path.parent.relative_to(DOCS.parent)}/{page})"
+
+
+def _with_spread(rows: Sequence[dict[str, Any]], figure: str, spread: Sequence[str]) -> str:
+    """A figure with its error, with the ends of its interval, or with its standard deviation over seeds."""
+    if not spread:
+        return _over_seeds(rows, figure)
+    value, *errors = (f"{float(rows[0][column]):.2f}" for column in (figure, *spread))
+    return f"{value} ± {errors[0]}" if len(errors) == 1 else f"{value} [{', '.join(errors)}]"
 
 
 def _rows(path: Path, name: str) -> list[dict[str, Any]]:
@@ -72,10 +77,10 @@ def _rows(path: Path, name: str) -> list[dict[str, Any]]:
     return [row for row in rows if next(iter(row.values())) == name]
 
 
-def _over_seeds(rows: Sequence[dict[str, Any]], figure: str) -> tuple[str, str]:
+def _over_seeds(rows: Sequence[dict[str, Any]], figure: str) -> str:
     """Mean and standard deviation over seeds of a score of a model's only clusters."""
     values = [100 * row["clusters"][0][figure] for row in rows]
-    return f"{statistics.mean(values):.1f}", f"{statistics.stdev(values):.1f} %"
+    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f} %"
 
 
 def guides(rows: Sequence[str] | None = None, complete: bool = False) -> str:

@@ -95,9 +95,22 @@ def test_readme_has_the_table_of_the_results(tables):
 
 def test_published_figures_name_their_source_and_stand_beside_what_was_measured(tables):
     assert {"laplace", "lossy", "mixture"} <= set(tables.generated())
-    for name in ("laplace", "lossy", "mixture"):
+    for name, spread in {
+        "laplace": r"-\d+\.\d\d \[-\d+\.\d\d, -\d+\.\d\d\], \[",
+        "lossy": " ± ",
+        "mixture": " ± ",
+    }.items():
         table = tables.generated()[name]
-        assert all(part in table for part in ("| published | measured here |", "Published: ", " ± "))
+        assert all(part in table for part in ("| published | measured here |", "Published: "))
+        assert re.search(spread, table)
+
+
+def test_a_figure_stands_with_its_error_its_interval_or_its_deviation_over_seeds(tables):
+    rows = [{"nll": "1.234", "error": "0.5", "low": "-2", "high": "3.456"}]
+    assert tables._with_spread(rows, "nll", ["error"]) == "1.23 ± 0.50"
+    assert tables._with_spread(rows, "nll", ["low", "high"]) == "1.23 [-2.00, 3.46]"
+    seeds = [{"clusters": [{"majority": share}]} for share in (0.5, 0.7)]
+    assert tables._with_spread(seeds, "majority", []) == "60.0 ± 14.1 %"
 
 
 def test_names_in_the_table_of_parts_exist():
