@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from benchmarks.baselines.released_laplace import released_loss
 from pyro_vaes import VAE, guides
+from pyro_vaes.distributions.autoregressive_transform import OPEN_GATE
 from pyro_vaes.vae import Guide
 
 
@@ -56,12 +57,12 @@ def full_covariance(vae: VAE, guide: guides.FullCovariance, x: Tensor) -> Tensor
 
 
 def low_rank(vae: VAE, guide: guides.LowRank, x: Tensor) -> Tensor:
-    """log |diag σ² + F Fᵀ| by the determinant of the small matrix I + Fᵀ diag σ⁻² F."""
+    """log |diag σ² + F Fᵀ| by the determinant of the small matrix I + Rᵀ R, with F = diag(σ) R."""
     outputs = guide.head(guide.encoder(x)).unflatten(-1, (2 + guide.rank, -1))
-    mean, scale, columns = outputs[:, 0], _positive(outputs[:, 1]), outputs[:, 2:]
+    mean, scale, relative = outputs[:, 0], _positive(outputs[:, 1]), outputs[:, 2:]
+    columns = scale.unsqueeze(1) * relative
     along, apart = mean.new_empty(len(x), guide.rank).normal_(), torch.randn_like(mean)
     z = mean + scale * apart + (along.unsqueeze(1) @ columns).squeeze(1)
-    relative = columns / scale.unsqueeze(1)
     small = torch.linalg.cholesky(relative @ relative.mT + torch.eye(guide.rank, dtype=x.dtype))
     kl = _kl(mean, scale) + 0.5 * columns.square().sum((1, 2)) - small.diagonal(dim1=1, dim2=2).log().sum(-1)
     return (kl - _log_likelihood(vae, x, z)).mean()
@@ -78,9 +79,9 @@ def householder(vae: VAE, guide: guides.Householder, x: Tensor) -> Tensor:
 
 
 def inverse_autoregressive_flow(vae: VAE, guide: guides.InverseAutoregressiveFlow, x: Tensor) -> Tensor:
-    """log q from the noise of the draw and the gates of the flow."""
+    """log q from the noise of the draw and the gates of the flow, whose base is wider by what open gates contract."""
     features = guide.encoder(x)
-    mean, scale = _moments(guide.head(features))
+    mean, scale = (each / OPEN_GATE ** len(guide.flows) for each in _moments(guide.head(features)))
     noise = torch.randn_like(scale)
     z, log_slopes = mean + scale * noise, scale.log()
     for network in guide.flows:
