@@ -24,6 +24,12 @@ LIKELIHOODS = {
     "PixelCNN": lambda: likelihoods.PixelCNN(SHAPE, 1, **PIXELS),
     "PixelCNNPP": lambda: likelihoods.PixelCNNPP(SHAPE, 1, num_bins=3, components=2, **PIXELS),
     "Poisson": likelihoods.Poisson,
+    "NegativeBinomial": likelihoods.NegativeBinomial,
+    "ZeroInflated": lambda: likelihoods.ZeroInflated(SHAPE, likelihoods.Poisson()),
+    "StudentT": likelihoods.StudentT,
+    "HeteroscedasticGaussian": lambda: likelihoods.HeteroscedasticGaussian(SHAPE),
+    "Categorical": lambda: likelihoods.Categorical(SHAPE, num_bins=3),
+    "Standardized": lambda: likelihoods.Standardized(SHAPE, likelihoods.Gaussian()),
 }
 PRIORS = {name: getattr(priors, name) for name in priors.__all__ if name != "Prior"}
 PRIORS["ConvolutionalFlow"] = lambda size: priors.ConvolutionalFlow(size, (size, 1, 1), channels=(4,))

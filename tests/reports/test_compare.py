@@ -42,7 +42,7 @@ def report(tmp_path_factory):
 def test_the_report_is_whole(report):
     out, trials = report
     assert [(trial.guide, trial.seed) for trial in trials] == [(guide, seed) for guide in GUIDES for seed in (0, 3)]
-    pictures = ["learning-curves.png", "posteriors.png", "reconstructions.png", "samples.png"]
+    pictures = ["gaps.png", "learning-curves.png", "posteriors.png", "reconstructions.png", "samples.png"]
     assert sorted(path.name for path in out.glob("*.*")) == sorted(
         [*pictures, "config.yaml", "report.csv", "report.md", "trials.csv"]
     )
@@ -184,19 +184,19 @@ def test_every_guide_starts_from_the_same_decoder():
 @pytest.mark.parametrize(
     ("data", "settings", "pictures", "baseline"),
     [
-        ({"x_train": images(40, 5)}, {"latent_dim": 3}, {"learning-curves"}, True),
-        ({"x_train": images(40, 5)}, {}, {"learning-curves", "posteriors"}, True),
-        ({"x_train": images(40, 5)}, {"latent_dim": 6}, {"learning-curves"}, False),
+        ({"x_train": images(40, 5)}, {"latent_dim": 3}, {"gaps", "learning-curves"}, True),
+        ({"x_train": images(40, 5)}, {}, {"gaps", "learning-curves", "posteriors"}, True),
+        ({"x_train": images(40, 5)}, {"latent_dim": 6}, {"gaps", "learning-curves"}, False),
         (
             {"x_train": images(12, 4, 4), "x_test": images(9, 4, 4)},
             {"latent_dim": 11},
-            {"learning-curves", "samples", "reconstructions"},
+            {"gaps", "learning-curves", "samples", "reconstructions"},
             False,
         ),
         (
             {"x_train": images(40, 3, 4, 5), "binarize": "threshold", "channels": "first"},
             {"latent_dim": 3, "likelihood": "bernoulli"},
-            {"learning-curves", "samples", "reconstructions"},
+            {"gaps", "learning-curves", "samples", "reconstructions"},
             False,
         ),
     ],

@@ -129,4 +129,4 @@ def test_a_damaged_trial_is_refused(here, capsys, text):
     (here / "report" / "runs" / "mean-field-seed0" / "trial.json").write_text(text)
     capsys.readouterr()
     assert run(*command, "--resume") == 2
-    assert "trial.json is damaged" in capsys.readouterr().err
+    assert "trial.json or per_datum.csv beside it is damaged" in capsys.readouterr().err
