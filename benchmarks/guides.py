@@ -96,13 +96,14 @@ def _compare(name: str, data: Path, work: Path) -> None:
 
 
 def copy_report(report: Path, to: Path, data: str) -> None:
-    """Copy the tables and pictures of a report, and its settings without the names of local folders."""
+    """Copy the tables and pictures of a report, and its settings, without the names of local folders."""
     to.mkdir(parents=True, exist_ok=True)
     for path in report.iterdir():
-        if path.suffix in {".csv", ".md", ".png"}:
+        if path.suffix in {".csv", ".png"}:
             shutil.copy(path, to)
-    config = (report / "config.yaml").read_text().replace(data, "DATA").replace(str(report), report.name)
-    (to / "config.yaml").write_text(config)
+        elif path.suffix in {".md", ".yaml"}:
+            text = path.read_text(encoding="utf-8").replace(data, "DATA").replace(str(report), report.name)
+            (to / path.name).write_text(text.replace(str(report.parent), "WORK"), encoding="utf-8")
 
 
 def _cells(row: Row | None) -> tuple[str, str]:
