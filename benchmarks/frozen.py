@@ -12,13 +12,13 @@ DATA holds MNIST in torchvision's layout; WORK gets the trainings, and an interr
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.guides import GUIDES, copy_report
+from benchmarks.guides import GUIDES
+from benchmarks.helpers.comparisons import compare_all, read_rows
 from benchmarks.helpers.results import Folders, Row
-from benchmarks.helpers.trainings import command, train_all, two_at_a_time
+from benchmarks.helpers.trainings import train_all
 from pyro_vaes.reports.tables import markdown_table
 
 MODELS = {
@@ -32,12 +32,10 @@ PARTS = ("approximation_gap", "amortization_gap")
 
 def run(folders: Folders) -> list[Row]:
     """One row per set and guide, from the reports of the comparisons, which are copied."""
-    data, work = folders.data, folders.work
-    jobs = {name: [*flags.split(), "--data-root", str(data)] for name, flags in MODELS.items()}
-    train_all({f"model-{name}": words for name, words in jobs.items()}, work)
-    two_at_a_time(lambda name: _compare(name, data, work), MODELS)
-    for name in MODELS:
-        copy_report(work / name, folders.results / name, str(data))
+    root = ["--data-root", str(folders.data)]
+    train_all({f"model-{name}": [*flags.split(), *root] for name, flags in MODELS.items()}, folders.work)
+    on_model = {name: f"--model WORK/model-{name} --start WORK/model-{name}" for name in MODELS}
+    compare_all({name: f"{flags} --guides {GUIDES} {TRAINING}" for name, flags in on_model.items()}, folders)
     return [row for name in MODELS for row in _rows(name, folders.results / name / "report.csv")]
 
 
@@ -51,21 +49,12 @@ def page(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _compare(name: str, data: Path, work: Path) -> None:
-    out, model = work / name, work / f"model-{name}"
-    words = ["compare", "--model", str(model), "--start", str(model), "--guides", GUIDES, "--data-root", str(data)]
-    command(
-        [*words, *TRAINING.split(), "--out", str(out), *(["--resume"] if out.exists() else [])], work / f"{name}.log"
-    )
-
-
 def _rows(name: str, report: Path) -> list[Row]:
     """The rows of a report, with the name of its set."""
-    with report.open(newline="", encoding="utf-8") as file:
-        return [
-            {"data": name, "guide": row.pop("guide"), **{key: _number(value) for key, value in row.items()}}
-            for row in csv.DictReader(file)
-        ]
+    return [
+        {"data": name, "guide": row.pop("guide"), **{key: _number(value) for key, value in row.items()}}
+        for row in read_rows(report)
+    ]
 
 
 def _number(text: str) -> float | str | None:

@@ -14,36 +14,33 @@ interrupted call resumes them.
 
 from __future__ import annotations
 
-import csv
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from benchmarks.helpers.comparisons import compare_all, read_rows
 from benchmarks.helpers.results import Folders, Row
-from benchmarks.helpers.trainings import command, two_at_a_time
 from pyro_vaes.evaluate import mean_interval
-from pyro_vaes.evaluate.differences import MeanInterval
+from pyro_vaes.evaluate.differences import MeanInterval, describe_difference
 from pyro_vaes.reports.tables import markdown_table
 
 GUIDES = (
     "mean-field,full-covariance,low-rank,laplace(updates=1),semi-amortized(steps=8),householder,"
     "inverse-autoregressive-flow,mixture,boosted-mixture,recursive-mixture"
 )
-MNIST = f"--guides {GUIDES} --data mnist --train-size 10000 --test-size 200 --epochs 20 --seeds 5 --diagnose 0"
-SETS = {f"mnist-{likelihood}": f"{MNIST} --likelihood {likelihood}" for likelihood in ("gaussian", "bernoulli")}
+MNIST = "--data mnist --train-size 10000 --epochs 20 --seeds 5 --test-size 200 --num-samples 500 --images 0"
+SETS = {
+    f"mnist-{likelihood}": f"--guides {GUIDES} {MNIST} --likelihood {likelihood}"
+    for likelihood in ("gaussian", "bernoulli")
+}
 FIGURES = ("log_likelihood", "difference", "difference_low", "difference_high", "degrees_of_freedom", "elbo", "gap")
 SHARES = ("unreliable", "guide_unreliable", "inference_ms")
 
 
 def run(folders: Folders) -> list[Row]:
     """One row per set and guide, from the reports of the comparisons, which are copied."""
-    data, work = folders.data, folders.work
-    work.mkdir(parents=True, exist_ok=True)
-    two_at_a_time(lambda name: _compare(name, data, work), SETS)
-    for name in SETS:
-        copy_report(work / name, folders.results / name, str(data))
+    compare_all(SETS, folders)
     return [row for name in SETS for row in _rows(name, folders.results / name)]
 
 
@@ -62,11 +59,11 @@ def page(rows: Sequence[Row]) -> list[str]:
 def _rows(name: str, folder: Path) -> list[Row]:
     """The rows of a report with the name of its set and, from the trials, the difference by the guides' own weights."""
     before: dict[str, dict[str, float]] = {}
-    for trial in read(folder / "trials.csv"):
+    for trial in read_rows(folder / "trials.csv"):
         before.setdefault(trial["guide"], {})[trial["seed"]] = float(trial["importance_bound"])
     first = next(iter(before.values()))
     rows = []
-    for row in read(folder / "report.csv"):
+    for row in read_rows(folder / "report.csv"):
         numbers = {key: float(row[key]) if row.get(key) else None for key in (*FIGURES, *SHARES)}
         own = before.get(row["guide"], {})
         paired = [own[seed] - first[seed] for seed in own]
@@ -83,29 +80,6 @@ def _own(bounds: dict[str, float], interval: MeanInterval | None) -> Row:
     return found
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _compare(name: str, data: Path, work: Path) -> None:
-    out = work / name
-    words = ["compare", "--data-root", str(data), *SETS[name].split(), "--num-samples", "500"]
-    command([*words, "--out", str(out), *(["--resume"] if out.exists() else [])], work / f"{name}.log")
-
-
-def copy_report(report: Path, to: Path, data: str) -> None:
-    """Copy the tables and pictures of a report, and its settings, without the names of local folders."""
-    to.mkdir(parents=True, exist_ok=True)
-    for path in report.iterdir():
-        if path.suffix in {".csv", ".png"}:
-            shutil.copy(path, to)
-        elif path.suffix in {".md", ".yaml"}:
-            text = path.read_text(encoding="utf-8").replace(data, "DATA").replace(str(report), report.name)
-            (to / path.name).write_text(text.replace(str(report.parent), "WORK"), encoding="utf-8")
-
-
 def _cells(row: Row | None) -> tuple[str, str]:
     """The difference of log p(x) from mean-field's, or log p(x) itself, by the trusted estimate and by own weights."""
     if row is None:
@@ -113,12 +87,6 @@ def _cells(row: Row | None) -> tuple[str, str]:
     if row["difference"] is None:
         own = row.get("importance_bound")
         return f"{row['log_likelihood']:.2f}", "" if own is None else f"{own:.2f} ({row['guide_unreliable']:.0%})"
-    trusted = _interval(*(row[key] for key in ("difference", "difference_low", "difference_high")))
-    own = _interval(*(row[key] for key in ("own_difference", "own_low", "own_high")))
+    trusted = describe_difference(*(row[key] for key in ("difference", "difference_low", "difference_high")))
+    own = describe_difference(*(row[key] for key in ("own_difference", "own_low", "own_high")))
     return trusted, f"{own} ({row['guide_unreliable']:.0%})"
-
-
-def _interval(mean: float, low: float, high: float) -> str:
-    """A difference with its interval, which says what it is worth."""
-    ends = f"[{low:+.2f}, {high:+.2f}]"
-    return f"{mean:+.2f} {ends}" if not low <= 0 <= high else f"not distinguishable {ends}"

@@ -27,6 +27,7 @@ from benchmarks.helpers.estimated_models import MODELS, EstimatedModel, kept, tr
 from benchmarks.helpers.results import Folders, Row
 from benchmarks.helpers.timing import interleaved
 from pyro_vaes.evaluate import annealed_importance_sampling, log_weights, marginal_log_likelihood
+from pyro_vaes.evaluate.estimate import log_mean_exp
 from pyro_vaes.evaluate.psis import pareto_k
 from pyro_vaes.reports.tables import markdown_table
 
@@ -89,7 +90,7 @@ def _rows(name: str, path: Path) -> Row:
 
 def _mean_of(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Log of the mean weight, its standard error and k-hat, which 16 chains are too few for: NaN."""
-    log_mean = values.logsumexp(0) - math.log(len(values))
+    log_mean = log_mean_exp(values)
     stderr = (values - log_mean).exp().std(0) / math.sqrt(len(values))
     return log_mean, stderr, pareto_k(values)
 

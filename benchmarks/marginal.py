@@ -35,7 +35,7 @@ from pyro_vaes.evaluate import (
     marginal_log_likelihood,
 )
 from pyro_vaes.evaluate.marginal.estimate import METHODS
-from pyro_vaes.evaluate.marginal.weights import HIGHEST_K
+from pyro_vaes.evaluate.psis import HIGHEST_K
 from pyro_vaes.reports.tables import markdown_table
 
 FIRST, OTHERS = (1000, 50), (300, 20)  # images of the estimate, and those of annealing

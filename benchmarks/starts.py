@@ -15,26 +15,22 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.guides import copy_report, read
+from benchmarks.guides import MNIST
+from benchmarks.helpers.comparisons import compare_all, read_rows
 from benchmarks.helpers.results import Folders, Row
-from benchmarks.helpers.trainings import command, two_at_a_time
+from pyro_vaes.evaluate.differences import describe_difference
 from pyro_vaes.reports.tables import markdown_table
 
-TRAINING = "--data mnist --train-size 10000 --epochs 20 --seeds 5 --test-size 200 --num-samples 500 --diagnose 0"
 SETS = {
-    "mnist-bernoulli": f"{TRAINING} --likelihood bernoulli --guides mean-field,laplace(updates=1)",
-    "mnist-gaussian": f"{TRAINING} --likelihood gaussian --guides mean-field,full-covariance",
+    "mnist-bernoulli": f"{MNIST} --likelihood bernoulli --guides mean-field,laplace(updates=1)",
+    "mnist-gaussian": f"{MNIST} --likelihood gaussian --guides mean-field,full-covariance",
 }
 FIGURES = ("log_likelihood", "difference", "difference_low", "difference_high", "degrees_of_freedom", "elbo", "gap")
 
 
 def run(folders: Folders) -> list[Row]:
     """One row per set and guide, from the reports of the comparisons, which are copied."""
-    data, work = folders.data, folders.work
-    work.mkdir(parents=True, exist_ok=True)
-    two_at_a_time(lambda name: _compare(name, data, work), SETS)
-    for name in SETS:
-        copy_report(work / name, folders.results / name, str(data))
+    compare_all(SETS, folders)
     return [row for name in SETS for row in _rows(name, folders.results / name)]
 
 
@@ -44,16 +40,10 @@ def page(rows: Sequence[Row]) -> list[str]:
     return [markdown_table(header, [_cells(row) for row in rows])]
 
 
-def _compare(name: str, data: Path, work: Path) -> None:
-    out = work / name
-    words = ["compare", "--data-root", str(data), *SETS[name].split()]
-    command([*words, "--out", str(out), *(["--resume"] if out.exists() else [])], work / f"{name}.log")
-
-
 def _rows(name: str, folder: Path) -> list[Row]:
     """The rows of a report with the name of its set and, from the trials, the spread over seeds."""
     seeds: dict[str, list[float]] = {}
-    for trial in read(folder / "trials.csv"):
+    for trial in read_rows(folder / "trials.csv"):
         seeds.setdefault(trial["guide"], []).append(float(trial["log_likelihood"]))
     return [
         {
@@ -63,7 +53,7 @@ def _rows(name: str, folder: Path) -> list[Row]:
             "deviation": statistics.stdev(seeds[row["guide"]]),
             **{key: float(row[key]) if row.get(key) else None for key in FIGURES},
         }
-        for row in read(folder / "report.csv")
+        for row in read_rows(folder / "report.csv")
         if row["guide"] in seeds
     ]
 
@@ -72,7 +62,7 @@ def _cells(row: Row) -> list[str]:
     if row["difference"] is None:
         above, freedom = f"{row['log_likelihood']:.2f}", ""
     else:
-        above = f"{row['difference']:+.2f} [{row['difference_low']:+.2f}, {row['difference_high']:+.2f}]"
+        above = describe_difference(*(row[name] for name in ("difference", "difference_low", "difference_high")))
         freedom = f"{row['degrees_of_freedom']:.1f}"
     figures = [f"{row[name]:.2f}" for name in ("deviation", "elbo", "gap")]
     return [row["data"], row["guide"], above, freedom, *figures]

@@ -16,6 +16,7 @@ from pyro_vaes.errors import InputError, near, shown, unknown
 
 LISTS = ("hidden", "latent_dim")  # settings that are lists of whole numbers
 PARTS = ("guide", "likelihood", "prior", "loss")  # settings that name classes
+PARTS_OF_MODEL = ("likelihood", "prior")
 
 
 @dataclass(frozen=True)

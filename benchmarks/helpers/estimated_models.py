@@ -40,7 +40,7 @@ class EstimatedModel:
     Attributes:
         model: the model.
         guide: the guide that it was trained with.
-        untrained: the same guide with initial weights of another seed, for the same model.
+        untrained: the same guide with initial weights of another seed, on a model of the same weights.
         x: the test data.
     """
 
@@ -50,8 +50,8 @@ class EstimatedModel:
         config = RunFolder(folder).read_config()
         settings = Settings.from_config(config)
         fresh = build_seeded(RECIPES[str(config["recipe"])], loaded.data.event_shape, settings, settings.seed + 1)
+        fresh.model.load_state_dict(self.model.state_dict())
         self.untrained = fresh.guide
-        self.untrained.__dict__["vae"] = self.model
         self.x: Tensor = loaded.data.test.x
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,7 +71,7 @@ def diagnose(
         seed: fixes the draws.
         device: auto, cpu, cuda or another torch device.
     """
-    from pyro_vaes.reports.diagnose import FIGURES, PAGE
+    from pyro_vaes.reports.diagnose import PAGE, advice
     from pyro_vaes.reports.diagnose import diagnose as write_diagnosis
     from pyro_vaes.reports.diagnosis import NamedPair
     from pyro_vaes.runs.load_run import load_run
@@ -90,8 +89,8 @@ def diagnose(
         for path, each in trained.items()
     ]
     folder = Path(out) if out else Path(run)
-    write_diagnosis(pairs, data, folder, images, num_samples, reference=reference, seed=seed)
-    print(*json.loads((folder / FIGURES).read_text(encoding="utf-8"))["advice"], sep="\n")
+    diagnoses = write_diagnosis(pairs, data, folder, images, num_samples, reference=reference, seed=seed)
+    print(*advice(diagnoses), sep="\n")
     print(folder / PAGE)
 
 

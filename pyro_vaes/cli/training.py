@@ -153,7 +153,7 @@ def compare(
 
 
 def _start_config(start: str | None) -> dict[str, str]:
-    """What ``config.yaml`` says of the start, a path that holds from any folder."""
+    """The start as ``config.yaml`` names it, by a path that holds from any folder."""
     return {"start": str(Path(start).resolve())} if start else {}
 
 

@@ -82,7 +82,7 @@ def _read_anndata(path: Path) -> Source:
 
 
 def _checked(path: Path, read: Callable[[Path], Any]) -> Any:
-    """What a reader finds in a file; its errors say what to do."""
+    """The content of a file by its reader, whose errors become ones that say what to do."""
     try:
         return read(path)
     except Exception as error:  # NumPy, SciPy, zipfile, zlib and HDF5 raise exceptions of many types

@@ -51,9 +51,17 @@ class MeanInterval:
             >>> MeanInterval(1.5, 0.5, 2.5, 4.0, 5).describe(), MeanInterval(1.5, -0.5, 3.5, 4.0, 5).describe()
             ('+1.50 [+0.50, +2.50]', 'not distinguishable [-0.50, +3.50]')
         """
-        return (
-            f"{'not distinguishable' if self.holds_zero else f'{self.mean:+.2f}'} [{self.low:+.2f}, {self.high:+.2f}]"
-        )
+        return describe_difference(self.mean, self.low, self.high)
+
+
+def describe_difference(mean: float, low: float, high: float) -> str:
+    """A difference in words, with its interval, which says that it is not distinguishable if it holds 0.
+
+    Example:
+        >>> describe_difference(1.5, 0.5, 2.5), describe_difference(1.5, -0.5, 3.5)
+        ('+1.50 [+0.50, +2.50]', 'not distinguishable [-0.50, +3.50]')
+    """
+    return f"{'not distinguishable' if low <= 0 <= high else f'{mean:+.2f}'} [{low:+.2f}, {high:+.2f}]"
 
 
 def mean_interval(values: Tensor) -> MeanInterval:

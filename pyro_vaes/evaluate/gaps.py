@@ -16,8 +16,7 @@ from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.inputs import as_input, evaluating, seeded
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES, log_weights
 from pyro_vaes.evaluate.marginal.estimate import MarginalLogLikelihood, marginal_log_likelihood
-from pyro_vaes.evaluate.marginal.weights import HIGHEST_K
-from pyro_vaes.evaluate.psis import pareto_k
+from pyro_vaes.evaluate.psis import pareto_k, unreliable_share
 from pyro_vaes.guides import Mixture
 from pyro_vaes.losses import ELBO, Loss, MixtureELBO
 from pyro_vaes.vae import Guide
@@ -69,13 +68,12 @@ class InferenceGaps:
     @property
     def unreliable(self) -> float:
         """Share of the data whose estimate of log p(x) has a k-hat above 0.7."""
-        return (self.pareto_k > HIGHEST_K).double().mean().item()
+        return unreliable_share(self.pareto_k)
 
     @property
     def guide_unreliable(self) -> float:
         """Share of the data for which the guide's weights have a k-hat above 0.7; NaN if there are too few draws."""
-        known = self.guide_pareto_k[~self.guide_pareto_k.isnan()]
-        return (known > HIGHEST_K).double().mean().item()
+        return unreliable_share(self.guide_pareto_k)
 
     def summary(self) -> dict[str, tuple[float, float]]:
         """Mean over the data and its standard error, for each quantity by name."""

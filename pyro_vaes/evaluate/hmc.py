@@ -86,7 +86,7 @@ class HMC:
         return State(*(_where(accepted, new, old) for new, old in zip(proposal, state, strict=True))), acceptance
 
     def leapfrog(self, state: State, momentum: Tensor, beta: float, step_size: Tensor) -> tuple[State, Tensor]:
-        """The trajectory's end: ``leapfrog_steps`` steps, reversible and volume preserving, one gradient each."""
+        """End of a trajectory of ``leapfrog_steps`` reversible, volume-preserving steps, with one gradient each."""
         for _ in range(self.leapfrog_steps):
             momentum = momentum + 0.5 * step_size * state.score(beta)
             state = self(state.z + step_size * momentum)
@@ -152,7 +152,7 @@ class Target(HMC):
 
 
 def adapted(log_step: Tensor, acceptance: Tensor) -> Tensor:
-    """Log step sizes moved towards those that accept at the rate ``ACCEPTANCE``.
+    """Log step sizes, adapted toward the acceptance rate ``ACCEPTANCE``.
 
     Args:
         log_step: logarithms of the step sizes, one per datum, ``(B,)``.
@@ -203,7 +203,7 @@ def plated_sites(model: Model, x: Tensor) -> dict[str, dict[str, Any]]:
 
 
 def _sites(model: Model, x: Tensor, num_draws: int) -> dict[str, dict[str, Any]]:
-    """The sites of a trace with draws in a plate of their own, left of the data's."""
+    """The sites of a trace with draws in a plate of their own, left of the data plate."""
     with pyro.plate("draws", num_draws, dim=-2):
         trace = poutine.trace(model).get_trace(x)
     trace.compute_log_prob()

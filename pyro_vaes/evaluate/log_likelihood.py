@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from pyro_vaes.evaluate.estimate import PerDatum, log_mean_exp
 from pyro_vaes.evaluate.inputs import as_input
 from pyro_vaes.evaluate.log_weights import chunks
-from pyro_vaes.evaluate.psis import pareto_k
+from pyro_vaes.evaluate.psis import pareto_k, unreliable_share
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,7 @@ class LogLikelihood(PerDatum):
     @property
     def unreliable(self) -> float:
         """Share of the data whose k-hat is above 0.7; NaN if there are too few draws."""
-        known = self.pareto_k[~self.pareto_k.isnan()]
-        return (known > 0.7).double().mean().item()
+        return unreliable_share(self.pareto_k)
 
     def describe(self) -> str:
         """Description of the estimator: numbers of samples and observations."""

@@ -9,6 +9,18 @@ import torch
 from torch import Tensor
 
 MIN_DRAWS = 25  # with fewer the tail that arviz fits is empty
+HIGHEST_K = 0.7  # of the weights' tail; above it their mean cannot be trusted
+
+
+def unreliable_share(pareto_k: Tensor) -> float:
+    """Share of the data whose k-hat is above 0.7, among those of which it is known; NaN if it is known of none.
+
+    Example:
+        >>> round(unreliable_share(torch.tensor([0.1, 0.8, 0.9, torch.nan])), 3)
+        0.667
+    """
+    known = pareto_k[~pareto_k.isnan()]
+    return (known > HIGHEST_K).double().mean().item()
 
 
 def pareto_k(log_weights: Tensor) -> Tensor:

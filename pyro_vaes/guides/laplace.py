@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from pyro_vaes.distributions.normal import PrecisionNormal
 from pyro_vaes.errors import InputError
 from pyro_vaes.guides.mean_field import diagonal_normal
-from pyro_vaes.networks.linearize import Linearization, linear_head, linearize
+from pyro_vaes.networks.linearize import Linearization, flat_features, gauss_newton, linear_head, linearize
 from pyro_vaes.vae import VAE, Guide
 from pyro_vaes.validation import check_whole
 
@@ -146,7 +146,7 @@ class Laplace(Guide):
         if shared is not None:
             change = shared.score - (at.hidden + pushed) @ shared.gram
         else:
-            features = self._features(at)
+            features = self._unflat(flat_features(at))
             slope = pushed if at.output is None else F.linear(pushed, at.output.weight)
             change = self._flat(likelihood.score(features, x)) - self._flat(likelihood.fisher(features)) * slope
             change = change if at.output is None else change @ at.output.weight
@@ -154,13 +154,10 @@ class Laplace(Guide):
 
     def _precision_factor(self, mean: Tensor, at: Linearization, shared: _Quadratic | None) -> Tensor:
         """Cholesky factor of Λ = Jᵀ H J + prior precision, broadcastable to ``(..., B, Z, Z)``."""
-        jacobian = at.transposed()
         if shared is not None:
-            curvature = _QuadraticForm.apply(jacobian, shared.gram)
+            curvature = _QuadraticForm.apply(at.transposed(), shared.gram)
         else:
-            jacobian = jacobian if at.output is None else F.linear(jacobian, at.output.weight)
-            fisher = self._flat(self.vae.likelihood.fisher(self._features(at)))
-            curvature = (jacobian * fisher.unsqueeze(-2)) @ jacobian.mT
+            curvature = gauss_newton(at, self._fisher)
         # cholesky_ex, since cholesky synchronizes the host with the device
         return torch.linalg.cholesky_ex(curvature + self.vae.prior.precision(mean)).L
 
@@ -175,9 +172,11 @@ class Laplace(Guide):
         gram = head.weight.T @ (fisher.unsqueeze(-1) * head.weight)
         return _Quadratic(gram, self._flat(likelihood.score(bias, x)) @ head.weight)
 
-    def _features(self, at: Linearization) -> Tensor:
-        flat = at.hidden if at.output is None else at.output(at.hidden)
-        return flat.unflatten(-1, self.vae.features_shape)
+    def _fisher(self, features: Tensor) -> Tensor:
+        return self._flat(self.vae.likelihood.fisher(self._unflat(features)))
+
+    def _unflat(self, features: Tensor) -> Tensor:
+        return features.unflatten(-1, self.vae.features_shape)
 
     def _flat(self, features: Tensor) -> Tensor:
         return features.flatten(-len(self.vae.features_shape))

@@ -69,6 +69,28 @@ def linearize(decoder: Callable[[Tensor], Tensor], z: Tensor) -> Linearization:
     return _ByFunction(decoder, z) if layers is None else _ByLayers(*layers, z)
 
 
+def flat_features(at: Linearization) -> Tensor:
+    """The flattened features, ``(..., D)``."""
+    return at.hidden if at.output is None else at.output(at.hidden)
+
+
+def gauss_newton(at: Linearization, fisher: Callable[[Tensor], Tensor]) -> Tensor:
+    """Jᵀ H J with J the Jacobian of the flattened features, ``(..., Z, Z)``.
+
+    Args:
+        at: the decoder at a point.
+        fisher: the diagonal of H at the flattened features, ``(..., D)`` to ``(..., D)``.
+
+    Example:
+        >>> decoder = nn.Linear(2, 3, bias=False)
+        >>> curvature = gauss_newton(linearize(decoder, torch.zeros(2)), torch.ones_like)
+        >>> torch.allclose(curvature, decoder.weight.T @ decoder.weight)
+        True
+    """
+    jacobian = at.transposed() if at.output is None else F.linear(at.transposed(), at.output.weight)
+    return (jacobian * fisher(flat_features(at)).unsqueeze(-2)) @ jacobian.mT
+
+
 def linear_head(decoder: nn.Module) -> nn.Linear | None:
     """The last layer of a decoder that :func:`linearize` sets apart, or None.
 

@@ -23,7 +23,7 @@ from pyro_vaes.reports.diagnose import diagnose
 from pyro_vaes.reports.diagnosis import Diagnosis, NamedPair
 from pyro_vaes.reports.frozen import frozen, frozen_settings, load_frozen
 from pyro_vaes.reports.measurement import MARGINAL_SAMPLES, evaluation_data
-from pyro_vaes.reports.trial import TRIAL, Trial, finished_trial, new_trial
+from pyro_vaes.reports.trial import TRIAL, Trial, by_guide, finished_trial, new_trial
 from pyro_vaes.runs.folder import CHECKPOINT, RunFolder
 from pyro_vaes.settings import Settings
 from pyro_vaes.training.fit import fit
@@ -158,12 +158,9 @@ def compare(
 
 def _diagnose(trials: Sequence[Trial], data: Data, out: Path, images: int, progress: bool) -> list[Diagnosis]:
     """The diagnosis of every guide's first seed; the report stands without it."""
-    first: dict[str, Trial] = {}
-    for trial in trials:
-        first.setdefault(trial.guide, trial)
     pairs = [
-        NamedPair(name, *trial.system[:2], trial.history, marginal=trial.measured.marginal)
-        for name, trial in first.items()
+        NamedPair(name, *first.system[:2], first.history, marginal=first.measured.marginal)
+        for name, (first, *_) in by_guide(trials).items()
     ]
     try:
         return diagnose(pairs, data, out, images, progress=progress)

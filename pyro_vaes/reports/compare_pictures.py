@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from pyro_vaes import plots
 from pyro_vaes.evaluate import mean_interval, posterior_means
-from pyro_vaes.evaluate.inputs import evaluating
+from pyro_vaes.evaluate.inputs import evaluating, seeded
 from pyro_vaes.reports.compare_summary import Comparison, stacked
 
 PICTURED = 10  # images per row
@@ -28,8 +28,7 @@ def pictures(comparison: Comparison) -> dict[str, Figure]:
     x = data.test.x[:PICTURED].to(next(comparison.trials[0].system.model.parameters()).device)
     if len(data.event_shape) == 3 and data.event_shape[0] in (1, 3):
         names = ["model"] if comparison.frozen else list(pairs)
-        with evaluating(*itertools.chain(*pairs.values())), torch.random.fork_rng():
-            torch.manual_seed(0)
+        with evaluating(*itertools.chain(*pairs.values())), seeded(0, x.device):
             models = [model for (model, _), _ in zip(pairs.values(), names, strict=False)]
             samples = [model.decode(*model.sample_latents(PICTURED)) for model in models]
             rebuilt = [model.decode(*posterior_means(guide, x).values()) for model, guide in pairs.values()]

@@ -1,4 +1,4 @@
-"""What stands above and below the table of a comparison: how it was made, how to read it, and what follows."""
+"""The text above and below the table of a comparison: how it was made, how to read it, and what follows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COSTS = ("inference_ms", "train_seconds")
 
 
 def preamble(comparison: Comparison) -> list[str]:
-    """What stands above the table, lines in Markdown."""
+    """The text above the table, lines in Markdown."""
     settings, data, seeds = comparison.settings, comparison.data, comparison.seeds
     device = next(comparison.trials[0].system.model.parameters()).device
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
@@ -45,7 +45,7 @@ def preamble(comparison: Comparison) -> list[str]:
 
 
 def advice(comparison: Comparison) -> list[str]:
-    """What follows for the user, if there is a diagnosis of the first guide."""
+    """The advice below the table, if there is a diagnosis of the first guide."""
     values = paired(comparison, lambda trial: trial.measured.gap)
     if not (comparison.diagnoses and values):
         return []
@@ -82,7 +82,7 @@ def _of_models(comparison: Comparison, size: str) -> list[str]:
 
 
 def _held_equal(comparison: Comparison) -> str:
-    """What the trainings have in common, by name."""
+    """The conditions that the trainings have in common."""
     settings = comparison.settings
     start = "the model, the data order" if comparison.frozen else "the initial decoder, the data order"
     if comparison.minutes is not None:

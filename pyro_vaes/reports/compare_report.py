@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate import MeanInterval, ppca
+from pyro_vaes.evaluate import ppca
+from pyro_vaes.evaluate.differences import describe_difference
 from pyro_vaes.reports.cells import Columns, flagged, number, share
 from pyro_vaes.reports.compare_pictures import pictures
 from pyro_vaes.reports.compare_preamble import advice, preamble
@@ -63,8 +64,7 @@ def _gap(row: dict[str, Any]) -> str:
 def _difference(row: dict[str, Any]) -> str:
     if "difference" not in row:
         return ""
-    ends = row["difference"], row["difference_low"], row["difference_high"]
-    return MeanInterval(*ends, row["degrees_of_freedom"], row["seeds"]).describe()
+    return describe_difference(row["difference"], row["difference_low"], row["difference_high"])
 
 
 GUIDE: Columns = {"guide": lambda row: row["guide"]}

@@ -14,7 +14,7 @@ from pyro_vaes.data import Data
 from pyro_vaes.evaluate import difference, mean_interval, rank_ranges
 from pyro_vaes.reports.diagnosis import Diagnosis
 from pyro_vaes.reports.frozen import FrozenModel
-from pyro_vaes.reports.trial import Trial
+from pyro_vaes.reports.trial import Trial, by_guide
 from pyro_vaes.settings import Settings
 
 LEADING = (
@@ -57,10 +57,7 @@ class Comparison:
     @property
     def groups(self) -> dict[str, list[Trial]]:
         """The trials by guide."""
-        groups: dict[str, list[Trial]] = {}
-        for trial in self.trials:
-            groups.setdefault(trial.guide, []).append(trial)
-        return groups
+        return by_guide(self.trials)
 
     @property
     def seeds(self) -> list[int]:

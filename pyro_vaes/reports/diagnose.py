@@ -33,7 +33,6 @@ from pyro_vaes.evaluate import (
 from pyro_vaes.reports.advice import Candidate, advise
 from pyro_vaes.reports.diagnosis import Diagnosis, NamedPair
 from pyro_vaes.reports.diagnosis_page import write_page
-from pyro_vaes.reports.measurement import first
 from pyro_vaes.runs.atomic import write_whole
 from pyro_vaes.vae import LatentVariableModel
 from pyro_vaes.validation import check_whole
@@ -101,7 +100,7 @@ def diagnose(
             "num_steps": num_steps,
             "reference": reference,
             "seed": seed,
-            "advice": _advice(diagnoses),
+            "advice": advice(diagnoses),
             "guides": [diagnosis.numbers for diagnosis in diagnoses],
         }
         folder = Path(out)
@@ -122,7 +121,7 @@ def _diagnosis(
 ) -> Diagnosis:
     model, guide = pair.model, pair.guide
     x = x_test[:images]
-    marginal = None if pair.marginal is None else first(pair.marginal, images)
+    marginal = None if pair.marginal is None else pair.marginal.first(images)
     gaps = inference_gaps(model, guide, x, num_samples, num_steps, marginal, progress)
     simulated = calibration(model, guide)
     information = mutual_information(model, guide, x_test[:INFORMATION])
@@ -159,7 +158,8 @@ def _diagnosis(
     return Diagnosis(pair, gaps, simulated, compared, worst, _draws(model, guide, x[worst]), numbers)
 
 
-def _advice(diagnoses: Sequence[Diagnosis]) -> list[str]:
+def advice(diagnoses: Sequence[Diagnosis]) -> list[str]:
+    """The sentences with which a report on these diagnoses ends, see :func:`pyro_vaes.reports.advice.advise`."""
     candidates = []
     for each in diagnoses:
         seconds = sum(row.get("seconds", 0.0) for row in each.pair.history)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pyro_vaes import plots
 from pyro_vaes.evaluate.inputs import evaluating
-from pyro_vaes.evaluate.marginal.weights import HIGHEST_K
+from pyro_vaes.evaluate.psis import HIGHEST_K
 from pyro_vaes.plots.traversals import AsPixels
 from pyro_vaes.reports.cells import FLAG, Columns, error, flagged, number, share
 from pyro_vaes.reports.diagnosis import Diagnosis

@@ -7,11 +7,12 @@ import math
 import os
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from pyro_vaes.data import Data
 from pyro_vaes.evaluate import active_units
+from pyro_vaes.evaluate.inputs import seeded
+from pyro_vaes.networks.probe import reference_weight
 from pyro_vaes.reports.measurement import evaluation_data, measure, part
 from pyro_vaes.runs.atomic import write_whole
 
@@ -43,8 +44,7 @@ def evaluate_run(
     """
     x = evaluation_data(data, test_size)
     measured = measure(model, guide, x, num_samples, seed, progress=progress)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed, reference_weight(model).device):
         units = active_units(guide, x)
     figures = measured.figures
     written = {

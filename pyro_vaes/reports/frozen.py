@@ -15,13 +15,12 @@ from pyro_vaes.errors import InputError
 from pyro_vaes.priors import Prior
 from pyro_vaes.recipes.spec import is_own
 from pyro_vaes.runs.folder import RunFolder
-from pyro_vaes.runs.load_run import load_run
-from pyro_vaes.settings import Settings
+from pyro_vaes.runs.load_run import load_run, own_parts
+from pyro_vaes.settings import PARTS_OF_MODEL, Settings
 from pyro_vaes.vae import LatentVariableModel
 from pyro_vaes.validation import choose_device
 
 OF_DATA = ("data", "data_root", "binarize", "channels", "train_size")
-PARTS_OF_MODEL = ("likelihood", "prior")
 OF_MODEL = (*PARTS_OF_MODEL, "latent_dim")  # settings that cannot be others than those of a trained model
 OF_NETWORKS = ("network", "hidden")
 EPOCHS, PATIENCE = 200, 10  # of the training of a guide: at most so many, and so many without a rise
@@ -43,7 +42,7 @@ class FrozenModel:
 
     @property
     def name(self) -> str:
-        """What a report calls it."""
+        """Its name in a report."""
         return self.path or type(self.model).__name__
 
 
@@ -93,8 +92,7 @@ def load_frozen(model: str | os.PathLike[str] | LatentVariableModel, data: Data,
         found = FrozenModel(model)
         model.check_event_shape(data.event_shape)
     else:
-        own = {name: text for name in PARTS_OF_MODEL if is_own(text := getattr(settings, name))}
-        loaded = load_run(model, device=settings.device, parts=own)
+        loaded = load_run(model, device=settings.device, parts=own_parts(settings))
         if loaded.data.description != data.description:
             raise InputError(
                 f"the model of {model} was trained on {loaded.data.description}, but the guides would be on "

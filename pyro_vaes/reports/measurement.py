@@ -1,4 +1,4 @@
-"""What reports measure of a model and its guide on test data: log p(x), the ELBO, and the guide's own bound."""
+"""The measurement of a model and its guide on test data: log p(x), the ELBO, and the guide's own bound."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from pyro_vaes.data import Data
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import LogLikelihood, MarginalLogLikelihood, log_likelihood, marginal_log_likelihood
+from pyro_vaes.evaluate.inputs import seeded
 from pyro_vaes.evaluate.marginal.estimate import METHODS
+from pyro_vaes.networks.probe import reference_weight
 from pyro_vaes.reports.tables import write_csv
 from pyro_vaes.validation import check_whole
 
@@ -118,24 +120,11 @@ def measure(
         >>> bool((found.gap > 0).all()), found.figures["unreliable"]
         (True, 0.0)
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed, reference_weight(model).device):
         bounds = log_likelihood(model, guide, x, num_samples, progress=progress)
     if marginal is None:
         marginal = marginal_log_likelihood(model, x, guide, MARGINAL_SAMPLES, seed=seed, progress=progress)
     return Measurement(marginal, bounds)
-
-
-def first(estimate: MarginalLogLikelihood, count: int) -> MarginalLogLikelihood:
-    """The estimate of the first data alone."""
-    return MarginalLogLikelihood(
-        estimate.per_datum[:count],
-        estimate.per_datum_stderr[:count],
-        estimate.pareto_k[:count],
-        estimate.effective_samples[:count],
-        estimate.method[:count],
-        estimate.num_samples,
-    )
 
 
 def evaluation_data(data: Data, test_size: int | None) -> Tensor:

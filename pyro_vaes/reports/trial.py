@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import MarginalLogLikelihood, active_units, inference_ms
+from pyro_vaes.evaluate.inputs import seeded
+from pyro_vaes.networks.probe import reference_weight
 from pyro_vaes.recipes import System
 from pyro_vaes.reports.measurement import Measurement, measure
 from pyro_vaes.runs.atomic import write_whole
@@ -48,6 +49,14 @@ class Trial:
     row: dict[str, Any]
 
 
+def by_guide(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+    """The trials of each guide."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(trial.guide, []).append(trial)
+    return groups
+
+
 def new_trial(
     guide: str,
     seed: int,
@@ -71,8 +80,7 @@ def new_trial(
         progress: whether to show bars.
     """
     measured = measure(system.model, system.guide, x, num_samples, seed, marginal, progress)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed, reference_weight(system.model).device):
         units = active_units(system.guide, x)
     row = {
         "guide": guide,

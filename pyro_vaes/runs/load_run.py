@@ -16,7 +16,7 @@ from pyro_vaes.recipes import RECIPES, Recipe, System, build_seeded, load_data
 from pyro_vaes.recipes.spec import is_own
 from pyro_vaes.runs.checkpoint import load_weights
 from pyro_vaes.runs.folder import RunFolder
-from pyro_vaes.settings import PARTS, Settings, typed
+from pyro_vaes.settings import PARTS, PARTS_OF_MODEL, Settings, typed
 from pyro_vaes.vae import Guide
 from pyro_vaes.validation import choose_device
 
@@ -84,6 +84,16 @@ def load_run(
     return LoadedRun(data, system, state["history"], _note(state, typed(config, "epochs", int) or 0))
 
 
+def own_parts(settings: Settings) -> dict[str, str]:
+    """The parts of a model that settings name by ``module:Class``, as :func:`load_run` takes them.
+
+    Example:
+        >>> own_parts(Settings(likelihood="my_module:MyLikelihood"))
+        {'likelihood': 'my_module:MyLikelihood'}
+    """
+    return {part: text for part in PARTS_OF_MODEL if is_own(text := getattr(settings, part))}
+
+
 def load_start(run: str | os.PathLike[str], settings: Settings) -> Guide:
     """The trained mean-field guide of a run folder, on its model, from which another guide can start.
 
@@ -94,8 +104,7 @@ def load_start(run: str | os.PathLike[str], settings: Settings) -> Guide:
     Raises:
         InputError: As for :func:`load_run`, or if the run is that of another guide.
     """
-    own = {part: text for part in ("likelihood", "prior") if is_own(text := getattr(settings, part))}
-    guide: Guide = load_run(run, device="cpu", parts=own).system.guide
+    guide: Guide = load_run(run, device="cpu", parts=own_parts(settings)).system.guide
     if not guide.is_mean_field:
         raise InputError(f"{run} is a run of the guide {type(guide).__name__}: start from one of mean-field")
     return guide

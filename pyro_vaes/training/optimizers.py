@@ -70,7 +70,7 @@ def build_optimizer(made: str | OptimizerFactory, weights: Sequence[Tensor], lr:
 
 @torch.no_grad()
 def state_shapes(optimizer: Optimizer, weights: Sequence[Tensor]) -> dict[Tensor, Mapping[str, Any]]:
-    """What an optimizer remembers of each weight: names, and shapes of what are tensors, after a first step.
+    """The state that an optimizer keeps of each weight after a first step: names, and shapes of what are tensors.
 
     The weights are left as they were, without gradients.
 

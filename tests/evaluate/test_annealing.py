@@ -15,6 +15,7 @@ from pyro_vaes.networks import MLPDecoder
 from pyro_vaes.param_store import isolated
 from pyro_vaes.priors import GaussianMixture, StandardNormal
 from tests.helpers.linear_gaussian import LinearGaussian
+from tests.helpers.pyro_models import model_of, outside
 from tests.helpers.statistics import standard_error
 
 WIDTH, DATA = 8, 5  # of the linear-Gaussian model's batch
@@ -197,22 +198,6 @@ def test_bounds_hold_the_evidence_between_them(steps, apart):
 
 
 # --- what is refused ----------------------------------------------------------------------------------------
-
-
-def model_of(latent, observe=True):
-    def model(x):
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", latent)
-            if observe:
-                pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).expand([*z.shape, 2]).to_event(1), obs=x)
-
-    return model
-
-
-def outside(x):
-    z = pyro.sample("z", dist.Normal(0.0, 1.0))
-    with pyro.plate("data", len(x)):
-        pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).expand([*z.shape[:-1], len(x), 2]).to_event(1), obs=x)
 
 
 @pytest.mark.parametrize("estimate", ESTIMATES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from pyro_vaes.evaluate.marginal.draws import Sampler
 from pyro_vaes.evaluate.marginal.modes import propose
 from pyro_vaes.evaluate.marginal.target import ModelTarget, Target
 from pyro_vaes.evaluate.marginal.traced import TracedTarget
-from pyro_vaes.evaluate.marginal.weights import HIGHEST_K
+from pyro_vaes.evaluate.psis import unreliable_share
 from pyro_vaes.vae import LatentVariableModel
 from pyro_vaes.validation import check_seed, check_whole
 
@@ -56,7 +56,12 @@ class MarginalLogLikelihood(PerDatum):
     @property
     def unreliable(self) -> float:
         """Share of the data whose k-hat is above 0.7."""
-        return (self.pareto_k > HIGHEST_K).double().mean().item()
+        return unreliable_share(self.pareto_k)
+
+    def first(self, count: int) -> MarginalLogLikelihood:
+        """The estimate of the first data alone."""
+        names = ("per_datum", "per_datum_stderr", "pareto_k", "effective_samples", "method")
+        return replace(self, **{name: getattr(self, name)[:count] for name in names})
 
     def describe(self) -> str:
         """Estimator, number of samples and data in words."""

@@ -9,11 +9,10 @@ from typing import Self
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES
 from pyro_vaes.evaluate.marginal.curvature import curvature, score
-from pyro_vaes.networks.linearize import linearize
+from pyro_vaes.networks.linearize import gauss_newton, linearize
 from pyro_vaes.vae import VAE, LatentVariableModel
 
 
@@ -115,11 +114,7 @@ class ModelTarget(Target):
         if not self.has_precision:
             return super().precision(z)
         at = linearize(self.model.decoder if isinstance(self.model, VAE) else self._features, z)
-        jacobian, features = at.transposed(), at.hidden
-        if at.output is not None:
-            jacobian, features = F.linear(jacobian, at.output.weight), at.output(features)
-        fisher = self.model.likelihood.fisher(features.unflatten(-1, self.model.features_shape)).flatten(z.dim() - 1)
-        likelihood = ((jacobian * fisher.unsqueeze(-2)) @ jacobian.mT).double()
+        likelihood = gauss_newton(at, self._fisher).double()
         rounding = torch.finfo(z.dtype).eps * likelihood.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
         return likelihood + rounding * torch.eye(z.shape[-1]).to(likelihood) + curvature(self._log_prior, z)
 
@@ -128,6 +123,11 @@ class ModelTarget(Target):
 
     def _features(self, z: Tensor) -> Tensor:
         return self.model.features(*self._latents(z))
+
+    def _fisher(self, features: Tensor) -> Tensor:
+        """The Fisher information in flattened features."""
+        shape = self.model.features_shape
+        return self.model.likelihood.fisher(features.unflatten(-1, shape)).flatten(-len(shape))
 
     def _latents(self, z: Tensor) -> tuple[Tensor, ...]:
         return z.split(list(self.sizes.values()), -1)

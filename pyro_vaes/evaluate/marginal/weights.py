@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from pyro_vaes.evaluate.estimate import log_mean_exp
-from pyro_vaes.evaluate.psis import pareto_k
+from pyro_vaes.evaluate.psis import HIGHEST_K, pareto_k
 
-HIGHEST_K = 0.7  # of the weights' tail; above it their mean cannot be trusted
 LIGHT = 5.0  # times the mean: weights that stay below have no tail to speak of, whatever its shape
 MOST_CONTROL = 2.0  # coefficient of the control variate over p(x), which is near 1 where it helps
 BISECTIONS = 30  # of a temperature

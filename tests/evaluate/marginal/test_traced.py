@@ -10,6 +10,7 @@ from torch.distributions import MultivariateNormal
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import marginal_log_likelihood
+from tests.helpers.pyro_models import model_of, outside
 from tests.helpers.quadrature import COUNTS, assert_equals
 
 
@@ -105,22 +106,6 @@ def test_hard_edges():
     x = torch.tensor([[0.0], [0.7], [2.5]])
     inside = torch.special.ndtr(x.double() + 1) - torch.special.ndtr(x.double() - 1)
     assert_equals(marginal_log_likelihood(within_one, x), (inside / 2).log()[:, 0])
-
-
-def model_of(latent, observe=True):
-    def model(x):
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", latent)
-            if observe:
-                pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).expand([*z.shape, 2]).to_event(1), obs=x)
-
-    return model
-
-
-def outside(x):
-    z = pyro.sample("z", dist.Normal(0.0, 1.0))
-    with pyro.plate("data", len(x)):
-        pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).expand([*z.shape[:-1], len(x), 2]).to_event(1), obs=x)
 
 
 def two_sites(x):
