@@ -194,7 +194,9 @@ class Guide(nn.Module):
         loss: the loss that trains this guide unless another is given: a name in ``pyro_vaes.losses``, or a class of
             losses, such as one of your own; a method that returns one may set its options.
         warmup: number of gradient steps at the start of a training in which the posterior is a simpler one, 0 for none;
-            ``fit`` makes it at most two fifths of a training, and starts the optimizer's moments again after it.
+            ``fit`` makes it at most two fifths of a training.
+        restarts: whether the optimizer's moments start again after it; those of the simpler posterior would hold back
+            one that changes at once.
         progress: the part of the warm-up that is over, in [0, 1]; the posterior may depend on it. ``fit`` sets it for
             the time of a gradient step. It is 1 elsewhere, so in validation and in stock ``SVI``, without a warm-up.
         is_mean_field: whether q(z | x) = N(μ, diag σ²), both outputs of the head, so that other guides can start there.
@@ -210,6 +212,7 @@ class Guide(nn.Module):
     analytic_kl: bool = True
     loss: str | Callable[[], Any] = "ELBO"
     warmup: int = 0
+    restarts: bool = True
     progress: float = 1.0
     is_mean_field: bool = False
 

@@ -35,6 +35,7 @@ class FullCovariance(Guide):
     """
 
     warmup = 1000
+    restarts = False  # its covariance rises gradually
 
     def __init__(self, vae: VAE, encoder: nn.Module) -> None:
         size = vae.latent_dim

@@ -72,16 +72,20 @@ class SemiAmortized(Guide):
         self.steps, self.lr, self.momentum, self.clip = steps, lr, momentum, clip
         self.stop_gradients = stop_gradients
 
-    def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> dist.TorchDistribution:
-        """N(μ, diag σ²) after the steps."""
-        (refined,) = parameters
+    def local_parameters(self, x: Tensor) -> tuple[Tensor, ...]:
+        """λ after the steps."""
+        (refined,) = super().local_parameters(x)
         velocity = torch.zeros_like(refined)
         for _ in range(self.steps):
             gradient = self._gradient(x, refined)
             norm = gradient.norm(dim=-1, keepdim=True)
             velocity = self.momentum * velocity + gradient * (self.clip / norm.clamp_min(self.clip))
             refined = refined + self.lr * velocity
-        return diagonal_normal(refined)
+        return (refined,)
+
+    def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> dist.TorchDistribution:
+        """N(μ, diag σ²)."""
+        return diagonal_normal(parameters[0])
 
     def _gradient(self, x: Tensor, parameters: Tensor) -> Tensor:
         """Gradient of each datum's ELBO in its parameters, at one draw; also if gradients are disabled."""

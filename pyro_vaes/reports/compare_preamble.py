@@ -33,6 +33,7 @@ def preamble(comparison: Comparison) -> list[str]:
         f"- ELBO of the guide, {measured.bounds.num_samples} samples per image; gap: log p(x) - ELBO = KL(q ‖ p), in "
         "nats per image, with its 95 % interval. Where the k-hat of the guide's own weights is above 0.7, it misses "
         "mass of the posterior.",
+        "- Overfitting: training ELBO - validation ELBO at the best epoch, the mean over seeds.",
     ]
     if comparison.diagnoses:
         lines.append(
@@ -87,7 +88,7 @@ def _held_equal(comparison: Comparison) -> str:
     start = "the model, the data order" if comparison.frozen else "the initial decoder, the data order"
     if comparison.minutes is not None:
         return f"{start} and the time, {comparison.minutes:g} minutes per training"
-    if settings.patience is not None:
+    if settings.patience is not None and settings.patience < settings.epochs:
         return (
             f"{start} and convergence, each training until its validation ELBO has not risen for {settings.patience} "
             f"epochs, at most {settings.epochs} epochs"

@@ -84,6 +84,7 @@ CALIBRATION: Columns = {
     "smallest p": lambda row: number(row.get("smallest_p"), ".2g"),
 }
 COST: Columns = {
+    "overfitting": lambda row: number(row.get("overfitting"), ".2f"),
     "active units": lambda row: number(row.get("active_units"), ".1f"),
     "training, s": lambda row: number(row.get("train_seconds"), ".1f"),
     "ms per step": lambda row: number(row.get("step_ms"), ".2f"),

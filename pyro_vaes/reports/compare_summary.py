@@ -121,7 +121,14 @@ def _figures(group: Sequence[Trial]) -> dict[str, Any]:
         **interval("log_likelihood", stacked([_log_likelihood(trial) for trial in group])),
         **interval("gap", stacked([trial.measured.gap for trial in group])),
         **{name: statistics.mean(trial.row[name] for trial in group) for name in MEANS},
+        "overfitting": statistics.mean(_overfitting(trial) for trial in group),
     }
+
+
+def _overfitting(trial: Trial) -> float:
+    """Training ELBO - validation ELBO at the best epoch, in nats."""
+    best = trial.history[trial.row["best_epoch"] - 1]
+    return best["train_elbo"] - best["valid_elbo"]
 
 
 def _diagnosed(diagnosis: Diagnosis) -> dict[str, Any]:

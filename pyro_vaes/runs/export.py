@@ -136,18 +136,20 @@ def _encoder(model: LatentVariableModel, guide: nn.Module, x: Tensor) -> _Export
         return _Program(lambda x: _posterior_parameters(guide, x), guide, model).exported(x=x)
     except Exception as error:  # of distributions, of torch's tracer: which one depends on what cannot be traced
         reason = error
-    try:
-        content, line = _Program(lambda x: _local_parameters(guide, x), guide).exported(x=x)
-    except (NotImplementedError, AttributeError):  # it is not made of local parameters and a family
-        raise _untraceable(name, reason) from reason
-    except Exception as error:
-        raise _untraceable(type(guide.encoder).__name__, error) from error
-    return _Exported(content, f"{line}; the encoder with its head, from where {name} goes on in ways not exported")
+    for local_parameters in (type(guide).local_parameters, Guide.local_parameters):  # without its own refinement
+        try:
+            content, line = _Program(lambda x, of=local_parameters: _heads(of(guide, x)), guide).exported(x=x)
+        except (NotImplementedError, AttributeError):  # it is not made of local parameters and a family
+            raise _untraceable(name, reason) from reason
+        except Exception as error:
+            failure = error
+        else:
+            return _Exported(content, f"{line}; the encoder with its head, from where {name} goes on, not exported")
+    raise _untraceable(type(guide.encoder).__name__, failure) from failure
 
 
-def _local_parameters(guide: Guide, x: Tensor) -> Outputs:
+def _heads(found: tuple[Tensor, ...]) -> Outputs:
     """Local parameters by name: ``head``, or ``head1`` … of several."""
-    found = guide.local_parameters(x)
     names = ["head"] if len(found) == 1 else [f"head{index}" for index in range(1, len(found) + 1)]
     return dict(zip(names, found, strict=True))
 

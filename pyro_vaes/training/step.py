@@ -104,7 +104,7 @@ class EagerStep:
         self.loss.num_steps += 1
         if self.average is not None:
             self.average.update(self.loss.num_steps)
-        if self.loss.num_steps == self.warmup:
+        if self.loss.num_steps == self.warmup and getattr(self.guide, "restarts", True):
             self.restart(self.weights)
 
     def prepare_for(self, x: Tensor) -> None:

@@ -88,6 +88,14 @@ def test_a_perturbed_encoder_loses_what_the_kl_says(linear, best, shift, widen):
     assert result.approximation_gap.mean() == pytest.approx(linear.mean_field_gap.item(), abs=EXACT)
 
 
+def test_the_noise_of_refinement_is_no_approximation_gap(linear, best):
+    guide = guides.SemiAmortized(linear.vae, copy.deepcopy(best.encoder), steps=3, lr=0.1).double()
+    guide.start_from(best)
+    result = inference_gaps(linear.vae, guide, linear.x, num_samples=10_000, num_steps=300)
+    assert result.approximation_gap.mean() == pytest.approx(linear.mean_field_gap.item(), abs=EXACT)
+    assert result.amortization_gap.mean() > 5 * EXACT
+
+
 def test_laplace_has_no_gap(linear):
     guide = linear.exact_guide()
     result = inference_gaps(linear.vae, guide, linear.x, num_samples=50, num_steps=20)

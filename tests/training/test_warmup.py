@@ -91,6 +91,17 @@ def test_moments_and_averages_start_again_after_the_warmup(optimizer):
     torch.testing.assert_close(step.weights, fresh.weights, rtol=0, atol=0)
 
 
+def test_a_posterior_that_changes_gradually_keeps_moments_and_averages():
+    vae, guide = shifted()
+    guide.restarts = False
+    kept, plain = (EagerStep(vae, guide, ELBO(), lr=1e-2, ema=0.9) for _ in range(2))
+    kept.warmup = 2
+    for _ in range(2):
+        kept(torch.rand(5, 1, 4, 4))
+    assert any(value.any() for state in kept.optimizer.state.values() for value in state.values())
+    assert kept.average.starts == plain.average.starts
+
+
 def test_progress_is_1_again_after_an_interrupted_step():
     vae, guide = shifted()
     run = train((vae, guide), loss=at_step(2, ELBO(), interrupt), epochs=5)
