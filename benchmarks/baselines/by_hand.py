@@ -131,7 +131,9 @@ def recursive_mixture(vae: VAE, guide: guides.RecursiveMixture, x: Tensor) -> Te
 
 def boosted_mixture(vae: VAE, guide: guides.BoostedMixture, x: Tensor) -> Tensor:
     """New components ascend log p(x, z) - log Q of the mixture before them, and their entropy."""
-    return _boosted(vae, guide, x, lambda own, before: -before - guide.entropy * own)
+    return _boosted(
+        vae, guide, x, lambda own, before: (own - before).clamp_max(guide.bound) - (1 + guide.entropy) * own
+    )
 
 
 def laplace(vae: VAE, guide: guides.Laplace, x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from pyro_vaes.distributions.normal_mixture import NormalMixture
 from pyro_vaes.guides.mixture import recursive_log_weights
 from pyro_vaes.losses.mixture_elbo import RecursiveMixtureELBO
 from pyro_vaes.networks.positive import positive
+from pyro_vaes.training.step import EagerStep
 from tests.helpers.mixture_guides import MIXTURES, pair
 
 
@@ -177,12 +178,11 @@ def sequential_gradients(vae, guide, x, seed):
         own = [*encoders[m].parameters(), *heads[m].parameters()]
         density, z = q(m, False)
         elbo = log_joint(m, False) - density.log_prob(z)
-        if m and isinstance(guide, pv.guides.BoostedMixture):
-            before = log_mixture(z, m - 1, epsilons())
-            elbo = log_joint(m, False) - before - guide.entropy * density.log_prob(z)
-        elif m:
+        if m:
             divergence = density.log_prob(z) - log_mixture(z, m - 1, epsilons())
             elbo = elbo + divergence.clamp_max(guide.bound)
+            if isinstance(guide, pv.guides.BoostedMixture):
+                elbo = elbo - guide.entropy * density.log_prob(z)
         gradients[f"component {m}"] = torch.autograd.grad(elbo.sum(), own)
         if m:
             gate = list(guide.gates[m - 1].parameters())
@@ -196,6 +196,7 @@ def sequential_gradients(vae, guide, x, seed):
         (pv.guides.RecursiveMixture, {}),
         (pv.guides.RecursiveMixture, {"bound": 0.5}),
         (pv.guides.BoostedMixture, {"entropy": 0.7}),
+        (pv.guides.BoostedMixture, {"bound": 0.5}),
     ],
 )
 def test_one_pass_gives_every_group_its_own_gradient(guide, options):
@@ -214,6 +215,29 @@ def test_one_pass_gives_every_group_its_own_gradient(guide, options):
     for name, parameters in groups.items():
         for parameter, gradient in zip(parameters, wanted[name], strict=True):
             torch.testing.assert_close(parameter.grad, -gradient, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_the_objective_of_boosting_is_the_published_one_below_its_bound():
+    _, guide = pair(pv.guides.BoostedMixture, components=2, entropy=0.7)
+    log_joint, log_own, log_before = torch.randn(3, 100).double()
+    published = log_joint - log_before - 0.7 * log_own
+    torch.testing.assert_close(guide.component_objective(log_joint, log_own, log_before), published)
+
+
+@pytest.mark.parametrize(("bound", "stays"), [(1e30, False), (30.0, True)])
+def test_a_boosted_component_runs_away_from_a_correlated_posterior_without_a_bound(bound, stays):
+    torch.manual_seed(0)
+    decoder = torch.nn.Linear(2, 2, bias=False)
+    vae = pv.VAE(decoder, pv.priors.StandardNormal(2), pv.likelihoods.Gaussian(scale=0.1, learn=False))
+    with torch.no_grad():
+        decoder.weight.copy_(torch.tensor([[1.0, 1.0], [0.0, 0.3]]))  # one direction is much better known
+    guide = pv.guides.BoostedMixture(vae, pv.networks.MLPEncoder((2,), (16,)), components=2, bound=bound)
+    x = torch.randn(64, 2)
+    step = EagerStep(vae.requires_grad_(False), guide, pv.losses.default_loss(guide), lr=1e-2)
+    for _ in range(400):
+        step(x)
+    farthest = guide.local_parameters(x)[0].abs().max()
+    assert (farthest < 10) == stays
 
 
 @pytest.mark.parametrize("guide", MIXTURES)
