@@ -17,6 +17,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
+from pyro_vaes.given import unbound
 
 Weights = dict[str, Tensor]
 
@@ -47,6 +48,7 @@ def register_params(module: nn.Module) -> None:
     """
     if getattr(_local, "without_registration", False):
         return
+    module = unbound(module)
     if module not in _names:
         kind = type(module).__name__
         _names[module] = f"{kind}-{next(_counters[kind])}"

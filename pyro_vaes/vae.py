@@ -19,6 +19,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
+from pyro_vaes.given import Given, bind
 from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.networks.copy_weights import copy_rows, copy_weights
 from pyro_vaes.networks.evaluation_mode import evaluation_mode
@@ -41,6 +42,7 @@ class LatentVariableModel(nn.Module):
         latent_dims: size of each latent, the lowest first.
 
     Attributes:
+        given: the inputs of each datum beside x that a view is bound to, see :mod:`pyro_vaes.given`; none at first.
         priors: the priors that are not conditional on another latent, by site.
         features_shape: shape of the decoder's output for one datum.
         event_shape: shape of one datum.
@@ -53,6 +55,7 @@ class LatentVariableModel(nn.Module):
         InputError: If decoder, latents and likelihood do not fit each other; when called, if x has another shape.
     """
 
+    given: Given = Given()
     priors: Mapping[str, Prior]
 
     def __init__(self, decoder: nn.Module, likelihood: Likelihood, latent_dims: Sequence[int]) -> None:
@@ -98,6 +101,9 @@ class LatentVariableModel(nn.Module):
                 f"the data have the shape {tuple(event_shape)}, but the model's have {tuple(self.event_shape)}: give "
                 "data of the model's shape, or build the decoder for the shape of the data"
             )
+
+    def check_given(self, given: Given) -> None:
+        """Refuse inputs beside x whose shape or values are none of this model's; here there are none."""
 
     def decode(self, *z: Tensor) -> Tensor:
         """E[x | z]: each ``(..., Z_l)`` to ``(..., *event_shape)``."""
@@ -186,6 +192,7 @@ class Guide(nn.Module):
             initializes if it has one; None for no head.
 
     Attributes:
+        given: the inputs of each datum beside x that a view is bound to, see :mod:`pyro_vaes.given`; none at first.
         vae: the model.
         encoder: the encoder.
         head: the linear layer from the encoder's features to the family's parameters.
@@ -208,6 +215,7 @@ class Guide(nn.Module):
         InputError: If the encoder does not take the model's data, or gives another number of features than it says.
     """
 
+    given: Given = Given()
     vae: Any
     analytic_kl: bool = True
     loss: str | Callable[[], Any] = "ELBO"
@@ -292,12 +300,22 @@ class Guide(nn.Module):
         member.__dict__["local_parameters"] = lambda x: parameters
         return member
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """The Pyro guide: the latents' sites in the plate ``data``; returns the latents."""
+    def forward(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
+        """The Pyro guide: the latents' sites in the plate ``data``; returns the latents.
+
+        Args:
+            x: the batch.
+            y: the labels or conditions, ``(B, ...)``, of a model that takes them.
+        """
         register_params(self)
         self.vae.check_event_shape(x.shape[1:])
+        guide = self if y is None else bind(self, Given(y=y))
         with pyro.plate("data", len(x)):
-            return {site: pyro.sample(site, q) for site, q in self.posteriors(x).items()}
+            return guide.draw(x)
+
+    def draw(self, x: Tensor) -> dict[str, Tensor]:
+        """Sample the latents' sites, inside the plate; returns the latents by site."""
+        return {site: pyro.sample(site, q) for site, q in self.posteriors(x).items()}
 
     def _posterior_of(self, site: str, x: Tensor) -> dist.TorchDistribution:
         return self.posteriors(x)[site]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from pyro_vaes.data.preprocess import Preprocessing
 from pyro_vaes.data.streaming import StreamedPixels
+from pyro_vaes.errors import InputError
+from pyro_vaes.given import Given
 
 CHUNK = 4096  # images that `Split.x` preprocesses at a time, which bounds the memory of the noise
 
@@ -54,6 +57,21 @@ class Split:
             rows = slice(start, start + CHUNK)
             x[rows] = self.preprocessing(self.pixels[rows].cpu(), generator)
         return x
+
+    def given(self, names: Iterable[str]) -> Given:
+        """The inputs beside x of these names, for a model that takes them.
+
+        Raises:
+            InputError: If the split does not have one of them.
+        """
+        found = {name: getattr(self, name) for name in names}
+        for name, value in found.items():
+            if value is None:
+                raise InputError(
+                    f"the model takes {name} beside x, but the data have no {name}: give {name}_train to "
+                    f"Data.from_arrays, and {name}_valid and {name}_test with splits of their own"
+                )
+        return Given(found)
 
     def preprocess(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Preprocess a training batch taken from ``pixels``, with fresh noise."""

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from pyro import poutine
@@ -16,8 +16,9 @@ from tqdm.auto import tqdm
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.estimate import PerDatum, log_mean_exp
 from pyro_vaes.evaluate.hmc import HMC, Model, Target, adapted, checked_sites
-from pyro_vaes.evaluate.inputs import as_input, evaluating
+from pyro_vaes.evaluate.inputs import as_inputs, evaluating
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES
+from pyro_vaes.given import split
 from pyro_vaes.traces import sample_sites
 from pyro_vaes.validation import checked_sizes
 
@@ -77,6 +78,8 @@ def annealed_importance_sampling(
     num_steps: int = 500,
     leapfrog_steps: int = 10,
     progress: bool = False,
+    *,
+    y: Tensor | None = None,
 ) -> AnnealedLikelihood:
     """log p(x) by annealed importance sampling with HMC transitions, vectorized over chains and data.
 
@@ -97,6 +100,7 @@ def annealed_importance_sampling(
         num_steps: number K of temperatures after 0.
         leapfrog_steps: leapfrog steps of one transition, one gradient of log p(x, z) each.
         progress: whether to show a progress bar.
+        y: labels or conditions of x, ``(N, ...)``, for a model that takes them.
 
     Raises:
         InputError: If latents are discrete or bounded, sites lie outside the plate, sizes are below 1, or the
@@ -111,11 +115,11 @@ def annealed_importance_sampling(
         >>> estimate.per_datum.shape, estimate.log_weights.shape
         (torch.Size([4]), torch.Size([4, 4]))
     """
-    batches = _batches(model, x, num_chains, num_steps, leapfrog_steps)
+    batches = _batches(model, x, y, num_chains, num_steps, leapfrog_steps)
     log_weights, acceptance = [], []
     with evaluating(model), tqdm(total=2 * num_steps * len(batches), desc="annealing", disable=not progress) as bar:
-        for batch in batches:
-            target = Target(model, batch, leapfrog_steps, bar.update)
+        for batch, view in batches:
+            target = Target(view, batch, leapfrog_steps, bar.update)
             schedule = adapt_schedule(target, num_chains, num_steps)
             weights, rate = anneal(target, target.prior_draws(num_chains), schedule)
             log_weights.append(weights.cpu())
@@ -131,6 +135,8 @@ def bidirectional_monte_carlo(
     num_steps: int = 500,
     leapfrog_steps: int = 10,
     progress: bool = False,
+    *,
+    y: Tensor | None = None,
 ) -> Sandwich:
     """Two-sided bounds of log p(x) on data simulated from the model, by annealing in both directions.
 
@@ -145,6 +151,7 @@ def bidirectional_monte_carlo(
         num_steps: number K of temperatures after 0.
         leapfrog_steps: leapfrog steps of one transition.
         progress: whether to show a progress bar.
+        y: labels or conditions of x, ``(N, ...)``, for a model that takes them.
 
     Raises:
         InputError: If :func:`annealed_importance_sampling` would refuse the model or x, or the model does not have
@@ -159,12 +166,12 @@ def bidirectional_monte_carlo(
         >>> bounds.x.shape, bounds.lower.shape, bounds.upper.shape
         (torch.Size([4, 1, 8, 8]), torch.Size([4]), torch.Size([4]))
     """
-    batches = _batches(model, x, num_chains, num_steps, leapfrog_steps)
+    batches = _batches(model, x, y, num_chains, num_steps, leapfrog_steps)
     drawn, lower, upper = [], [], []
     with evaluating(model), tqdm(total=3 * num_steps * len(batches), desc="annealing", disable=not progress) as bar:
-        for batch in batches:
-            simulated, values = _simulate(model, batch)
-            target = Target(model, simulated, leapfrog_steps, bar.update)
+        for batch, view in batches:
+            simulated, values = _simulate(view, batch)
+            target = Target(view, simulated, leapfrog_steps, bar.update)
             schedule = adapt_schedule(target, num_chains, num_steps)
             start = target.flat({name: value.expand(num_chains, *value.shape) for name, value in values.items()})
             up, _ = anneal(target, target.prior_draws(num_chains), schedule)
@@ -212,13 +219,16 @@ def anneal(target: HMC, z: Tensor, schedule: Sequence[Temperature], reverse: boo
     return log_weights, accepted / len(schedule)
 
 
-def _batches(model: Model, x: Tensor, num_chains: int, num_steps: int, leapfrog_steps: int) -> Sequence[Tensor]:
-    """The data, validated and split into batches that fit into memory with their chains."""
+def _batches(
+    model: Model, x: Tensor, y: Tensor | None, num_chains: int, num_steps: int, leapfrog_steps: int
+) -> list[tuple[Any, ...]]:
+    """The data, validated and split into batches that fit into memory with their chains, each with its model."""
     checked_sizes(num_chains=(num_chains,), num_steps=(num_steps,), leapfrog_steps=(leapfrog_steps,))
-    x = as_input(model, x)
+    x, model = as_inputs(x, y, model)
     with evaluating(model):
-        checked_sites(model, x[:2])
-    return x.split(max(1, CHUNK_VALUES // (x[0].numel() * num_chains)))
+        two, view = next(split(2, x, model))
+        checked_sites(view, two)
+    return list(split(max(1, CHUNK_VALUES // (x[0].numel() * num_chains)), x, model))
 
 
 @torch.no_grad()

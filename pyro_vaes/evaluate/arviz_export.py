@@ -11,9 +11,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.inputs import as_input, evaluating
+from pyro_vaes.evaluate.inputs import as_inputs, evaluating
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES
 from pyro_vaes.evaluate.psis import MIN_DRAWS, is_arviz_0, smoothed_weights
+from pyro_vaes.given import split
 from pyro_vaes.traces import paired_traces, sample_sites, total
 
 Groups = dict[str, dict[str, Tensor]]  # group, variable, values
@@ -28,6 +29,8 @@ def to_arviz(
     num_chains: int = 4,
     resample: bool = False,
     progress: bool = False,
+    *,
+    y: Tensor | None = None,
 ) -> Any:
     """Draws of a guide with their densities and Pareto-smoothed importance weights, as arviz data.
 
@@ -58,6 +61,7 @@ def to_arviz(
         num_chains: number of chains into which the draws are divided.
         resample: whether to resample the draws by their weights.
         progress: whether to show a progress bar.
+        y: labels or conditions of x, ``(N, ...)``, for a model that takes them.
 
     Returns:
         ``arviz.InferenceData`` for arviz 0.x, an ``xarray.DataTree`` of the same groups for arviz 1.0 or later.
@@ -78,10 +82,13 @@ def to_arviz(
             f"{num_samples} samples in {num_chains} chains: expected at least {MIN_DRAWS} samples, "
             "a multiple of the number of chains"
         )
-    x = as_input(model, x)
-    batches = x.split(max(1, CHUNK_VALUES // (x[0].numel() * num_samples)))
+    x, model, guide = as_inputs(x, y, model, guide)
+    batches = list(split(max(1, CHUNK_VALUES // (x[0].numel() * num_samples)), x, model, guide))
     with evaluating(model, guide):
-        parts = [_draws(model, guide, batch, num_samples) for batch in tqdm(batches, "draws", disable=not progress)]
+        parts = [
+            _draws(view, start, batch, num_samples)
+            for batch, view, start in tqdm(batches, "draws", disable=not progress)
+        ]
     groups = _joined(parts, dim=1)
     stats = groups["sample_stats"]
     log_weight, khat = smoothed_weights(stats["lp"] - stats["log_q"])

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.inputs import as_input, evaluating, seeded
+from pyro_vaes.evaluate.inputs import as_input, bound, evaluating, seeded
 from pyro_vaes.evaluate.nuts_reference import continuous, joined
 from pyro_vaes.evaluate.reference import guide_draws
+from pyro_vaes.given import given_of, split, take
 from pyro_vaes.networks.probe import reference_weight
 from pyro_vaes.traces import sample_sites
 from pyro_vaes.vae import LatentVariableModel
@@ -90,6 +91,8 @@ def calibration(
     like: Tensor | None = None,
     seed: int = 0,
     progress: bool = False,
+    *,
+    y: Tensor | None = None,
 ) -> Calibration:
     """Simulation-based calibration: the rank of z* among L draws of q(z | x), with z* ~ p(z) and x ~ p(x | z*).
 
@@ -106,6 +109,8 @@ def calibration(
         like: example data, for a model that needs more of x than its length; their values are not used.
         seed: seed of the simulation.
         progress: whether to show a progress bar.
+        y: labels or conditions, ``(M, ...)``, that the simulated observations take in turn, for a model that takes
+            them.
 
     Raises:
         InputError: If a latent is discrete, there is not exactly one observed site, or a number is too small for the
@@ -125,11 +130,13 @@ def calibration(
     for name, value, least in (("num_datasets", num_datasets, 100), ("num_samples", num_samples, 9)):
         check_whole(name, value, least)
     placeholder = _placeholder(model, like)
-    counts = [min(CHUNK_DATA, num_datasets - start) for start in range(0, num_datasets, CHUNK_DATA)]
+    x = placeholder.expand(num_datasets, *placeholder.shape[1:])
+    model, guide = _in_turn(num_datasets, *bound(placeholder if y is None else x[: len(y)], y, model, guide))
+    batches = list(split(CHUNK_DATA, x, model, guide))
     with evaluating(model, guide), seeded(seed, placeholder.device):
         ranks = [
-            _ranks(model, guide, placeholder.expand(count, *placeholder.shape[1:]), num_samples)
-            for count in tqdm(counts, desc="calibration", disable=not progress)
+            _ranks(view, start, batch, num_samples)
+            for batch, view, start in tqdm(batches, desc="calibration", disable=not progress)
         ]
     return Calibration(torch.cat(ranks).cpu(), num_samples)
 
@@ -140,6 +147,13 @@ def _placeholder(model: Callable[..., Any], like: Tensor | None) -> Tensor:
         return as_input(model, like)[:1]
     reference = reference_weight(model) if isinstance(model, nn.Module) else torch.zeros(0)
     return reference.new_zeros(1, *(model.event_shape if isinstance(model, LatentVariableModel) else ()))
+
+
+def _in_turn(size: int, model: Callable[..., Any], guide: Callable[..., Any]) -> tuple[Callable[..., Any], ...]:
+    """Model and guide bound to ``size`` inputs, which are those that they are bound to, in turn."""
+    given = next(iter(given_of(model).values()), None)
+    rows = slice(None) if given is None else torch.arange(size, device=given.device) % len(given)
+    return take(model, rows), take(guide, rows)
 
 
 def _ranks(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int) -> Tensor:

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.inputs import as_input, evaluating, seeded
+from pyro_vaes.evaluate.inputs import as_inputs, evaluating, seeded
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES, log_weights
 from pyro_vaes.evaluate.marginal.estimate import MarginalLogLikelihood, marginal_log_likelihood
 from pyro_vaes.evaluate.psis import pareto_k, unreliable_share
+from pyro_vaes.given import split
 from pyro_vaes.guides import Mixture
 from pyro_vaes.losses import ELBO, Loss, MixtureELBO
 from pyro_vaes.vae import Guide
@@ -92,6 +93,8 @@ def inference_gaps(
     num_steps: int = 300,
     log_likelihood: MarginalLogLikelihood | None = None,
     progress: bool = False,
+    *,
+    y: Tensor | None = None,
 ) -> InferenceGaps:
     """The inference gap of each datum, split into approximation and amortization gap.
 
@@ -116,6 +119,7 @@ def inference_gaps(
         log_likelihood: log p(x) by ``marginal_log_likelihood`` for the same model and x; by default it is estimated
             here, with 1,000 draws per datum and round.
         progress: whether to show a progress bar of the optimization.
+        y: labels or conditions of x, ``(N, ...)``, for a model that takes them.
 
     Raises:
         InputError: If the guide has no parameters that can be fitted by gradients, a size is below 1, the likelihood
@@ -135,21 +139,21 @@ def inference_gaps(
             f"the guide is a {type(guide).__name__}: to fit a posterior to each datum, expected a torch module whose "
             "parameters can be optimized, such as a pyro_vaes Guide or any nn.Module"
         )
-    x = as_input(model, x)
+    x, model, guide = as_inputs(x, y, model, guide)
     if log_likelihood is not None:
         _check_estimate(log_likelihood, x)
     starts, ends, khat = [], [], []
     with evaluating(model, guide):
-        if isinstance(guide, Guide) and _has_family(model, guide, x[:1]):
+        if isinstance(guide, Guide) and _has_family(*next(split(1, x, model, guide))):
             members = _local_members(model, guide, x, num_steps, _width(x, num_samples), progress)
         else:
             members = _fitted_members(model, guide, x, num_steps, progress)
-        for batch, member in members:
+        for batch, view, start, member in members:
             seed = int(torch.randint(2**62, ()))
-            weights = _seeded_weights(model, guide, batch, num_samples, seed)
+            weights = _seeded_weights(view, start, batch, num_samples, seed)
             starts.append(weights.mean(0))
             khat.append(pareto_k(weights))
-            ends.append(_seeded_weights(model, member, batch, num_samples, seed).mean(0))
+            ends.append(_seeded_weights(view, member, batch, num_samples, seed).mean(0))
     elbo, log_p = torch.cat(starts), log_likelihood or marginal_log_likelihood(model, x, guide, progress=progress)
     return InferenceGaps(
         log_likelihood=log_p.per_datum.double(),
@@ -185,7 +189,7 @@ def _width(x: Tensor, num_draws: int) -> int:
     return max(1, CHUNK_VALUES // (x[0].numel() * num_draws))
 
 
-def _has_family(model: Model, guide: Guide, x: Tensor) -> bool:
+def _has_family(x: Tensor, model: Model, guide: Guide) -> bool:
     """Whether a guide's posteriors are made of its local parameters, so that these can be optimized for each datum."""
     try:
         free = _free_parameters(guide, x)
@@ -204,36 +208,36 @@ def _free_parameters(guide: Guide, x: Tensor) -> tuple[Tensor, ...]:
 
 def _local_members(
     model: Model, guide: Guide, x: Tensor, num_steps: int, width: int, progress: bool
-) -> Iterator[tuple[Tensor, nn.Module]]:
-    """Batches of at most ``width`` observations with their best members, fitted by local parameters."""
+) -> Iterator[tuple[Any, ...]]:
+    """Batches of at most ``width`` observations with model and guide, and best members by local parameters."""
     loss: Loss = MixtureELBO() if isinstance(guide, Mixture) else ELBO(PARTICLES)
-    batches = x.split(_width(x, PARTICLES))
+    batches = list(split(_width(x, PARTICLES), x, model, guide))
     with _bar(num_steps * len(batches), progress) as bar:
-        for batch in batches:
-            free = _free_parameters(guide, batch)
-            _ascend(loss, model, guide.with_local_parameters(free), batch, free, LEARNING_RATE, num_steps, bar.update)
+        for batch, view, start in batches:
+            free = _free_parameters(start, batch)
+            _ascend(loss, view, start.with_local_parameters(free), batch, free, LEARNING_RATE, num_steps, bar.update)
             parts = zip(*(each.detach().split(width) for each in free), strict=True)
-            for few, part in zip(batch.split(width), parts, strict=True):
-                yield few, guide.with_local_parameters(part)
+            for few, part in zip(split(width, batch, view, start), parts, strict=True):
+                yield *few, few[2].with_local_parameters(part)
 
 
 def _fitted_members(
     model: Model, guide: nn.Module, x: Tensor, num_steps: int, progress: bool
-) -> Iterator[tuple[Tensor, nn.Module]]:
-    """Single observations with a copy of the guide fitted to each; parameters of the model are fixed."""
+) -> Iterator[tuple[Any, ...]]:
+    """Single observations with model and guide, and a copy of it fitted to each; the model's parameters are fixed."""
     shared = list(model.modules()) if isinstance(model, nn.Module) else []
     fixed = {parameter for module in shared for parameter in module.parameters()}
     with _bar(num_steps * len(x), progress) as bar:
-        for datum in x.split(1):
-            member = copy.deepcopy(guide, {id(module): module for module in shared})
+        for datum, view, start in split(1, x, model, guide):
+            member = copy.deepcopy(start, {id(module): module for module in (*shared, view)})
             free = [value for value in member.parameters() if value.requires_grad and value not in fixed]
             if not free:
                 raise InputError(
                     f"the guide {type(guide).__name__} has no parameters of its own: to fit it to each datum, "
                     "expected a module that registers its parameters"
                 )
-            _ascend(ELBO(PARTICLES), model, member, datum, free, GUIDE_LEARNING_RATE, num_steps, bar.update)
-            yield datum, member
+            _ascend(ELBO(PARTICLES), view, member, datum, free, GUIDE_LEARNING_RATE, num_steps, bar.update)
+            yield datum, view, start, member
 
 
 def _ascend(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pyro_vaes.data.conversion import as_dense
 from pyro_vaes.errors import InputError
+from pyro_vaes.given import Given, accepted, bind, given_of
 from pyro_vaes.networks.evaluation_mode import evaluation_mode
 from pyro_vaes.networks.probe import reference_weight
 from pyro_vaes.param_store import adopt_loaded, isolated
@@ -47,6 +48,52 @@ def as_input(model: Callable[..., Any], x: object) -> Tensor:
     if model is known:
         known.likelihood.check(values)
     return values
+
+
+def as_inputs(x: object, y: object, model: Any, *guides: Any) -> tuple[Any, ...]:
+    """The data as a tensor, and model and guides bound to their labels or conditions y.
+
+    Args:
+        x: tensor or NumPy array, ``(N, *event_shape)``.
+        y: tensor or NumPy array, ``(N, ...)``, or None, which leaves bound ones bound.
+        model: a model, or a guide alone; it checks x, see :func:`as_input`, and y.
+        guides: its guides; None for none.
+
+    Raises:
+        InputError: If :func:`as_input` refuses x, a model or guide takes no y but is given one, or requires one and
+            is given none, or y has another number of rows than x or values that the model refuses.
+
+    Example:
+        >>> data, model, guide = as_inputs(x, None, vae, None)
+        >>> data is x, model is vae, guide
+        (True, True, None)
+    """
+    x = as_input(model, x)
+    return x, *bound(x, y, model, *guides)
+
+
+def bound(x: Tensor, y: object, model: Any, *guides: Any) -> tuple[Any, ...]:
+    """Model and guides bound to the labels or conditions y of checked data, see :func:`as_inputs`."""
+    owners = [owner for owner in (model, *guides) if owner is not None]
+    if y is None:
+        missing = [name for name in accepted(*owners, optional=False) if name not in given_of(model)]
+        if missing:
+            raise InputError(
+                f"{type(model).__name__} requires {missing[0]}, the labels or conditions of x: give {missing[0]}, one "
+                f"for each observation, such as {missing[0]}=data.test.{missing[0]}"
+            )
+        return model, *guides
+    if not accepted(*owners):
+        names = " and ".join(type(owner).__name__ for owner in owners)
+        raise InputError(f"y was given, but {names} take none: leave it out, or name y in the forward of both")
+    values = as_tensor(y, "y")
+    if len(values) != len(x):
+        raise InputError(f"y has {len(values)} rows for the {len(x)} observations of x: give one each")
+    given = Given(y=values).to(x if x.is_floating_point() else x.float())
+    known = model.vae if isinstance(model, Guide) else model
+    if isinstance(known, LatentVariableModel):
+        known.check_given(given)
+    return tuple(bind(owner, given) for owner in (model, *guides))
 
 
 def as_tensor(x: object, name: str = "x") -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from pyro_vaes.evaluate.estimate import PerDatum, log_mean_exp
-from pyro_vaes.evaluate.inputs import as_input
+from pyro_vaes.evaluate.inputs import as_inputs
 from pyro_vaes.evaluate.log_weights import chunks
 from pyro_vaes.evaluate.psis import pareto_k, unreliable_share
 
@@ -52,7 +52,13 @@ class LogLikelihood(PerDatum):
 
 
 def log_likelihood(
-    model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int = 1000, progress: bool = False
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    x: Tensor,
+    num_samples: int = 1000,
+    progress: bool = False,
+    *,
+    y: Tensor | None = None,
 ) -> LogLikelihood:
     """The bound log (1/S) Σ w of log p(x), by importance sampling from the guide, in batches of bounded size.
 
@@ -67,6 +73,7 @@ def log_likelihood(
         x: the data, ``(N, *event_shape)``.
         num_samples: number S of draws per datum.
         progress: whether to show a progress bar.
+        y: labels or conditions of x, ``(N, ...)``, for a model that takes them.
 
     Raises:
         InputError: If the number of samples is below 1, or the model or its likelihood refuses x.
@@ -81,7 +88,7 @@ def log_likelihood(
         >>> estimate.per_datum.shape, estimate.mean > estimate.elbo.mean()
         (torch.Size([4]), tensor(True))
     """
-    x = as_input(model, x)
+    x, model, guide = as_inputs(x, y, model, guide)
     per_datum, elbo, khat = [], [], []
     with tqdm(total=len(x), unit=" data", disable=not progress, mininterval=0.5) as bar:
         for weights in chunks(model, guide, x, num_samples):

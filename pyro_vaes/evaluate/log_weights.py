@@ -8,14 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_vaes.evaluate.inputs import as_input, evaluating
+from pyro_vaes.evaluate.inputs import as_inputs, evaluating
+from pyro_vaes.given import split
 from pyro_vaes.traces import paired_traces, sample_sites, total
 from pyro_vaes.validation import check_whole
 
 CHUNK_VALUES = 2**21  # maximum number of values of x in one pass: 8 MiB in float32, which fits into caches
 
 
-def log_weights(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int) -> Tensor:
+def log_weights(
+    model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int, *, y: Tensor | None = None
+) -> Tensor:
     """Log importance weights, log p(x, z) - log q(z | x) with z ~ q(z | x).
 
     They are computed from traces, for any pair of a Pyro model and guide. Memory is bounded by processing few
@@ -26,6 +29,7 @@ def log_weights(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor,
         guide: its guide.
         x: the data, ``(N, *event_shape)``.
         num_samples: number S of draws per datum.
+        y: labels or conditions of x, ``(N, ...)``, for a model that takes them.
 
     Returns:
         The weights in nats, shape ``(S, N)``.
@@ -35,6 +39,7 @@ def log_weights(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor,
         >>> log_weights(vae, pv.guides.MeanField(vae, encoder), x, num_samples=5).shape
         torch.Size([5, 4])
     """
+    x, model, guide = as_inputs(x, y, model, guide)
     return torch.cat(list(chunks(model, guide, x, num_samples)), 1)
 
 
@@ -42,16 +47,15 @@ def chunks(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_
     """The columns of :func:`log_weights`, few observations at a time.
 
     Raises:
-        InputError: If the number of samples is below 1, x is empty, or the likelihood refuses it.
+        InputError: If the number of samples is below 1.
     """
     check_whole("num_samples", num_samples)
-    x = as_input(model, x)
     width = x[0].numel()
     data = max(1, CHUNK_VALUES // (width * num_samples))
     samples = min(num_samples, max(1, CHUNK_VALUES // (width * data)))
-    for batch in x.split(data):
+    for batch, view, start in split(data, x, model, guide):
         counts = [min(samples, num_samples - start) for start in range(0, num_samples, samples)]
-        yield torch.cat([_log_weights(model, guide, batch, count) for count in counts])
+        yield torch.cat([_log_weights(view, start, batch, count) for count in counts])
 
 
 @torch.no_grad()

@@ -14,8 +14,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.inputs import as_input, evaluating
+from pyro_vaes.evaluate.inputs import as_inputs, evaluating
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES
+from pyro_vaes.given import split
 from pyro_vaes.traces import paired_traces, sample_sites, total
 
 
@@ -40,7 +41,12 @@ class MutualInformation:
 
 @torch.no_grad()
 def mutual_information(
-    model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, progress: bool = False
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    x: Tensor,
+    progress: bool = False,
+    *,
+    y: Tensor | None = None,
 ) -> MutualInformation:
     """Mutual information between data and latents under the guide.
 
@@ -58,6 +64,7 @@ def mutual_information(
         guide: its guide.
         x: the data, ``(N, *event_shape)``.
         progress: whether to show a progress bar.
+        y: labels or conditions of x, ``(N, ...)``, for a model that takes them.
 
     Raises:
         InputError: If there are fewer than two observations, or the likelihood refuses them.
@@ -72,7 +79,7 @@ def mutual_information(
         >>> information.value < information.limit, round(information.limit, 4)
         (True, 1.3863)
     """
-    x = as_input(model, x)
+    x, model, guide = as_inputs(x, y, model, guide)
     if len(x) < 2:
         raise InputError(f"mutual information needs at least 2 observations, but x holds {len(x)}")
     with evaluating(model, guide):
@@ -88,8 +95,8 @@ def _draws(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor) -> t
     """One draw of each datum's latents, by site, and their log-density under the model's prior, ``(N,)``."""
     draws: dict[str, list[Tensor]] = {}
     log_prior = []
-    for batch in x.split(max(1, CHUNK_VALUES // x[0].numel())):
-        model_trace, guide_trace = paired_traces(model, guide, batch)
+    for batch, *pair in split(max(1, CHUNK_VALUES // x[0].numel()), x, model, guide):
+        model_trace, guide_trace = paired_traces(*pair, batch)
         for name, site in sample_sites(guide_trace).items():
             draws.setdefault(name, []).append(site["value"])
         sites = sample_sites(model_trace).values()
@@ -100,11 +107,11 @@ def _draws(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor) -> t
 def _densities(guide: Callable[..., Any], x: Tensor, draws: dict[str, Tensor], progress: bool) -> tuple[Tensor, Tensor]:
     """Each draw's log-density under its own posterior and under the aggregate posterior, both ``(N,)``."""
     width = sum(draw[0].numel() for draw in draws.values())
-    batches = x.split(max(1, CHUNK_VALUES // (width * len(x))))
+    batches = list(split(max(1, CHUNK_VALUES // (width * len(x))), x, guide))
     own, summed = [], torch.full((len(x),), -torch.inf, dtype=torch.float64, device=x.device)
     start = 0
-    for batch in tqdm(batches, desc="mutual information", disable=not progress):
-        log_q = _log_q(guide, batch, draws).double()
+    for batch, view in tqdm(batches, desc="mutual information", disable=not progress):
+        log_q = _log_q(view, batch, draws).double()
         own.append(log_q[start : start + len(batch)].diagonal())
         summed = torch.logaddexp(summed, log_q.logsumexp(1))
         start += len(batch)

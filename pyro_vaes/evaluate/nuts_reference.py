@@ -16,8 +16,9 @@ from pyro.infer.mcmc.util import initialize_model
 from torch import Tensor
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.inputs import as_input, evaluating, seeded
+from pyro_vaes.evaluate.inputs import as_inputs, evaluating, seeded
 from pyro_vaes.evaluate.psis import is_arviz_0
+from pyro_vaes.given import take
 from pyro_vaes.traces import sample_sites, total
 from pyro_vaes.vae import LatentVariableModel
 from pyro_vaes.validation import check_whole
@@ -57,6 +58,8 @@ def reference_posterior(
     num_chains: int = 4,
     seed: int = 0,
     progress: bool = False,
+    *,
+    y: Tensor | None = None,
 ) -> ReferencePosterior:
     """Draws from p(z | x) by the No-U-Turn sampler, for a few observations.
 
@@ -72,6 +75,7 @@ def reference_posterior(
         num_chains: number of chains per datum.
         seed: seed of initial values and draws.
         progress: whether to show a progress bar.
+        y: labels or conditions of x, ``(N, ...)``, for a model that takes them.
 
     Raises:
         InputError: If a latent is discrete, there are too many observations, or a number is out of range.
@@ -91,13 +95,14 @@ def reference_posterior(
         ("num_chains", num_chains, 1),
     ):
         check_whole(name, value, least)
-    x = as_input(model, x)
+    x, model = as_inputs(x, y, model)
     if len(x) > MAX_DATA:
         raise InputError(f"{len(x)} observations: expected 1 to {MAX_DATA}, such as x[:8], since each takes seconds")
     with evaluating(model), seeded(seed, x.device), torch.enable_grad():
         sites = {name: value.shape[-1] for name, value in prior_draws(model, x).items()}
-        chains = x.repeat(num_chains, *[1] * (x.dim() - 1))
-        kernel, start, transforms = _sampler(model, chains)
+        rows = torch.arange(len(x), device=x.device).repeat(num_chains)
+        chains = x[rows]
+        kernel, start, transforms = _sampler(take(model, rows), chains)
         run = MCMC(
             kernel,
             num_samples,

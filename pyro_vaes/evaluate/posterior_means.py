@@ -11,7 +11,8 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from pyro_vaes.evaluate.inputs import as_input, evaluating
+from pyro_vaes.evaluate.inputs import as_inputs, evaluating
+from pyro_vaes.given import split
 from pyro_vaes.traces import sample_sites
 from pyro_vaes.vae import Guide
 
@@ -19,13 +20,14 @@ NUM_SAMPLES = 50  # draws that estimate a posterior mean without a closed form
 
 
 @torch.no_grad()
-def active_units(guide: nn.Module, x: Tensor, threshold: float = 0.01) -> int:
+def active_units(guide: nn.Module, x: Tensor, threshold: float = 0.01, *, y: Tensor | None = None) -> int:
     """Number of latent dimensions that respond to x: Var_x(E_q[z | x]) > threshold, over all latents.
 
     Args:
         guide: a guide, of one latent or of several.
         x: the data, ``(N, *event_shape)``.
         threshold: minimum variance of an active unit.
+        y: labels or conditions of x, ``(N, ...)``, for a model that takes them.
 
     References:
         Importance Weighted Autoencoders (Burda, Grosse, Salakhutdinov, 2016).
@@ -35,45 +37,49 @@ def active_units(guide: nn.Module, x: Tensor, threshold: float = 0.01) -> int:
         >>> active_units(pv.guides.MeanField(vae, encoder), torch.zeros(4, 1, 8, 8))
         0
     """
-    x = as_input(guide, x)
+    x, guide = as_inputs(x, y, guide)
     # the covariance of two estimates of each mean, since the variance of one would include the noise of its draws
-    first, second = (torch.cat([_joined(posterior_means(guide, batch)) for batch in x.split(512)]) for _ in range(2))
+    first, second = (
+        torch.cat([_joined(posterior_means(view, batch)) for batch, view in split(512, x, guide)]) for _ in range(2)
+    )
     covariance = ((first - first.mean(0)) * (second - second.mean(0))).sum(0) / (len(x) - 1)
     return int((covariance > threshold).sum())
 
 
 @torch.no_grad()
-def posterior_mean(guide: Guide, x: Tensor, num_samples: int = NUM_SAMPLES) -> Tensor:
+def posterior_mean(guide: Guide, x: Tensor, num_samples: int = NUM_SAMPLES, *, y: Tensor | None = None) -> Tensor:
     """E_q[z | x], shape ``(B, Z)``, in closed form if there is one, else the mean of draws.
 
     Args:
         guide: a guide with a ``posterior``.
         x: the data, ``(B, *event_shape)``.
         num_samples: number of draws if there is no closed form.
+        y: labels or conditions of x, ``(B, ...)``, for a model that takes them.
 
     Example:
         >>> import pyro_vaes as pv
         >>> posterior_mean(pv.guides.InverseAutoregressiveFlow(vae, encoder), x).shape
         torch.Size([4, 2])
     """
-    x = as_input(guide, x)
+    x, guide = as_inputs(x, y, guide)
     with evaluating(guide):
         return mean(guide.posterior(x), num_samples)
 
 
 @torch.no_grad()
-def posterior_means(guide: Callable[..., Any], x: Tensor) -> dict[str, Tensor]:
+def posterior_means(guide: Callable[..., Any], x: Tensor, *, y: Tensor | None = None) -> dict[str, Tensor]:
     """E_q[z_l | x] of every continuous latent by its site, the lowest first, each ``(B, Z_l)``.
 
     Args:
         guide: a :class:`~pyro_vaes.vae.Guide`, or any Pyro guide, whose means are then those of 50 draws.
         x: the data, ``(B, *event_shape)``.
+        y: labels or conditions of x, ``(B, ...)``, for a model that takes them.
 
     Example:
         >>> {name: code.shape for name, code in posterior_means(guide, x).items()}
         {'z': torch.Size([4, 2])}
     """
-    x = as_input(guide, x)
+    x, guide = as_inputs(x, y, guide)
     with evaluating(guide):
         if isinstance(guide, Guide):
             return {site: mean(q) for site, q in guide.posteriors(x).items()}

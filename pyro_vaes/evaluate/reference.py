@@ -12,7 +12,7 @@ from pyro import poutine
 from torch import Tensor
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.inputs import as_input, evaluating, seeded
+from pyro_vaes.evaluate.inputs import as_inputs, evaluating, seeded
 from pyro_vaes.evaluate.nuts_reference import ReferencePosterior, flat, joined
 from pyro_vaes.evaluate.sliced_wasserstein import distance_and_null
 from pyro_vaes.traces import sample_sites
@@ -62,7 +62,12 @@ class ReferenceComparison:
 
 
 def compare_with_reference(
-    guide: Callable[..., Any], x: Tensor, reference: ReferencePosterior, seed: int = 0
+    guide: Callable[..., Any],
+    x: Tensor,
+    reference: ReferencePosterior,
+    seed: int = 0,
+    *,
+    y: Tensor | None = None,
 ) -> ReferenceComparison:
     """Sliced Wasserstein distance between a guide and a reference, with its null distribution for an exact guide.
 
@@ -75,6 +80,7 @@ def compare_with_reference(
         x: the data of the reference, ``(N, *event_shape)``.
         reference: draws from the posterior, by :func:`reference_posterior`.
         seed: seed of draws, directions and halves.
+        y: labels or conditions of x, ``(N, ...)``, for a model that takes them.
 
     Raises:
         InputError: If data or latents differ from those of the reference.
@@ -88,7 +94,7 @@ def compare_with_reference(
         >>> compare_with_reference(guide, x, reference).excess.shape
         torch.Size([4])
     """
-    x = as_input(guide, x)
+    x, guide = as_inputs(x, y, guide)
     if len(x) != reference.draws.shape[2]:
         raise InputError(
             f"x holds {len(x)} observations, but the reference {reference.draws.shape[2]}: give the same data"

@@ -9,25 +9,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyro_vaes.evaluate.inputs import as_input, evaluating
+from pyro_vaes.evaluate.inputs import as_inputs, evaluating
 from pyro_vaes.evaluate.posterior_means import posterior_means
 from pyro_vaes.vae import Guide
 
 
 @torch.no_grad()
-def inference_ms(guide: nn.Module, x: Tensor, repeats: int = 5) -> float:
+def inference_ms(guide: nn.Module, x: Tensor, repeats: int = 5, *, y: Tensor | None = None) -> float:
     """Median time in milliseconds to infer the posteriors of a batch and to draw from each.
 
     Args:
         guide: the guide; of one that is no ``Guide`` the posterior means are timed.
         x: the batch.
         repeats: number of measurements.
+        y: labels or conditions of x, ``(B, ...)``, for a model that takes them.
 
     Example:
         >>> inference_ms(guide, x) > 0
         True
     """
-    x, times = as_input(guide, x), []
+    (x, guide), times = as_inputs(x, y, guide), []
     with evaluating(guide):
         for _ in range(repeats + 1):
             start = time.perf_counter()

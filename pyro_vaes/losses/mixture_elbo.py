@@ -11,6 +11,7 @@ from torch.distributions import kl_divergence
 
 from pyro_vaes.distributions.normal_mixture import NormalMixture
 from pyro_vaes.errors import InputError
+from pyro_vaes.given import NAMES, Given, bind
 from pyro_vaes.guides import Mixture, RecursiveMixture
 from pyro_vaes.guides.mixture import recursive_log_weights
 from pyro_vaes.losses.base import Loss, Pair, Terms
@@ -56,7 +57,7 @@ class MixtureELBO(Loss):
 
     def objective(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> tuple[Tensor, Terms]:
         """ELBO(Q), with all its gradients."""
-        vae, mixture = self._checked(model, guide)
+        vae, mixture = self._checked(model, guide, args)
         locs, scales, gates = _components(mixture, x)
         z = (locs + scales * torch.randn_like(locs)).movedim(-2, 0)
         log_prior, log_likelihood = _log_densities(vae, x, locs, scales, z)
@@ -64,7 +65,8 @@ class MixtureELBO(Loss):
         terms = _terms(StratifiedDraws(gates, log_prior, log_likelihood, log_components))
         return terms["reconstruction"] - terms["kl"], terms
 
-    def _checked(self, model: Pair, guide: Pair) -> tuple[VAE, Any]:
+    def _checked(self, model: Pair, guide: Pair, args: tuple[Any, ...]) -> tuple[VAE, Any]:
+        """Model and guide, bound to the inputs beside x."""
         if not isinstance(guide, self.fits):
             known = ", ".join(sorted(each.__name__ for each in _family(self.fits)))
             raise InputError(f"{type(self).__name__} does not fit the guide {type(guide).__name__}: it fits {known}")
@@ -72,7 +74,8 @@ class MixtureELBO(Loss):
             raise InputError(f"{type(self).__name__} needs a VAE as its model, not a {type(model).__name__}")
         register_params(model)
         register_params(guide)
-        return model, guide
+        given = Given(zip(NAMES, args, strict=False))
+        return bind(model, given), bind(guide, given)
 
 
 class RecursiveMixtureELBO(MixtureELBO):
@@ -100,7 +103,7 @@ class RecursiveMixtureELBO(MixtureELBO):
 
     def objective(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> tuple[Tensor, Terms]:
         """ELBO(Q_M) in value; in gradient, the sum of every group's own objective."""
-        vae, mixture = self._checked(model, guide)
+        vae, mixture = self._checked(model, guide, args)
         locs, scales, gates = _components(mixture, x)
         z = (locs + scales * torch.randn_like(locs)).movedim(-2, 0)
         log_alpha = recursive_log_weights(gates).detach()
@@ -153,7 +156,7 @@ def _log_densities(model: VAE, x: Tensor, locs: Tensor, scales: Tensor, z: Tenso
     The first is E_qₘ[log p(z)] where it has a closed form, which has no noise: -KL(qₘ ‖ p) - H(qₘ).
     """
     prior = model.prior()
-    log_likelihood = model.likelihood(model.decoder(z)).log_prob(x)
+    log_likelihood = model.likelihood(model.features(z)).log_prob(x)
     q = dist.Normal(locs.movedim(-2, 0), scales.movedim(-2, 0)).to_event(1)
     try:
         return -kl_divergence(q, prior) - q.entropy(), log_likelihood

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pyro_vaes.given import split
 from pyro_vaes.priors import GaussianMixture
 from pyro_vaes.vae import Guide, LatentVariableModel
 
@@ -44,7 +45,7 @@ def initialize_from_codes(model: LatentVariableModel, guide: Guide, x: Tensor) -
     mixtures = {site: prior for site, prior in model.priors.items() if isinstance(prior, GaussianMixture)}
     for prior in mixtures.values():
         prior.initialize(x)
-    batches = [guide.posteriors(batch) for batch in x.split(CHUNK)]
+    batches = [view.posteriors(batch) for batch, view in split(CHUNK, x, guide)]
     codes = {site: torch.cat([q[site].sample() for q in batches]) for site in model.sites}
     guide.fit_clusters(x, {site: _fit(prior, codes[site]) for site, prior in mixtures.items()})
 

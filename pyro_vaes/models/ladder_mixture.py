@@ -16,7 +16,6 @@ from pyro_vaes.models.cluster_init import CHUNK
 from pyro_vaes.models.cluster_posterior import ClusterParameters, ClusterPosterior, cluster_site, draw_clustered
 from pyro_vaes.models.conditional_normal import normal
 from pyro_vaes.models.ladder import LadderGuide, LadderVAE
-from pyro_vaes.param_store import register_params
 from pyro_vaes.priors import GaussianMixture, Prior
 from pyro_vaes.vae import Posteriors
 
@@ -150,14 +149,12 @@ class LadderMixtureGuide(LadderGuide):
             for site, each in self._by_site(x).items()
         }
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """The Pyro guide: sites ``z1`` to ``zL`` and the model's ``cluster_sites``; returns the latents."""
-        register_params(self)
-        with pyro.plate("data", len(x)):
-            return {
-                site: each.draw(site) if isinstance(each, ClusterParameters) else pyro.sample(site, normal(each))
-                for site, each in self._by_site(x).items()
-            }
+    def draw(self, x: Tensor) -> dict[str, Tensor]:
+        """Sample the latents and the model's ``cluster_sites``, inside the plate; returns the latents by site."""
+        return {
+            site: each.draw(site) if isinstance(each, ClusterParameters) else pyro.sample(site, normal(each))
+            for site, each in self._by_site(x).items()
+        }
 
     def _by_site(self, x: Tensor) -> dict[str, Tensor | ClusterParameters]:
         """The local parameters by site."""

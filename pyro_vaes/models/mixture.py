@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import pyro
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +14,6 @@ from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.models.cluster_init import CHUNK
 from pyro_vaes.models.cluster_posterior import ClusterParameters, ClusterPosterior, draw_clustered
 from pyro_vaes.networks.shapes import out_features
-from pyro_vaes.param_store import register_params
 from pyro_vaes.priors import GaussianMixture
 from pyro_vaes.vae import VAE, Guide
 
@@ -107,8 +105,6 @@ class MixtureGuide(Guide):
         """Set q(y | x) to the clusters ``(N,)`` of the data, by the latent's site."""
         self.head.fit(torch.cat([self.encode(batch) for batch in x.split(CHUNK)]), clusters["z"])
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """The Pyro guide: sites ``y`` and ``z`` in the plate ``data``; returns z by site."""
-        register_params(self)
-        with pyro.plate("data", len(x)):
-            return {"z": ClusterParameters(*self.local_parameters(x)).draw("z")}
+    def draw(self, x: Tensor) -> dict[str, Tensor]:
+        """Sample the sites ``y`` and ``z``, inside the plate; returns z by site."""
+        return {"z": ClusterParameters(*self.local_parameters(x)).draw("z")}

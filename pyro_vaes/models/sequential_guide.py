@@ -8,7 +8,6 @@ import pyro
 import pyro.distributions as dist
 from torch import Tensor
 
-from pyro_vaes.param_store import register_params
 from pyro_vaes.vae import Guide, Posteriors
 
 
@@ -33,15 +32,13 @@ class SequentialGuide(Guide):
         self.chain(x, mean)
         return {site: found[site] for site in self.vae.sites}
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """The Pyro guide: the latents' sites in the plate ``data``; returns the latents."""
-        register_params(self)
+    def draw(self, x: Tensor) -> dict[str, Tensor]:
+        """Sample the latents' sites, inside the plate, one after another; returns the latents by site."""
         drawn: dict[str, Tensor] = {}
 
         def sample(site: str, q: dist.TorchDistribution) -> Tensor:
             drawn[site] = pyro.sample(site, q)
             return drawn[site]
 
-        with pyro.plate("data", len(x)):
-            self.chain(x, sample)
+        self.chain(x, sample)
         return {site: drawn[site] for site in self.vae.sites}

@@ -18,7 +18,7 @@ from pyro_vaes.training.initialization import start_from
 from pyro_vaes.training.lr_schedules import build_lr_schedule
 from pyro_vaes.training.optimizers import check_optimizer
 from pyro_vaes.training.pair import check_pair
-from pyro_vaes.training.validate import check_clip_norm, check_ema, check_fits, check_lr, check_patience
+from pyro_vaes.training.validate import check_clip_norm, check_ema, check_fits, check_given, check_lr, check_patience
 from pyro_vaes.vae import Guide, LatentVariableModel
 from pyro_vaes.validation import check_whole, choose_device
 
@@ -57,7 +57,8 @@ def check_comparison(
     for each in made.values():
         system = each.build(seeds[0])
         check_pair(system.model, system.guide)
-        check_fits(system.model, data.valid, data.valid.x)
+        given = check_given(system.model, system.guide, data)
+        check_fits(system.model, data.valid, data.valid.x, data.valid.given(given))
         if start is not None:
             start_from(system.model, system.guide, start)
 

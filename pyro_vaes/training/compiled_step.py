@@ -35,28 +35,29 @@ class CompiledStep(EagerStep):
     shape: torch.Size | None = None
     graph: Callable[..., Any]
 
-    def differentiate(self, x: Tensor) -> Tensor:
+    def differentiate(self, *batch: Tensor) -> Tensor:
         """Set the gradients of all weights; returns the sums over the batch of objective and terms."""
-        if self.warming_up or x.shape != self.shape:
-            return super().differentiate(x)
+        if self.warming_up or batch[0].shape != self.shape:
+            return super().differentiate(*batch)
         with torch.no_grad():
-            sums, *gradients = self.graph(x, self.schedule(x), *self.values)
+            sums, *gradients = self.graph(*batch, self.schedule(batch[0]), *self.values)
         for place in self.views:
             gradients[place] = torch.empty_like(self.values[place]).copy_(gradients[place])
         for weight, gradient in zip(self.weights, gradients, strict=True):
             weight.grad = gradient
         return sums
 
-    def prepare_for(self, x: Tensor) -> None:
+    def prepare_for(self, *batch: Tensor) -> None:
         """Trace, compile and check the graph of batches such as this one."""
         check_repeatable(self.loss)
         import torch._inductor as inductor  # seconds, which no other step should wait for
         from torch.fx.experimental.proxy_tensor import make_fx
 
         self.values = [weight.detach() for weight in self.weights]
-        inputs = (x, self.schedule(x), *self.weights)
+        x = batch[0]
+        inputs = (*batch, self.schedule(x), *self.weights)
         with same_draws(x):
-            expected = super().differentiate(x)
+            expected = super().differentiate(*batch)
         gradients = [weight.grad for weight in self.weights]
         try:
             with same_draws(x), pyro.validation_enabled(False):  # whose checks look at values
@@ -77,8 +78,10 @@ class CompiledStep(EagerStep):
         self.views = _views(self.values, found)
         self.shape = x.shape
 
-    def _function(self, x: Tensor, scheduled: Tensor, *values: Tensor) -> tuple[Tensor | None, ...]:
-        """Sums over the batch, and the gradients, as a function of everything that they depend on."""
+    def _function(self, *inputs: Tensor) -> tuple[Tensor | None, ...]:
+        """Sums over the batch, and the gradients, as a function of batch, schedule and weights."""
+        count = 1 + len(self.given)
+        batch, scheduled, values = inputs[:count], inputs[count], inputs[count + 1 :]
         with contextlib.ExitStack() as stack:
             places = {id(weight): value for weight, value in zip(self.weights, values, strict=True)}
             for module in (self.model, self.guide):
@@ -87,7 +90,7 @@ class CompiledStep(EagerStep):
                 stack.enter_context(stateless._reparametrize_module(module, own))
             stack.enter_context(self.loss.with_schedule(scheduled))
             stack.enter_context(self.precision())
-            objective, terms = self.loss.objective(self.model, self.guide, x)
+            objective, terms = self.objective(*batch)
             gradients = torch.autograd.grad(-objective.mean(), values, allow_unused=True)
         return torch.stack([value.detach().sum() for value in (objective, *terms.values())]), *gradients
 

@@ -26,21 +26,22 @@ class GraphStep(EagerStep):
     Its arguments are those of :class:`EagerStep`.
     """
 
-    batch: Tensor | None = None
+    batch: tuple[Tensor, ...] | None = None
     replay: Callable[[], None] | None = None
     gradients: Sequence[Tensor | None] = ()
     records_optimizer = False
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, *batch: Tensor) -> Tensor:
         """Take one step on a batch; returns the sums over it of objective and terms, in the order of ``names``."""
-        if self.warming_up or self.batch is None or x.shape != self.batch.shape:
-            return super().__call__(x)
+        if self.warming_up or self.batch is None or batch[0].shape != self.batch[0].shape:
+            return super().__call__(*batch)
         if self.replay is None:
-            sums = super().__call__(x)
-            self._record(x)
+            sums = super().__call__(*batch)
+            self._record(*batch)
             return sums
-        self.batch.copy_(x)
-        self.schedule_input.copy_(self.schedule(x))
+        for place, value in zip(self.batch, batch, strict=True):
+            place.copy_(value)
+        self.schedule_input.copy_(self.schedule(batch[0]))
         self.set_lr()
         self.replay()
         if not self.records_optimizer:
@@ -50,7 +51,7 @@ class GraphStep(EagerStep):
         self.finish()
         return self.sums.clone()
 
-    def prepare_for(self, x: Tensor) -> None:
+    def prepare_for(self, *batch: Tensor) -> None:
         """Record the step on batches such as this one; weights, optimizer and generators stay as they are.
 
         Raises:
@@ -63,21 +64,21 @@ class GraphStep(EagerStep):
         self.records_optimizer = all(group.get("capturable") for group in groups)
         if self.records_optimizer and self.lr_schedule is not None:
             for group in groups:
-                group["lr"] = torch.tensor(group["lr"], dtype=torch.float32, device=x.device)
-        self._record(x)
+                group["lr"] = torch.tensor(group["lr"], dtype=torch.float32, device=batch[0].device)
+        self._record(*batch)
 
     def restart(self, weights: Collection[Tensor]) -> None:
         """Start moments and average of some weights again; the graph has the addresses of the moments before."""
         super().restart(weights)
         self.replay = None
 
-    def _record(self, x: Tensor) -> None:
+    def _record(self, x: Tensor, *given: Tensor) -> None:
         """Record the step, and take its effect back; without a state of the optimizer this is a trial."""
-        batch, self.schedule_input = x.clone(), self.schedule(x)
+        batch, self.schedule_input = tuple(each.clone() for each in (x, *given)), self.schedule(x)
 
         def advance() -> list[Tensor | None]:
             with self.loss.with_schedule(self.schedule_input):
-                sums = self.differentiate(batch)
+                sums = self.differentiate(*batch)
             self.clip()
             if self.records_optimizer:
                 self.optimizer.step()

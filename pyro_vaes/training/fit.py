@@ -42,6 +42,7 @@ from pyro_vaes.training.validate import (
     check_clip_norm,
     check_clusters,
     check_ema,
+    check_given,
     check_lr,
     check_means,
     check_patience,
@@ -78,6 +79,7 @@ def fit(
     precision: str = "float32",
     callbacks: Sequence[Callback] = (),
     start: Guide | None = None,
+    labels: bool = False,
 ) -> Run:
     """Train model and guide by gradient; leave them in evaluation mode, with the weights of the best validation ELBO.
 
@@ -133,6 +135,8 @@ def fit(
         start: a trained :class:`~pyro_vaes.guides.MeanField` guide, from which the guide starts, see
             ``Guide.start_from``; the model gets the weights of its model, unless the two share one. A resumed training
             goes on from its checkpoint.
+        labels: whether model and guide get the labels y of the data if they take some that they can do without; labels
+            that they require they get in any case. An unknown label is -1.
 
     Returns:
         The run. Ctrl-C ends it after the last whole epoch, without an exception. With ``out``, in the main thread,
@@ -163,6 +167,7 @@ def fit(
     lr_schedule = build_lr_schedule(schedule, num_steps)
     cluster_epoch, patience = check_clusters(model, guide, cluster_epoch), check_patience(patience)
     check_callbacks(callbacks)
+    given = check_given(model, guide, data, labels)
     check_whole("guide.warmup", getattr(guide, "warmup", 0), least=0)
     with only_thread(), process_group() as group, torch.inference_mode(False), torch.enable_grad():
         with group.raise_together():
@@ -187,15 +192,17 @@ def fit(
         model.to(chosen), guide.to(chosen)
         train = data.train.to(chosen if room_for(data.train.pixels, chosen) else "cpu", dtype)
         valid = data.valid.x.to(chosen, dtype)
+        valid_given = data.valid.given(given).to(valid)
         with torch.random.fork_rng([chosen] if chosen.type == "cuda" else []):
             torch.manual_seed(seed)
             with group.raise_together():
                 if start is not None and not resume:
                     start_from(model, guide, start)
-                initialize(model, guide, loss, train, batch_size, chosen, resume)
+                initialize(model, guide, loss, train, batch_size, chosen, resume, given)
             group.broadcast_weights([model, guide])
             kind = choose_step(step, chosen, num_steps)
             gradient_step = STEPS[kind[0]](model, guide, loss, lr, optimizer, ema, precision, lr_schedule, clip_norm)
+            gradient_step.given = given
             gradient_step.group, gradient_step.warmup = group, min(getattr(guide, "warmup", 0), 2 * num_steps // 5)
             state, finite = TrainingState(gradient_step, len(train), seed, chosen, cluster_epoch), FiniteChecks()
             before: list[Callback] = [finite, BestWeights(cluster_epoch)]
@@ -211,12 +218,13 @@ def fit(
                 checkpoint = Checkpoint(RunFolder(out), checkpoint_minutes, finite)
                 checkpoint.open(state, config or described, overwrite, resume)
                 folder = state.path if group.first else None
-                before.append(TensorBoardCallback(folder, model, guide, valid, data.as_pixels))
+                pair = gradient_step.bound(*valid_given.values())
+                before.append(TensorBoardCallback(folder, *pair, valid, data.as_pixels))
                 after.append(checkpoint)
                 deferred = checkpoint.timer.defer_sigterm()
             shown = progress and group.first
             after.append(Progress(epochs, state.size, state.seen, shown))
-            trainer = Trainer(state, train, valid, batch_size, [*before, *callbacks, *after])
+            trainer = Trainer(state, train, (valid, *valid_given.values()), batch_size, [*before, *callbacks, *after])
             with without_registration(), pyro.get_param_store().scope(), pyro.validation_enabled(False):
                 with group.raise_together():
                     taken = trainer.prepare(step, *kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pyro
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from pyro_vaes.data.split import Split
 from pyro_vaes.errors import InputError
+from pyro_vaes.given import Given, bind, split
 from pyro_vaes.losses import Loss
 from pyro_vaes.models import initialize_from_codes
 from pyro_vaes.networks.copy_weights import copy_weights
@@ -25,20 +27,40 @@ INIT_SIZE = 10_000  # training images of data-dependent initialization
 
 
 def initialize(
-    model: nn.Module, guide: nn.Module, loss: Loss, train: Split, batch_size: int, device: torch.device, resume: bool
+    model: nn.Module,
+    guide: nn.Module,
+    loss: Loss,
+    train: Split,
+    batch_size: int,
+    device: torch.device,
+    resume: bool,
+    names: Sequence[str] = (),
 ) -> None:
     """Run a batch with all of Pyro's checks on, and initialize likelihood and priors from the data, unless resumed.
+
+    Args:
+        model: the model.
+        guide: its guide.
+        loss: the objective.
+        train: the training data.
+        batch_size: examples per gradient step.
+        device: where the training runs.
+        resume: whether a checkpoint has what would be initialized.
+        names: names of the inputs beside x that model and guide take.
 
     Raises:
         InputError: If the data are none of the model's, or the batch cannot be trained on.
     """
     loss.num_steps = 0
     x = _init_batch(train, device)
-    check_fits(model, train, x)
+    check_fits(model, train, x, train.given(names))
     with same_draws(x), unchanged_buffers(model, guide), restored_param_store(), pyro.validation_enabled(True):
-        check_last_batch(model, guide, loss, x, len(train), batch_size)
+        given = _init_given(train, names, x)
+        views = bind(model, given), bind(guide, given)
+        check_last_batch(*views, loss, x, len(train), batch_size)
         with registered_params_only(model, guide), torch.no_grad():
-            loss.objective(model, guide, x[:batch_size])
+            first, *views_of_first = next(split(batch_size, x, *views))
+            loss.objective(*views_of_first, first)
     if isinstance(model, LatentVariableModel) and not resume:
         parts: tuple[Any, ...] = (model.likelihood, *model.priors.values())
         new = [part for part in parts if not part.initialized]
@@ -94,9 +116,16 @@ class ClusterInitialization(Callback):
 
     def _initialize(self, state: TrainingState) -> None:
         model, guide = cast(LatentVariableModel, state.model), cast(Guide, state.guide)  # as fit has checked
-        initialize_from_codes(model, guide, _init_batch(self.train, state.device))
+        x = _init_batch(self.train, state.device)
+        given = _init_given(self.train, state.step.given, x)
+        initialize_from_codes(bind(model, given), bind(guide, given), x)
 
 
 def _init_batch(train: Split, device: torch.device) -> Tensor:
     """The training data of data-dependent initialization."""
     return train.preprocess(train.pixels[:INIT_SIZE].to(device))
+
+
+def _init_given(train: Split, names: Sequence[str], x: Tensor) -> Given:
+    """Their inputs beside x."""
+    return train.given(names).take(slice(len(x))).to(x)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pyro_vaes.errors import InputError
+from pyro_vaes.given import split
 from pyro_vaes.losses import Loss
 from pyro_vaes.vae import LatentVariableModel
 
@@ -104,7 +105,8 @@ def check_last_batch(model: nn.Module, guide: nn.Module, loss: Loss, x: Tensor, 
     if not norms or (size - 1) % batch_size:
         return
     try:
-        loss.objective(model, guide, x[:1])
+        one, *views = next(split(1, x, model, guide))
+        loss.objective(*views, one)
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise

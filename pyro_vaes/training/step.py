@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.losses.base import Loss
+from pyro_vaes.given import Given, bind
+from pyro_vaes.losses.base import Loss, Terms
 from pyro_vaes.training.distributed import ProcessGroup
 from pyro_vaes.training.ema import Average
 from pyro_vaes.training.optimizers import OptimizerFactory, build_optimizer, shapes, state_shapes
@@ -40,6 +41,7 @@ class EagerStep:
             Difficulty of Training Recurrent Neural Networks (Pascanu, Mikolov, Bengio, 2013).
 
     Attributes:
+        given: names of the inputs beside x that model and guide take; a batch has them after x; none at first.
         group: the processes that take the step together, each on its part of the batch; one at first.
         warmup: number of the first steps in which the guide warms up, see :class:`pyro_vaes.vae.Guide`; 0 at first.
     """
@@ -65,6 +67,7 @@ class EagerStep:
         self.lr_schedule, self.lrs = lr_schedule, [group["lr"] for group in self.optimizer.param_groups]
         self.average = None if ema is None else Average(self.weights, ema)
         self.names: list[str] = []
+        self.given: tuple[str, ...] = ()
         self.group = ProcessGroup()
         self.warmup = 0
 
@@ -73,10 +76,10 @@ class EagerStep:
         """Whether the guide warms up at this step."""
         return self.loss.num_steps < self.warmup
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, *batch: Tensor) -> Tensor:
         """Take one step on a batch; returns the sums over it of objective and terms, in the order of ``names``."""
         with self._progress():
-            sums = self.group.all_reduce_gradients(self.weights, self.differentiate(x))
+            sums = self.group.all_reduce_gradients(self.weights, self.differentiate(*batch))
         self.clip()
         self.set_lr()
         self.optimizer.step()
@@ -107,14 +110,23 @@ class EagerStep:
         if self.loss.num_steps == self.warmup and getattr(self.guide, "restarts", True):
             self.restart(self.weights)
 
-    def prepare_for(self, x: Tensor) -> None:
+    def prepare_for(self, *batch: Tensor) -> None:
         """Prepare for batches of this shape; an eager step needs nothing."""
 
-    def differentiate(self, x: Tensor) -> Tensor:
+    def objective(self, x: Tensor, *given: Tensor) -> tuple[Tensor, Terms]:
+        """Objective and terms of a batch, ``(B,)`` each."""
+        return self.loss.objective(*self.bound(*given), x)
+
+    def bound(self, *given: Tensor) -> tuple[nn.Module, nn.Module]:
+        """Model and guide, bound to a batch's inputs beside x."""
+        named = Given(zip(self.given, given, strict=True))
+        return bind(self.model, named), bind(self.guide, named)
+
+    def differentiate(self, *batch: Tensor) -> Tensor:
         """Set the gradients of all weights; returns the sums over the batch of objective and terms."""
         self.optimizer.zero_grad(set_to_none=True)
         with self.precision():
-            objective, terms = self.loss.objective(self.model, self.guide, x)
+            objective, terms = self.objective(*batch)
         (-objective.mean()).backward()
         self.names = ["objective", *terms]
         return torch.stack([value.detach().sum() for value in (objective, *terms.values())])

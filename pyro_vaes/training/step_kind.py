@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -43,8 +45,8 @@ def choose_step(asked: str, device: torch.device, steps: int) -> tuple[str, str]
     return "eager", f"{steps} steps would not repay a compilation"
 
 
-def prepare_step(step: EagerStep, x: Tensor, asked: str, chosen: str, reason: str) -> str:
-    """Prepare a step for batches such as x; returns which kind it is now, and why.
+def prepare_step(step: EagerStep, batch: Sequence[Tensor], asked: str, chosen: str, reason: str) -> str:
+    """Prepare a step for batches such as this one; returns which kind it is now, and why.
 
     One that cannot be recorded is taken eagerly if ``"auto"`` chose it.
 
@@ -52,7 +54,7 @@ def prepare_step(step: EagerStep, x: Tensor, asked: str, chosen: str, reason: st
         InputError: If it cannot be recorded, but was asked for.
     """
     try:
-        step.prepare_for(x)
+        step.prepare_for(*batch)
     except CannotCompile as error:
         if asked != "auto":
             raise InputError(f"this step cannot be {PAST[asked]}: {error}. Take step='eager'") from error

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vaes.data.pixel_transform import IDENTITY
+from pyro_vaes.given import split, take
 from pyro_vaes.runs.folder import EVENTS
 from pyro_vaes.training.callbacks import Callback
 from pyro_vaes.training.state import TrainingState
@@ -60,7 +61,8 @@ class TensorBoardCallback(Callback):
         as_pixels: Callable[[Tensor], Tensor] = IDENTITY.inverse,
     ) -> None:
         self.folder = folder / EVENTS if folder is not None and _installed() else None
-        self.model, self.guide, self.x, self.as_pixels = model, guide, x[:SHOWN], as_pixels
+        self.x, self.model, self.guide = next(split(SHOWN, x, model, guide))
+        self.as_pixels = as_pixels
         self.writer: SummaryWriter | None = None
 
     def on_validation_end(self, state: TrainingState, row: dict[str, float]) -> None:
@@ -110,8 +112,10 @@ class TensorBoardCallback(Callback):
 
         with evaluating(model, guide), seeded(0, self.x.device), torch.no_grad():
             rebuilt = model.decode(*posterior_means(guide, self.x).values())
-            samples = model.decode(*model.sample_latents(2 * SHOWN))
-            traversals = draw_traversals(model, guide, self.x[:1], as_pixels=self.as_pixels)
+            sampler = take(model, torch.arange(2 * SHOWN, device=self.x.device) % len(self.x))
+            samples = sampler.decode(*sampler.sample_latents(2 * SHOWN))
+            one, first, start = next(split(1, self.x, model, guide))
+            traversals = draw_traversals(first, start, one, as_pixels=self.as_pixels)
         for name, images in (("reconstructions", torch.cat([self.x, rebuilt])), ("samples", samples)):
             writer.add_images(name, self.as_pixels(images).clamp(0, 1).cpu(), epoch)
         writer.add_image("traversals", _pixels(traversals), epoch, dataformats="HWC")

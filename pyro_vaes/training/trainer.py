@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from pyro_vaes.data.split import Split
 from pyro_vaes.data.streaming import batches
+from pyro_vaes.losses.base import Terms
 from pyro_vaes.training.callbacks import Callback
 from pyro_vaes.training.out_of_memory import dry_run, suggest_batch_size
 from pyro_vaes.training.pair import set_mode
@@ -32,7 +32,7 @@ class Trainer:
     Args:
         state: the state that is trained.
         train: the training data.
-        valid: the validation data, ``(N, *event_shape)``.
+        valid: the validation data, ``(N, *event_shape)``, and the inputs beside x that the step takes.
         batch_size: examples per gradient step, over all processes.
         callbacks: called in this order; their ``on_end`` in the reverse one.
 
@@ -41,10 +41,16 @@ class Trainer:
     """
 
     def __init__(
-        self, state: TrainingState, train: Split, valid: Tensor, batch_size: int, callbacks: Sequence[Callback]
+        self,
+        state: TrainingState,
+        train: Split,
+        valid: Sequence[Tensor],
+        batch_size: int,
+        callbacks: Sequence[Callback],
     ) -> None:
         self.state, self.step, self.group, self.device = state, state.step, state.group, state.device
         self.train, self.valid, self.batch_size = train, valid, batch_size
+        self.given = train.given(self.step.given).to(valid[0])
         self.callbacks, self.interrupted = callbacks, False
         self.on_step = [each.on_step for each in callbacks if type(each).on_step is not Callback.on_step]
         self.dry_run = dry_run(self.step)
@@ -54,7 +60,8 @@ class Trainer:
         pixels = self.group.shard(self.train.pixels[: self.batch_size].to(self.device))
         x = self.train.preprocess(pixels, torch.Generator(self.device).manual_seed(self.state.seed))
         self._set_mode(training=True)
-        return prepare_step(self.step, x, asked, chosen, reason)
+        given = map(self.group.local_rows, self.given.take(slice(self.batch_size)).values())
+        return prepare_step(self.step, (x, *given), asked, chosen, reason)
 
     def run(self, epochs: int) -> None:
         """Train until the history has this number of epochs, or a callback stops it; then load the best weights."""
@@ -100,12 +107,13 @@ class Trainer:
         """Take the epoch's steps."""
         self._set_mode(training=True)
         indices = epoch.left().split(self.batch_size)
-        pixels = batches(self.train.pixels, map(self.group.local_rows, indices), self.device)
-        for index, batch in zip(indices, pixels, strict=True):
+        local = [self.group.local_rows(index) for index in indices]
+        pixels = batches(self.train.pixels, local, self.device)
+        for index, rows, stored in zip(indices, local, pixels, strict=True):
             self.group.set_share(index)
-            x = self.train.preprocess(batch, epoch.generator)
-            with suggest_batch_size(x, self.batch_size, self.state.kept, self.dry_run, rows=1 / self.group.size):
-                sums = self.step(x)
+            batch = (self.train.preprocess(stored, epoch.generator), *self.given.take(rows).values())
+            with suggest_batch_size(batch, self.batch_size, self.state.kept, self.dry_run, rows=1 / self.group.size):
+                sums = self.step(*batch)
             epoch.add(sums, len(index))
             self.group.raise_if_interrupted(self.state.loss.num_steps)
             for on_step in self.on_step:
@@ -116,13 +124,15 @@ class Trainer:
         """Mean ELBO per validation example, on the same draws in every epoch."""
         self._set_mode(training=False)
         torch.manual_seed(self.group.seed(self.state.seed))
-        terms_of = partial(self.state.loss.terms, self.state.model, self.state.guide)
         total = torch.zeros((), device=self.device)
-        for x in self.group.shard(self.valid).split(4 * self.batch_size):
-            with suggest_batch_size(x, self.batch_size, self.state.kept, terms_of, rows=4 / self.group.size):
-                terms = terms_of(x)
+        for batch in zip(*(self.group.shard(each).split(4 * self.batch_size) for each in self.valid), strict=True):
+            with suggest_batch_size(batch, self.batch_size, self.state.kept, self._terms, rows=4 / self.group.size):
+                terms = self._terms(*batch)
             total += (terms["reconstruction"] - terms["kl"]).sum()
-        return self.group.all_reduce_sum(total).item() / len(self.valid)
+        return self.group.all_reduce_sum(total).item() / len(self.valid[0])
+
+    def _terms(self, x: Tensor, *given: Tensor) -> Terms:
+        return self.state.loss.terms(*self.step.bound(*given), x)
 
     def _set_mode(self, training: bool) -> None:
         """Set training or evaluation mode."""

@@ -7,8 +7,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pyro_vaes.data import Split
+from pyro_vaes.data import Data, Split
 from pyro_vaes.errors import InputError, shown, unknown
+from pyro_vaes.given import Given, accepted
 from pyro_vaes.losses import Loss
 from pyro_vaes.priors import GaussianMixture
 from pyro_vaes.recipes.kinds import check_kind
@@ -102,21 +103,47 @@ def check_callbacks(callbacks: object) -> None:
         )
 
 
-def check_fits(model: object, split: Split, x: Tensor) -> None:
+def check_fits(model: object, split: Split, x: Tensor, given: Given) -> None:
     """Refuse data that are none of the model's.
 
     Args:
         model: the model; one of the user's own kind is not checked.
         split: the data.
         x: preprocessed data whose values are checked.
+        given: the inputs beside x that the model takes.
 
     Raises:
-        InputError: If they have another shape or are of another kind, or the likelihood refuses their values.
+        InputError: If they have another shape or are of another kind, or the likelihood refuses their values, or the
+            model those beside x.
     """
     if isinstance(model, LatentVariableModel):
         model.check_event_shape(split.pixels.shape[1:])
         check_kind(model.likelihood, split.preprocessing.kind)
         model.likelihood.check(x)
+        model.check_given(given)
+
+
+def check_given(model: nn.Module, guide: nn.Module, data: Data, labels: bool = False) -> tuple[str, ...]:
+    """Names of the inputs beside x that a training gives to model and guide.
+
+    Args:
+        model: the model.
+        guide: its guide.
+        data: the data, which must have these inputs.
+        labels: whether labels that the model can do without are given too.
+
+    Raises:
+        InputError: If the pair takes no labels but is to have some, or the data lack what the model requires.
+    """
+    names = accepted(model, guide, optional=labels)
+    if labels and not names:
+        raise InputError(
+            f"labels is True, but {type(model).__name__} and {type(guide).__name__} take none: name y in the forward "
+            "of both, as in forward(self, x, y=None), or leave labels out"
+        )
+    for split in (data.train, data.valid):
+        split.given(names)
+    return names
 
 
 def check_clusters(model: Any, guide: Any, cluster_epoch: object) -> int:

@@ -54,5 +54,5 @@ def test_other_errors_pass():
         raise RuntimeError("shapes differ")
 
     x = torch.zeros(4)
-    with pytest.raises(RuntimeError, match="shapes differ"), suggest_batch_size(x, 4, "", work):
+    with pytest.raises(RuntimeError, match="shapes differ"), suggest_batch_size([x], 4, "", work):
         work(x)

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
+from pyro_vaes.given import given_of
 
 Chunk = tuple[Tensor, ...]
 
@@ -48,8 +49,9 @@ class Chunks:
                     "from others: give a module, or do not give out"
                 )
             state = {} if module is None else module.state_dict()
-            digest.update(repr([type(module).__qualname__, *state]).encode())
-            for value in state.values():
+            given = given_of(module)
+            digest.update(repr([type(module).__qualname__, *state, *given]).encode())
+            for value in (*state.values(), *given.values()):
                 digest.update(_bytes(value))
         digest.update(repr(x.shape).encode() + _bytes(x))
         self.folder, self.key = Path(folder), digest.hexdigest()[:16]

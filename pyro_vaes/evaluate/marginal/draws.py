@@ -12,6 +12,7 @@ from torch import Tensor
 from pyro_vaes.evaluate.marginal.guide import GuideDensity
 from pyro_vaes.evaluate.marginal.student import StudentMixture
 from pyro_vaes.evaluate.marginal.target import Target
+from pyro_vaes.given import take
 
 DEFENSIVE = 0.05  # share of the draws that come from the prior, and of those that come from the guide
 
@@ -74,7 +75,7 @@ class Sampler:
 
     def take(self, index: Tensor) -> Sampler:
         """That of some observations."""
-        return Sampler(self.target.take(index), self._guide)
+        return Sampler(self.target.take(index), take(self._guide, index))
 
 
 def pool(draws: Sequence[Draws]) -> Draws:

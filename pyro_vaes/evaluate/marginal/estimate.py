@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.estimate import PerDatum
-from pyro_vaes.evaluate.inputs import as_input, evaluating, seeded
+from pyro_vaes.evaluate.inputs import as_inputs, evaluating, seeded
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES
 from pyro_vaes.evaluate.marginal.adapt import adapt
 from pyro_vaes.evaluate.marginal.bridge import NUM_CHAINS, annealed_mean
@@ -23,6 +23,7 @@ from pyro_vaes.evaluate.marginal.modes import propose
 from pyro_vaes.evaluate.marginal.target import ModelTarget, Target
 from pyro_vaes.evaluate.marginal.traced import TracedTarget
 from pyro_vaes.evaluate.psis import unreliable_share
+from pyro_vaes.given import take
 from pyro_vaes.vae import LatentVariableModel
 from pyro_vaes.validation import check_seed, check_whole
 
@@ -79,6 +80,7 @@ def marginal_log_likelihood(
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
+    y: Tensor | None = None,
 ) -> MarginalLogLikelihood:
     """Log p(x) of a model, by importance sampling from proposals that are made for each datum.
 
@@ -107,6 +109,7 @@ def marginal_log_likelihood(
         out: folder for finished chunks of the data, from which the same call goes on after an interruption; None keeps
             none.
         progress: whether to show a bar.
+        y: labels or conditions of x, ``(N, ...)``, for a model that takes them.
 
     Raises:
         InputError: If the model has discrete latents or sites outside the plate, the guide has other latents than the
@@ -128,7 +131,7 @@ def marginal_log_likelihood(
     check_seed(seed)
     if not tolerance > 0:
         raise InputError(f"tolerance is {tolerance!r}: expected a positive number of nats, such as 0.05")
-    x = as_input(model, x)
+    x, model, guide = as_inputs(x, y, model, guide)
     chunks = []
     settings = {"num_samples": num_samples, "tolerance": tolerance, "seed": seed}
     kept = None if out is None else Chunks(out, x, [model, guide], **settings)
@@ -139,7 +142,7 @@ def marginal_log_likelihood(
             chunk = kept.read(number) if kept else None
             if chunk is None:
                 torch.manual_seed(seed * MOST_CHUNKS + number)
-                found = _estimate(Sampler(target.take(index), guide), num_samples, tolerance)
+                found = _estimate(Sampler(target.take(index), take(guide, index)), num_samples, tolerance)
                 chunk = tuple(each.cpu() for each in found)
                 if kept:
                     kept.write(number, chunk)

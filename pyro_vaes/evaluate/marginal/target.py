@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES
 from pyro_vaes.evaluate.marginal.curvature import curvature, score
+from pyro_vaes.given import take
 from pyro_vaes.networks.linearize import gauss_newton, linearize
 from pyro_vaes.vae import VAE, LatentVariableModel
 
@@ -20,6 +21,7 @@ class Target:
     """Base class of log p(x, z) of a batch as a function of z; a new one implements `densities` and `prior_draws`.
 
     Args:
+        model: the model.
         x: the batch, ``(B, *event_shape)``.
         sizes: number of coordinates of each latent site, Z in all.
         like: a tensor of the latents' dtype and device.
@@ -33,8 +35,8 @@ class Target:
 
     has_precision = False
 
-    def __init__(self, x: Tensor, sizes: Mapping[str, int], like: Tensor) -> None:
-        self.x, self.sizes, self.like = x, dict(sizes), like
+    def __init__(self, model: Any, x: Tensor, sizes: Mapping[str, int], like: Tensor) -> None:
+        self.model, self.x, self.sizes, self.like = model, x, dict(sizes), like
 
     def densities(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Log p(z) and log p(x | z), ``(S, B)`` each."""
@@ -75,7 +77,7 @@ class Target:
     def take(self, index: Tensor) -> Self:
         """The target of some observations of the batch."""
         part = copy.copy(self)
-        part.x = self.x[index]
+        part.x, part.model = self.x[index], take(self.model, index)
         return part
 
 
@@ -93,9 +95,8 @@ class ModelTarget(Target):
     """
 
     def __init__(self, model: LatentVariableModel, x: Tensor) -> None:
-        self.model = model
         sizes = dict(zip(model.sites, model.latent_dims, strict=True))
-        super().__init__(x, sizes, torch.cat(model.sample_latents(1), -1))
+        super().__init__(model, x, sizes, torch.cat(take(model, slice(1)).sample_latents(1), -1))
         self.has_precision = self._has_fisher()
 
     def densities(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,7 +106,8 @@ class ModelTarget(Target):
     @torch.no_grad()
     def prior_draws(self, num_draws: int) -> Tensor:
         """Draws from p(z), ``(S, B, Z)``."""
-        latents = torch.cat(self.model.sample_latents(num_draws * len(self.x)), -1)
+        rows = torch.arange(len(self.x), device=self.x.device).repeat(num_draws)
+        latents = torch.cat(take(self.model, rows).sample_latents(len(rows)), -1)
         return latents.unflatten(0, (num_draws, len(self.x)))
 
     @torch.no_grad()

@@ -15,6 +15,7 @@ from torch.distributions import biject_to
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.hmc import plated_sites
 from pyro_vaes.evaluate.marginal.target import Target
+from pyro_vaes.given import split
 from pyro_vaes.traces import sample_sites, total
 
 Program = Callable[..., Any]  # a Pyro model or guide
@@ -36,11 +37,13 @@ class TracedTarget(Target):
     """
 
     def __init__(self, model: Program, x: Tensor) -> None:
-        self.model = model
-        sites = plated_sites(model, x[:2])
+        two, view = next(split(2, x, model))
+        sites = plated_sites(view, two)
         values = unbounded(sites)
         self.observed = sites.keys() - values.keys()
-        super().__init__(x, {name: value.shape[-1] for name, value in values.items()}, next(iter(values.values())))
+        super().__init__(
+            model, x, {name: value.shape[-1] for name, value in values.items()}, next(iter(values.values()))
+        )
 
     def densities(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Log p(z) and log p(x | z), ``(S, B)`` each."""
