@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         training,
     )
     from pyro_vaes.errors import InputError
+    from pyro_vaes.models.conditional import ConditionalVAE
     from pyro_vaes.models.sequential_guide import SequentialGuide
     from pyro_vaes.reports.compare import compare
     from pyro_vaes.reports.diagnose import diagnose
@@ -39,6 +40,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "VAE": "vae",
+    "ConditionalVAE": "models.conditional",
     "Guide": "vae",
     "fit": "training.fit",
     "Run": "training.run",
@@ -56,6 +58,7 @@ _HOMES = {
 
 __all__ = [
     "VAE",
+    "ConditionalVAE",
     "Guide",
     "InputError",
     "LatentVariableModel",

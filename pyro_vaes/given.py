@@ -8,13 +8,14 @@ the module that it is of. Modules of the library find the inputs in their attrib
 
 from __future__ import annotations
 
-import copy
+import functools
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
@@ -22,6 +23,7 @@ from pyro_vaes.errors import InputError
 NAMES = ("y",)  # of the inputs beside x, in the order in which models take them
 
 Owner = TypeVar("Owner")
+Module = TypeVar("Module", bound=nn.Module)
 Rows = Tensor | slice
 
 
@@ -61,7 +63,7 @@ def accepted(*owners: Callable[..., Any], optional: bool = True) -> tuple[str, .
         >>> accepted(lambda x, y=None: ..., lambda x, y=None: ...), accepted(vae, guide)
         (('y',), ())
     """
-    model, *guides = ({**inspect.signature(_called(owner)).parameters} for owner in owners)
+    model, *guides = map(_signature, owners)
     required = [name for name in NAMES if name in model and model[name].default is inspect.Parameter.empty]
     for owner, guide in zip(owners[1:], guides, strict=True):
         if missing := [name for name in required if name not in guide]:
@@ -74,7 +76,10 @@ def accepted(*owners: Callable[..., Any], optional: bool = True) -> tuple[str, .
 
 
 def bind(owner: Owner, given: Given) -> Owner:
-    """A view of a model or guide that is bound to these inputs, and so is the model that a guide holds as ``vae``.
+    """A view of a model or guide that is bound to these inputs.
+
+    So is the model that a guide holds as ``vae``, and so are the parts of the library's models and guides that name an
+    input in their signatures, such as a decoder ``forward(z, y)``.
 
     Args:
         owner: a module, another callable, or None, which remains None.
@@ -91,13 +96,15 @@ def bind(owner: Owner, given: Given) -> Owner:
         return owner
     if not isinstance(owner, nn.Module):
         return _bound_function(owner, given)
-    view = copy.copy(owner)
-    if "unbound" not in vars(owner):
+    view = _shallow_copy(owner)
+    if not _is_bound(owner):
         view.__dict__["unbound"] = owner
         for name in ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs"):
             view.__dict__[name] = OrderedDict(vars(owner)[name])
         view.register_forward_pre_hook(_give, with_kwargs=True)
     view.__dict__["given"] = given
+    if hasattr(type(owner), "given"):
+        view.__dict__["_modules"] = _bound_parts(unbound(owner), given)
     if "vae" in vars(view):
         view.__dict__["vae"] = bind(view.vae, given)
     return view
@@ -140,8 +147,56 @@ def split(size: int, x: Tensor, *owners: Owner) -> Iterator[tuple[Any, ...]]:
         yield x[rows], *(take(owner, rows) for owner in owners)
 
 
+def names_input(module: nn.Module) -> bool:
+    """Whether a module names one of the inputs beside x in its signature.
+
+    Example:
+        >>> from pyro_vaes.networks import ConditionalDecoder
+        >>> names_input(ConditionalDecoder(nn.Linear(5, 2), 3)), names_input(nn.Linear(5, 2))
+        (True, False)
+    """
+    return not _signature(module).keys().isdisjoint(NAMES)
+
+
+def in_turn(owner: Owner, size: int) -> Owner:
+    """The view that is bound to ``size`` inputs, which are those that it is bound to, in turn; else as it is.
+
+    Example:
+        >>> given_of(in_turn(bind(vae, Given(y=torch.arange(2))), 5))
+        {'y': tensor([0, 1, 0, 1, 0])}
+    """
+    value = next(iter(given_of(owner).values()), None)
+    if value is None or len(value) == size:
+        return owner
+    return take(owner, torch.arange(size, device=value.device) % len(value))
+
+
 def _give(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    return args, {**module.given, **kwargs}
+    """Add the inputs that a call lacks."""
+    lacking = list(_signature(module))[len(args) :]
+    return args, {**{name: value for name, value in module.given.items() if name in lacking}, **kwargs}
+
+
+def _bound_parts(module: nn.Module, given: Given) -> dict[str, nn.Module | None]:
+    return {name: None if part is None else _bound_part(part, given) for name, part in vars(module)["_modules"].items()}
+
+
+def _bound_part(part: nn.Module, given: Given) -> nn.Module:
+    if not given.keys().isdisjoint(_signature(part)):
+        return bind(part, given)
+    parts = _bound_parts(part, given)
+    if all(one is other for one, other in zip(parts.values(), part.children(), strict=False)):
+        return part
+    view = _shallow_copy(part)
+    view.__dict__["_modules"] = parts
+    return view
+
+
+def _shallow_copy(module: Module) -> Module:
+    """A copy with the same parameters, buffers and parts; ``copy.copy`` refuses parametrized modules."""
+    copied = type(module).__new__(type(module))
+    vars(copied).update(vars(module))
+    return copied
 
 
 def _bound_function(function: Any, given: Given) -> Any:
@@ -154,8 +209,14 @@ def _is_bound(owner: object) -> bool:
     return "unbound" in vars(owner) if isinstance(owner, nn.Module) else hasattr(owner, "given")
 
 
-def _called(owner: Any) -> Callable[..., Any]:
-    return unbound(owner).forward if isinstance(owner, nn.Module) else owner
+def _signature(owner: Any) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a call, by name."""
+    return _of_class(type(owner)) if isinstance(owner, nn.Module) else inspect.signature(owner).parameters
+
+
+@functools.cache
+def _of_class(kind: type[nn.Module]) -> Mapping[str, inspect.Parameter]:
+    return dict(list(inspect.signature(kind.forward).parameters.items())[1:])
 
 
 def _kind(owner: Any) -> str:

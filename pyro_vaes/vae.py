@@ -19,7 +19,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.given import Given, bind
+from pyro_vaes.given import Given, bind, in_turn
 from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.networks.copy_weights import copy_rows, copy_weights
 from pyro_vaes.networks.evaluation_mode import evaluation_mode
@@ -63,7 +63,8 @@ class LatentVariableModel(nn.Module):
         self.decoder, self.likelihood = decoder, likelihood
         self.latent_dims = tuple(latent_dims)
         with evaluation_mode(self):
-            self.features_shape = probe_decoder(self.features, decoder, self.latent_dims)
+            features = bind(self, self.example_given()).features
+            self.features_shape = probe_decoder(features, decoder, self.latent_dims)
         likelihood.set_event_dim(len(self.features_shape))
         self.event_shape = likelihood.probe(self.features_shape)
 
@@ -105,6 +106,14 @@ class LatentVariableModel(nn.Module):
     def check_given(self, given: Given) -> None:
         """Refuse inputs beside x whose shape or values are none of this model's; here there are none."""
 
+    def example_given(self) -> Given:
+        """Inputs beside x of one row, with which the networks are tried; here there are none."""
+        return Given()
+
+    def adapt_encoder(self, encoder: nn.Module) -> nn.Module:
+        """An encoder in the form that guides of this model take it; here as it is."""
+        return encoder
+
     def decode(self, *z: Tensor) -> Tensor:
         """E[x | z]: each ``(..., Z_l)`` to ``(..., *event_shape)``."""
         return self.likelihood.mean(self.features(*z))
@@ -120,13 +129,14 @@ class LatentVariableModel(nn.Module):
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
         """N draws of x from the model, shape ``(n, *event_shape)``."""
-        return self.likelihood(self.features(*self.sample_latents(n))).sample()
+        model = in_turn(self, n)
+        return model.likelihood(model.features(*model.sample_latents(n))).sample()
 
     @torch.no_grad()
     def sample_latents(self, n: int) -> list[Tensor]:
         """N draws of z_1 to z_L from the prior, each ``(n, Z_l)``."""
         with poutine.block(), pyro.plate("data", n):
-            return self.draw()
+            return in_turn(self, n).draw()
 
 
 class VAE(LatentVariableModel):
@@ -228,7 +238,8 @@ class Guide(nn.Module):
         super().__init__()
         self.__dict__["vae"] = vae  # past nn.Module, which would register the model's parameters here too
         if encoder is not None:
-            check_encoder(encoder, vae.event_shape, has_head=outputs is not None)
+            encoder = vae.adapt_encoder(encoder)
+            check_encoder(bind(encoder, vae.example_given()), vae.event_shape, has_head=outputs is not None)
             self.encoder = encoder
         if encoder is not None and outputs is not None:
             self.head = head_on(encoder, outputs)

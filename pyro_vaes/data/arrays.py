@@ -51,28 +51,34 @@ def as_images(values: object, name: str, channels: str | None = None, kind: Kind
 
 
 def as_labels(values: object | None, name: str, count: int) -> Tensor | None:
-    """Integer labels, one row for each of ``count`` images, as a long tensor; None remains None.
+    """Labels or conditions, one row for each of ``count`` images; None remains None.
 
     Shapes:
-        values, result: ``(N,)``, or ``(N, F)`` for F factors.
+        values, result: integers ``(N,)``, or ``(N, F)`` for F factors, as a long tensor; or vectors ``(N, C)`` of
+        floats, conditions of a conditional model, as float32.
 
     Raises:
-        InputError: If the labels are not integers, or their shape or number is wrong.
+        InputError: If they are something else, a number is missing or infinite, or their shape or number is wrong.
     """
     if values is None:
         return None
     array = as_numpy(values, name)
     if array.dtype.kind == "f" and np.isnan(array).any():
         raise InputError(f"{name} has missing values: fill them, or leave those examples out")
-    if array.dtype.kind not in "iub" or array.ndim not in (1, 2) or 0 in array.shape[1:]:
+    vectors = array.dtype.kind == "f" and array.ndim == 2
+    if not (vectors or array.dtype.kind in "iub") or array.ndim not in (1, 2) or 0 in array.shape[1:]:
         raise InputError(
-            f"{name} has type {array.dtype} and shape {array.shape}: labels are integers (N,) or (N, F): give "
-            f"{name}.astype(int), or for names numpy.unique({name}, return_inverse=True)[1]"
+            f"{name} has type {array.dtype} and shape {array.shape}: labels are integers (N,) or (N, F), conditions "
+            f"floats (N, C): give {name}.astype(int), or for names numpy.unique({name}, return_inverse=True)[1]"
         )
     if len(array) != count:
         raise InputError(
             f"{name} has {len(array)} labels for the {count} images of x{name[1:]}: give one label per image"
         )
+    if vectors:
+        if not np.isfinite(array).all():
+            raise InputError(f"{name} holds infinite values: give finite ones")
+        return torch.from_numpy(array.astype(np.float32))
     if array.size and int(array.max()) > (most := np.iinfo(np.int64).max):
         raise InputError(f"{name} holds {array.max()}: labels go up to {most}")
     return torch.from_numpy(array.astype(np.int64))

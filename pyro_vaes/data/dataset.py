@@ -90,7 +90,7 @@ class Data:
         Args:
             x_train: images or vectors.
             x_test: images or vectors for testing.
-            y_train: integer labels, or None.
+            y_train: integer labels, or vectors of floats, which a conditional model takes; or None.
             y_test: labels of ``x_test``.
             x_valid: images or vectors for validation.
             y_valid: labels of ``x_valid``.
@@ -106,7 +106,7 @@ class Data:
             kind: ``"pixels"``, ``"binary"``, ``"counts"`` or ``"values"``.
 
         Shapes:
-            x: ``(N, D)``, ``(N, H, W)``, ``(N, C, H, W)`` or ``(N, H, W, C)``; y: ``(N,)`` or ``(N, F)``.
+            x: ``(N, D)``, ``(N, H, W)``, ``(N, C, H, W)`` or ``(N, H, W, C)``; y: ``(N,)``, ``(N, F)`` or ``(N, C)``.
 
         Raises:
             InputError: If an array or option is invalid.

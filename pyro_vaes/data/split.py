@@ -22,7 +22,7 @@ class Split:
 
     Args:
         pixels: stored pixels, uint8 or float32, channels first; `StreamedPixels` for a ``Dataset``.
-        y: integer labels, or None.
+        y: integer labels, vectors of floats as conditions, or None.
         preprocessing: the map from ``pixels`` to a model's input.
         seed: seed of the noise of `x`.
         dtype: type of a model's input, float32 or float64.

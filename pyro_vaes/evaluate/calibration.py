@@ -16,7 +16,7 @@ from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.inputs import as_input, bound, evaluating, seeded
 from pyro_vaes.evaluate.nuts_reference import continuous, joined
 from pyro_vaes.evaluate.reference import guide_draws
-from pyro_vaes.given import given_of, split, take
+from pyro_vaes.given import in_turn, split
 from pyro_vaes.networks.probe import reference_weight
 from pyro_vaes.traces import sample_sites
 from pyro_vaes.vae import LatentVariableModel
@@ -131,8 +131,8 @@ def calibration(
         check_whole(name, value, least)
     placeholder = _placeholder(model, like)
     x = placeholder.expand(num_datasets, *placeholder.shape[1:])
-    model, guide = _in_turn(num_datasets, *bound(placeholder if y is None else x[: len(y)], y, model, guide))
-    batches = list(split(CHUNK_DATA, x, model, guide))
+    owners = bound(placeholder if y is None else x[: len(y)], y, model, guide)
+    batches = list(split(CHUNK_DATA, x, *(in_turn(owner, num_datasets) for owner in owners)))
     with evaluating(model, guide), seeded(seed, placeholder.device):
         ranks = [
             _ranks(view, start, batch, num_samples)
@@ -147,13 +147,6 @@ def _placeholder(model: Callable[..., Any], like: Tensor | None) -> Tensor:
         return as_input(model, like)[:1]
     reference = reference_weight(model) if isinstance(model, nn.Module) else torch.zeros(0)
     return reference.new_zeros(1, *(model.event_shape if isinstance(model, LatentVariableModel) else ()))
-
-
-def _in_turn(size: int, model: Callable[..., Any], guide: Callable[..., Any]) -> tuple[Callable[..., Any], ...]:
-    """Model and guide bound to ``size`` inputs, which are those that they are bound to, in turn."""
-    given = next(iter(given_of(model).values()), None)
-    rows = slice(None) if given is None else torch.arange(size, device=given.device) % len(given)
-    return take(model, rows), take(guide, rows)
 
 
 def _ranks(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int) -> Tensor:

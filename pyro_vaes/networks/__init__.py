@@ -1,6 +1,7 @@
 """Plain torch modules: encoders, decoders, and masked and autoregressive networks. Independent of Pyro."""
 
 from pyro_vaes.networks.batch_apply import BatchApply
+from pyro_vaes.networks.conditional import ConditionalDecoder, ConditionalEncoder
 from pyro_vaes.networks.constant import ConstantDecoder
 from pyro_vaes.networks.conv import ConvDecoder, ConvEncoder
 from pyro_vaes.networks.gated_pixelcnn import GatedPixelCNN
@@ -14,6 +15,8 @@ from pyro_vaes.networks.resnet import ResNetDecoder, ResNetEncoder, weight_norma
 __all__ = [
     "MADE",
     "BatchApply",
+    "ConditionalDecoder",
+    "ConditionalEncoder",
     "ConstantDecoder",
     "ConvDecoder",
     "ConvEncoder",

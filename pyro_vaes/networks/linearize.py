@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pyro_vaes.given import given_of
+from pyro_vaes.networks.conditional import ConditionalDecoder
+
 _RESHAPES = (nn.Flatten, nn.Unflatten, nn.Identity)
 _ELEMENTWISE = (
     nn.ReLU,
@@ -66,7 +69,7 @@ def linearize(decoder: Callable[[Tensor], Tensor], z: Tensor) -> Linearization:
         (torch.Size([4, 2, 8]), Linear(in_features=8, out_features=3, bias=True))
     """
     layers = _layers(decoder)
-    return _ByFunction(decoder, z) if layers is None else _ByLayers(*layers, z)
+    return _ByFunction(decoder, z) if layers is None else _ByLayers(*layers, z, _joined(decoder, z))
 
 
 def flat_features(at: Linearization) -> Tensor:
@@ -103,11 +106,14 @@ def linear_head(decoder: nn.Module) -> nn.Linear | None:
 
 
 class _ByLayers:
-    """Linearization of linear layers with elementwise nonlinearities between them."""
+    """Linearization of linear layers with elementwise nonlinearities between them.
 
-    def __init__(self, trunk: list[nn.Module], output: nn.Linear | None, z: Tensor) -> None:
-        self.latent_dim = z.shape[-1]
-        self.hidden = z
+    Their input ``joined (..., I)`` begins with z; the rest of it, a condition, is held.
+    """
+
+    def __init__(self, trunk: list[nn.Module], output: nn.Linear | None, z: Tensor, joined: Tensor) -> None:
+        self.latent_dim, self.size = z.shape[-1], joined.shape[-1]
+        self.hidden = joined
         self.factors: list[nn.Linear | Tensor] = []  # linear layers and slopes, from z onward
         for layer in trunk:
             if isinstance(layer, nn.Linear):
@@ -119,6 +125,8 @@ class _ByLayers:
         self.output = output
 
     def push(self, direction: Tensor) -> Tensor:
+        if self.size > self.latent_dim:
+            direction = F.pad(direction, (0, self.size - self.latent_dim))
         for factor in self.factors:
             direction = F.linear(direction, factor.weight) if isinstance(factor, nn.Linear) else direction * factor
         return direction
@@ -126,10 +134,10 @@ class _ByLayers:
     def pull(self, cotangent: Tensor) -> Tensor:
         for factor in reversed(self.factors):
             cotangent = cotangent @ factor.weight if isinstance(factor, nn.Linear) else cotangent * factor
-        return cotangent
+        return cotangent if self.size == self.latent_dim else cotangent[..., : self.latent_dim]
 
     def transposed(self) -> Tensor:
-        rows = torch.eye(self.latent_dim, dtype=self.hidden.dtype, device=self.hidden.device)
+        rows = torch.eye(self.latent_dim, self.size, dtype=self.hidden.dtype, device=self.hidden.device)
         for factor in self.factors:
             rows = F.linear(rows, factor.weight) if isinstance(factor, nn.Linear) else rows * factor.unsqueeze(-2)
         return rows
@@ -157,6 +165,8 @@ class _ByFunction:
 
 def _layers(decoder: Callable[[Tensor], Tensor]) -> tuple[list[nn.Module], nn.Linear] | None:
     """The hidden layers and the last, linear, layer of a sequence; None for any other decoder."""
+    if isinstance(decoder, ConditionalDecoder):
+        return _layers(decoder.network)
     if not isinstance(decoder, nn.Sequential) or type(decoder).forward is not nn.Sequential.forward:
         return None
     layers = list(decoder)
@@ -166,6 +176,11 @@ def _layers(decoder: Callable[[Tensor], Tensor]) -> tuple[list[nn.Module], nn.Li
     if not _is_linear(last):
         return None
     return (layers, last) if all(_is_linear(layer) or isinstance(layer, _ELEMENTWISE) for layer in layers) else None
+
+
+def _joined(decoder: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+    """The input of the first layer: z, and the condition if there is one."""
+    return decoder.join(z, **given_of(decoder)) if isinstance(decoder, ConditionalDecoder) else z
 
 
 def _is_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:

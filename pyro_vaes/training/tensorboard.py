@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vaes.data.pixel_transform import IDENTITY
-from pyro_vaes.given import split, take
+from pyro_vaes.given import in_turn, split
 from pyro_vaes.runs.folder import EVENTS
 from pyro_vaes.training.callbacks import Callback
 from pyro_vaes.training.state import TrainingState
@@ -112,7 +112,7 @@ class TensorBoardCallback(Callback):
 
         with evaluating(model, guide), seeded(0, self.x.device), torch.no_grad():
             rebuilt = model.decode(*posterior_means(guide, self.x).values())
-            sampler = take(model, torch.arange(2 * SHOWN, device=self.x.device) % len(self.x))
+            sampler = in_turn(model, 2 * SHOWN)
             samples = sampler.decode(*sampler.sample_latents(2 * SHOWN))
             one, first, start = next(split(1, self.x, model, guide))
             traversals = draw_traversals(first, start, one, as_pixels=self.as_pixels)

@@ -96,7 +96,7 @@ class ModelTarget(Target):
 
     def __init__(self, model: LatentVariableModel, x: Tensor) -> None:
         sizes = dict(zip(model.sites, model.latent_dims, strict=True))
-        super().__init__(model, x, sizes, torch.cat(take(model, slice(1)).sample_latents(1), -1))
+        super().__init__(model, x, sizes, torch.cat(model.sample_latents(1), -1))
         self.has_precision = self._has_fisher()
 
     def densities(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,8 +106,7 @@ class ModelTarget(Target):
     @torch.no_grad()
     def prior_draws(self, num_draws: int) -> Tensor:
         """Draws from p(z), ``(S, B, Z)``."""
-        rows = torch.arange(len(self.x), device=self.x.device).repeat(num_draws)
-        latents = torch.cat(take(self.model, rows).sample_latents(len(rows)), -1)
+        latents = torch.cat(self.model.sample_latents(num_draws * len(self.x)), -1)
         return latents.unflatten(0, (num_draws, len(self.x)))
 
     @torch.no_grad()
