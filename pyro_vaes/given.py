@@ -53,7 +53,7 @@ def accepted(*owners: Callable[..., Any], optional: bool = True) -> tuple[str, .
     """Names of the inputs beside x that a model and its guide both take.
 
     Args:
-        owners: the model and, if there is one, the guide.
+        owners: the model and, if there is one, the guide; or a guide alone that holds its model as ``vae``.
         optional: whether those count that the model can do without.
 
     Raises:
@@ -63,6 +63,8 @@ def accepted(*owners: Callable[..., Any], optional: bool = True) -> tuple[str, .
         >>> accepted(lambda x, y=None: ..., lambda x, y=None: ...), accepted(vae, guide)
         (('y',), ())
     """
+    held = getattr(owners[0], "__dict__", {}).get("vae")
+    owners = owners if held is None else (held, *owners)
     model, *guides = map(_signature, owners)
     required = [name for name in NAMES if name in model and model[name].default is inspect.Parameter.empty]
     for owner, guide in zip(owners[1:], guides, strict=True):
@@ -211,12 +213,12 @@ def _is_bound(owner: object) -> bool:
 
 def _signature(owner: Any) -> Mapping[str, inspect.Parameter]:
     """The parameters of a call, by name."""
-    return _of_class(type(owner)) if isinstance(owner, nn.Module) else inspect.signature(owner).parameters
+    return _of_method(type(owner).forward) if isinstance(owner, nn.Module) else inspect.signature(owner).parameters
 
 
 @functools.cache
-def _of_class(kind: type[nn.Module]) -> Mapping[str, inspect.Parameter]:
-    return dict(list(inspect.signature(kind.forward).parameters.items())[1:])
+def _of_method(method: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return dict(list(inspect.signature(method).parameters.items())[1:])
 
 
 def _kind(owner: Any) -> str:

@@ -48,6 +48,7 @@ class Settings:
         network: kind of the networks, mlp, conv or resnet, with options if any; mlp-kaiming-head is mlp with the
             guide's linear head initialized like the other layers.
         latent_dim: size Z of the latent; of a hierarchy of each latent, the lowest first, such as 2,2,2.
+        condition_dim: number of classes of the labels y that a conditional model is given, or size of the vectors.
         hidden: hidden layers of the encoder and, reversed, of the decoder, such as 256,256: units of fully connected
             layers, channels of convolutions; of a ladder one per latent.
         warmup: time constant of the KL weight's rise, in gradient steps; 0 for none.
@@ -88,6 +89,7 @@ class Settings:
     loss: str | None = None
     network: str = "mlp"
     latent_dim: int | Sequence[int] = 16
+    condition_dim: int | None = None
     hidden: Sequence[int] = (256, 256)
     warmup: int = 0
     cluster_epoch: int = 0

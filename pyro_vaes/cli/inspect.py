@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pyro_vaes.cli.options import given, settings_flags
 from pyro_vaes.errors import InputError
 from pyro_vaes.runs.atomic import unlinked
-from pyro_vaes.settings import PARTS, Settings
+from pyro_vaes.settings import PARTS, Settings, integers
 
 OTHERS = [each.name for each in dataclasses.fields(Settings) if each.name not in PARTS]
 if TYPE_CHECKING:  # the class is made from the settings
@@ -95,7 +95,14 @@ def diagnose(
 
 
 def sample(
-    run: str, *, parts: Parts | None = None, n: int = 64, out: str | None = None, seed: int = 0, device: str = "auto"
+    run: str,
+    *,
+    parts: Parts | None = None,
+    n: int = 64,
+    condition: str | None = None,
+    out: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
 ) -> None:
     """Draw images from the model of a run; writes a PNG of their means E[x | z].
 
@@ -103,21 +110,32 @@ def sample(
         run: the run folder.
         parts: classes of your own that the run names, to be named again.
         n: number of images.
+        condition: labels of a conditional model, comma-separated, which the images take in turn, such as 3,8; by
+            default those of the test split.
         out: file to write, samples.png in the run folder by default.
         seed: fixes the draws.
         device: auto, cpu, cuda or another torch device.
     """
     import torch
 
+    from pyro_vaes.evaluate.inputs import bound, of_split
+    from pyro_vaes.given import in_turn
     from pyro_vaes.plots.images import image_grid
     from pyro_vaes.runs.load_run import load_run
 
     if n < 1:
         raise InputError(f"n is {n}: expected the number of images, 1 or more")
     data, system, *_ = load_run(run, device=device, parts=given(parts))
+    if condition is None:
+        (model,) = of_split(data.test, n, system.model)
+    else:
+        (model,) = bound(
+            torch.zeros(len(labels := integers("condition", condition))), torch.tensor(labels), system.model
+        )
     torch.manual_seed(seed)
     with torch.no_grad():
-        images = data.as_pixels(system.model.decode(*system.model.sample_latents(n)))
+        model = in_turn(model, n)
+        images = data.as_pixels(model.decode(*model.sample_latents(n)))
     rows = images.split(max(1, round(n**0.5)))
     path = Path(out) if out else unlinked(Path(run) / "samples.png")
     image_grid(list(rows)).savefig(path, dpi=120)

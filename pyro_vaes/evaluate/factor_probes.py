@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from pyro_vaes.data import Data, Split
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.inputs import as_input, evaluating, seeded
+from pyro_vaes.evaluate.inputs import as_input, evaluating, of_split, seeded
 from pyro_vaes.evaluate.posterior_means import posterior_means
 from pyro_vaes.evaluate.representation import labels, linear_probe, thresholded
+from pyro_vaes.given import split
 
 CHUNK = 512  # data encoded at a time
 
@@ -108,7 +109,7 @@ def factor_probes(
     """
     columns = _columns(data, factors)
     with evaluating(model, guide), seeded(seed, next(guide.parameters()).device), torch.no_grad():
-        train, test = (_codes(guide, as_input(model, thresholded(split))) for split in (data.train, data.test))
+        train, test = (_codes(model, guide, part) for part in (data.train, data.test))
     pairs = [(level, factor) for level in train for factor in columns]
     bar = tqdm(pairs, desc="factors", disable=not progress)
     return FactorProbes(tuple(_entry(*pair, train[pair[0]], test[pair[0]], *columns[pair[1]]) for pair in bar))
@@ -136,10 +137,11 @@ def _width(split: Split) -> int:
     return 1 if split.y is None or split.y.dim() == 1 else split.y.shape[1]
 
 
-def _codes(guide: nn.Module, x: Tensor) -> dict[str, np.ndarray]:
-    """Codes of all data, by level, each ``(N, Z)``."""
-    like = next(guide.parameters())
-    batches = [posterior_means(guide, batch.to(like)) for batch in x.split(CHUNK)]
+def _codes(model: Callable[..., Any], guide: nn.Module, data: Split) -> dict[str, np.ndarray]:
+    """Codes of all data of a split, by level, each ``(N, Z)``."""
+    x, like = as_input(model, thresholded(data)), next(guide.parameters())
+    _, bound = of_split(data, len(x), model, guide)
+    batches = [posterior_means(view, batch.to(like)) for batch, view in split(CHUNK, x, bound)]
     whole = {level: torch.cat([batch[level] for batch in batches]) for level in batches[0]}
     return {level: z.reshape(len(x), -1).double().cpu().numpy() for level, z in whole.items()}
 

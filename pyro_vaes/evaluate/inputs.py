@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vaes.data.conversion import as_dense
+from pyro_vaes.data.split import Split
 from pyro_vaes.errors import InputError
 from pyro_vaes.given import Given, accepted, bind, given_of
 from pyro_vaes.networks.evaluation_mode import evaluation_mode
@@ -69,6 +70,9 @@ def as_inputs(x: object, y: object, model: Any, *guides: Any) -> tuple[Any, ...]
         (True, True, None)
     """
     x = as_input(model, x)
+    for name, value in given_of(model).items():
+        if y is None and len(value) != len(x):
+            raise InputError(f"{type(model).__name__} is bound to {len(value)} rows of {name}, but x has {len(x)}")
     return x, *bound(x, y, model, *guides)
 
 
@@ -94,6 +98,29 @@ def bound(x: Tensor, y: object, model: Any, *guides: Any) -> tuple[Any, ...]:
     if isinstance(known, LatentVariableModel):
         known.check_given(given)
     return tuple(bind(owner, given) for owner in (model, *guides))
+
+
+def of_split(split: Split, size: int, model: Any, *guides: Any) -> tuple[Any, ...]:
+    """Model and guides bound to the inputs beside x, of the first data of a split, that the model requires.
+
+    Args:
+        split: the data.
+        size: number of data, from the first.
+        model: a model, or a guide alone.
+        guides: its guides.
+
+    Raises:
+        InputError: If the split lacks such an input.
+
+    Example:
+        >>> import pyro_vaes as pv
+        >>> of_split(pv.data.load("digits").test, 10, vae)[0] is vae
+        True
+    """
+    owners = (model, *guides)
+    given = split.given(accepted(*owners, optional=False)).take(slice(size))
+    like = reference_weight(model) if isinstance(model, nn.Module) else torch.empty(0)
+    return tuple(bind(owner, given.to(like)) for owner in owners)
 
 
 def as_tensor(x: object, name: str = "x") -> Tensor:

@@ -17,9 +17,10 @@ from tqdm import tqdm
 from pyro_vaes.data import Data, Split
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.clustering import majority_accuracy
-from pyro_vaes.evaluate.inputs import as_input, seeded
+from pyro_vaes.evaluate.inputs import as_input, of_split, seeded
 from pyro_vaes.evaluate.mutual_information import MutualInformation, mutual_information
 from pyro_vaes.evaluate.posterior_means import active_units, posterior_mean
+from pyro_vaes.given import split, take
 from pyro_vaes.vae import VAE, Guide
 
 if TYPE_CHECKING:
@@ -133,11 +134,13 @@ def representation(
     y_train, y_test = (labels(split, name, column) for split, name in ((data.train, "train"), (data.test, "test")))
     if len(np.unique(y_train)) < 2:
         raise InputError(f"all training data have the label {y_train[0]}: probes need at least two labels")
-    x_train, x = (as_input(model, thresholded(split)) for split in (data.train, data.test))
+    x_train, x = (as_input(model, thresholded(part)) for part in (data.train, data.test))
+    (train_guide,) = of_split(data.train, len(x_train), guide)
+    model, guide = of_split(data.test, len(x), model, guide)
     with seeded(seed, x.device), torch.no_grad():
         drawn = torch.randperm(len(x))[:MAX_INFORMATION_DATA].to(x.device)
-        information = mutual_information(model, guide, x[drawn], progress)
-        train = _Codes(_codes(guide, x_train), y_train)
+        information = mutual_information(take(model, drawn), take(guide, drawn), x[drawn], progress)
+        train = _Codes(_codes(train_guide, x_train), y_train)
         test = _Codes(_codes(guide, x), y_test)
         units = active_units(guide, x)
     return Representation(units, information, tuple(_probe(train, test, seed, progress)))
@@ -151,6 +154,8 @@ def labels(split: Split, name: str, column: int) -> np.ndarray:
     """
     if split.y is None:
         raise InputError(f"the {name} split has no labels, which the probes need: give y_{name}")
+    if split.y.is_floating_point():
+        raise InputError(f"y of the {name} split are vectors, but the probes need labels: give integers as y_{name}")
     columns = split.y.cpu().numpy().reshape(len(split), -1)
     if not 0 <= column < columns.shape[1]:
         raise InputError(f"column is {column}: expected 0 to {columns.shape[1] - 1}, the columns of y_{name}")
@@ -165,7 +170,7 @@ def thresholded(split: Split) -> Tensor:
 
 
 def _codes(guide: Guide, x: Tensor) -> np.ndarray:
-    return torch.cat([posterior_mean(guide, batch) for batch in x.split(512)]).cpu().numpy()
+    return torch.cat([posterior_mean(view, batch) for batch, view in split(512, x, guide)]).cpu().numpy()
 
 
 def _probe(train: _Codes, test: _Codes, seed: int, progress: bool) -> Iterator[Probe]:

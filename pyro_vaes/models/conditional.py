@@ -51,6 +51,8 @@ class ConditionalVAE(VAE):
         (torch.Size([5, 4]), torch.Size([3, 1, 8, 8]))
     """
 
+    condition_dim: int
+
     def __init__(self, decoder: nn.Module, prior: Prior, likelihood: Likelihood, condition_dim: int) -> None:
         checked_sizes(condition_dim=(condition_dim,))
         if isinstance(prior, VampPrior):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.inputs import as_input, as_tensor, evaluating
+from pyro_vaes.given import take, unbound
 from pyro_vaes.vae import VAE, Guide
 
 if TYPE_CHECKING:
@@ -118,11 +119,13 @@ def posteriors(pairs: Mapping[str, tuple[VAE, Guide]], x: Tensor, points: int = 
         if model.latent_dim != 2:
             raise InputError(f"the latent has {model.latent_dim} dimensions: contours need 2 (--latent-dim 2)")
         line[0].set_ylabel(name)
-    models = [model for model, _ in pairs.values()]
+    models = [unbound(model) for model, _ in pairs.values()]
     for column, datum in enumerate(x.split(1)):
-        windows = [_window(model, guide, datum, points) for model, guide in pairs.values()]
-        for axes, (model, guide) in zip(table[:, column], pairs.values(), strict=True):
-            shared = [window for window, other in zip(windows, models, strict=True) if other is model]
+        rows = slice(column, column + 1)
+        views = [(take(model, rows), take(guide, rows)) for model, guide in pairs.values()]
+        windows = [_window(model, guide, datum, points) for model, guide in views]
+        for axes, (model, guide) in zip(table[:, column], views, strict=True):
+            shared = [window for window, other in zip(windows, models, strict=True) if other is unbound(model)]
             _draw_posterior(axes, model, guide, datum, torch.stack(shared), points)
     return figure
 

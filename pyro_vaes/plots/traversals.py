@@ -15,6 +15,7 @@ from pyro_vaes.data.pixel_transform import IDENTITY
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.inputs import as_input
 from pyro_vaes.evaluate.posterior_means import posterior_means
+from pyro_vaes.given import in_turn
 from pyro_vaes.plots.images import tiled
 from pyro_vaes.priors import Prior
 from pyro_vaes.vae import Guide, LatentVariableModel
@@ -37,7 +38,7 @@ def latent_views(model: LatentVariableModel, as_pixels: AsPixels) -> list[Latent
     """The latents of a model, the lowest first, with their images as pixels."""
     return [
         LatentView(site, partial(_decoded, model, as_pixels, site), draws, model.priors.get(site))
-        for site, draws in zip(model.sites, model.sample_latents(DRAWS), strict=True)
+        for site, draws in zip(model.sites, in_turn(model, DRAWS).sample_latents(DRAWS), strict=True)
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from pyro_vaes.recipes.build import build_guide, build_seeded, build_vae, load_data
 from pyro_vaes.recipes.hierarchies import hierarchical, ladder, ladder_mixture, mixture
 from pyro_vaes.recipes.recipe import Recipe, System
-from pyro_vaes.recipes.single_latent import af_prior, full_covariance, laplace, lossy, mae, pixelcnn, vae
+from pyro_vaes.recipes.single_latent import af_prior, conditional, full_covariance, laplace, lossy, mae, pixelcnn, vae
 from pyro_vaes.settings import Settings
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "build_guide",
     "build_seeded",
     "build_vae",
+    "conditional",
     "full_covariance",
     "hierarchical",
     "ladder",
@@ -37,6 +38,7 @@ __all__ = [
 
 _ROWS: tuple[Recipe[Any, Any], ...] = (
     vae,
+    conditional,
     full_covariance,
     laplace,
     lossy,

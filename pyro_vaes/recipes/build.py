@@ -12,6 +12,7 @@ from pyro_vaes import guides, likelihoods, losses, networks, priors
 from pyro_vaes.data import Data, load
 from pyro_vaes.data.binary_sets import BINARY_SETS
 from pyro_vaes.errors import InputError, unknown
+from pyro_vaes.given import bind
 from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.losses import ExponentialWarmup, Loss, default_loss
 from pyro_vaes.priors import Prior
@@ -64,7 +65,7 @@ def build_guide(
     """
     encoder = build_encoder(event_shape, settings)
     guide = instantiate("guide", guides, Guide, made, vae, encoder) if isinstance(made, str) else made(vae, encoder)
-    vae.prior()  # a prior that is made of the guide says here whether it can be
+    bind(vae, vae.example_given()).prior()  # a prior that is made of the guide says here whether it can be
     return guide
 
 

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from pyro_vaes.errors import InputError
+from pyro_vaes.models import ConditionalVAE
 from pyro_vaes.networks import ConstantDecoder
 from pyro_vaes.recipes.build import (
+    build_decoder,
     build_guide,
     build_likelihood,
     build_loss,
@@ -19,6 +22,7 @@ from pyro_vaes.recipes.published import BINARY, LOSSY, LOSSY_COLOR, MAE, MAE_COL
 from pyro_vaes.recipes.recipe import Recipe, System
 from pyro_vaes.settings import Settings
 from pyro_vaes.vae import VAE, Guide
+from pyro_vaes.validation import checked_sizes
 
 
 def single_latent(event_shape: Sequence[int], settings: Settings, guide: str = "mean-field") -> System[VAE, Guide]:
@@ -34,6 +38,18 @@ def no_code(event_shape: Sequence[int], settings: Settings) -> System[VAE, Guide
     return _with_guide(model, event_shape, replace(settings, network="mlp", hidden=(1,)))
 
 
+def conditional_vae(event_shape: Sequence[int], settings: Settings) -> System[VAE, Guide]:
+    """The VAE given a label or vector, whose decoder takes it beside the latent."""
+    if settings.condition_dim is None:
+        raise InputError("condition_dim is missing: give the number of classes of y, or the size of its vectors")
+    checked_sizes(condition_dim=(settings.condition_dim,))
+    likelihood = build_likelihood(event_shape, settings)
+    joined = replace(settings, latent_dim=settings.size + settings.condition_dim)
+    decoder = build_decoder(features_shape(likelihood, event_shape), joined)
+    prior = build_prior(settings.prior, settings.size)
+    return _with_guide(ConditionalVAE(decoder, prior, likelihood, settings.condition_dim), event_shape, settings)
+
+
 def _with_guide(model: VAE, event_shape: Sequence[int], settings: Settings) -> System[VAE, Guide]:
     guide = build_guide(settings.guide or "mean-field", model, event_shape, settings)
     return System(model, guide, build_loss(guide, settings))
@@ -45,6 +61,13 @@ vae = Recipe(
     single_latent,
     "VAE: mean-field posterior. Auto-Encoding Variational Bayes (Kingma, Welling, 2014).",
     published={"mnist": PARK},
+)
+#: The recipe ``conditional``; its attribute ``paper`` says what it is.
+conditional = Recipe(
+    "conditional",
+    conditional_vae,
+    "Conditional VAE of x given its label. Learning Structured Output Representation (Sohn, Lee, Yan, 2015).",
+    small=Settings(condition_dim=10),
 )
 #: The recipe ``full-covariance``; its attribute ``paper`` says what it is.
 full_covariance = Recipe(

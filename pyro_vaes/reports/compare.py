@@ -14,6 +14,7 @@ from pyro_vaes.data import Data
 from pyro_vaes.data.check import check_data
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import marginal_log_likelihood
+from pyro_vaes.evaluate.inputs import of_split
 from pyro_vaes.recipes.spec import slug
 from pyro_vaes.reports.compare_checks import check_comparison, check_same_model, claim
 from pyro_vaes.reports.compare_report import write_report
@@ -116,7 +117,8 @@ def compare(
     shown, marginal = progress and sys.stderr.isatty(), None
     try:
         if frozen_model:
-            marginal = marginal_log_likelihood(frozen_model.model, x_test, None, MARGINAL_SAMPLES, progress=shown)
+            (view,) = of_split(data.test, len(x_test), frozen_model.model)
+            marginal = marginal_log_likelihood(view, x_test, None, MARGINAL_SAMPLES, progress=shown)
         for name, seed in ((name, seed) for name in made for seed in seeds):
             if progress:
                 print(f"{name}, seed {seed}", flush=True)
@@ -145,7 +147,7 @@ def compare(
                 )
             if run.interrupted:
                 break
-            trials.append(new_trial(name, seed, system, run, x_test, num_samples, marginal, shown))
+            trials.append(new_trial(name, seed, system, run, data.test, x_test, num_samples, marginal, shown))
         if images and len(trials) == len(made) * len(seeds):
             diagnoses = _diagnose(trials, data, out, min(images, len(x_test)), progress)
     except KeyboardInterrupt:  # Ctrl-C while measuring: the trials before are whole

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from pyro_vaes import plots
 from pyro_vaes.evaluate import mean_interval, posterior_means
-from pyro_vaes.evaluate.inputs import evaluating, seeded
+from pyro_vaes.evaluate.inputs import evaluating, of_split, seeded
+from pyro_vaes.given import in_turn, take
 from pyro_vaes.reports.compare_summary import Comparison, stacked
 
 PICTURED = 10  # images per row
@@ -20,7 +21,8 @@ PICTURED = 10  # images per row
 def pictures(comparison: Comparison) -> dict[str, Figure]:
     """Figures by name: of all trials their gaps and learning curves, of first seeds what can be drawn of the data."""
     groups, data = comparison.groups, comparison.data
-    pairs = {name: (group[0].system.model, group[0].system.guide) for name, group in groups.items()}
+    trained = {name: group[0].system[:2] for name, group in groups.items()}
+    pairs = {name: of_split(data.test, PICTURED, *pair) for name, pair in trained.items()}
     gaps = {name: mean_interval(stacked([each.measured.gap for each in group])) for name, group in groups.items()}
     times = {name: statistics.mean(each.row["inference_ms"] for each in group) for name, group in groups.items()}
     histories = {name: [each.history for each in group] for name, group in groups.items()}
@@ -30,10 +32,12 @@ def pictures(comparison: Comparison) -> dict[str, Figure]:
         names = ["model"] if comparison.frozen else list(pairs)
         with evaluating(*itertools.chain(*pairs.values())), seeded(0, x.device):
             models = [model for (model, _), _ in zip(pairs.values(), names, strict=False)]
-            samples = [model.decode(*model.sample_latents(PICTURED)) for model in models]
+            samples = [in_turn(model, PICTURED) for model in models]
+            samples = [model.decode(*model.sample_latents(PICTURED)) for model in samples]
             rebuilt = [model.decode(*posterior_means(guide, x).values()) for model, guide in pairs.values()]
         figures["samples"] = plots.image_grid([*map(data.as_pixels, samples)], names)
         figures["reconstructions"] = plots.image_grid([*map(data.as_pixels, [x, *rebuilt])], ["original", *pairs])
     if all(model.latent_dims == (2,) for model, _ in pairs.values()):
-        figures["posteriors"] = plots.posteriors(pairs, x[:5])
+        few = {name: tuple(take(each, slice(5)) for each in pair) for name, pair in pairs.items()}
+        figures["posteriors"] = plots.posteriors(few, x[:5])
     return figures

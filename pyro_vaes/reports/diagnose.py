@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from pyro_vaes.data import Data
+from pyro_vaes.data import Data, Split
 from pyro_vaes.data.check import check_data
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import (
@@ -30,6 +30,9 @@ from pyro_vaes.evaluate import (
     reference_posterior,
     to_arviz,
 )
+from pyro_vaes.evaluate.inputs import evaluating, of_split
+from pyro_vaes.given import split, take
+from pyro_vaes.networks.probe import reference_weight
 from pyro_vaes.reports.advice import Candidate, advise
 from pyro_vaes.reports.diagnosis import Diagnosis, NamedPair
 from pyro_vaes.reports.diagnosis_page import write_page
@@ -91,7 +94,7 @@ def diagnose(
     with torch.random.fork_rng(devices):
         for pair in tqdm(pairs, desc="diagnosing", unit=" guides", disable=not progress):
             torch.manual_seed(seed)
-            diagnoses.append(_diagnosis(pair, x_test, images, num_samples, num_steps, reference, progress))
+            diagnoses.append(_diagnosis(pair, data.test, x_test, images, num_samples, num_steps, reference, progress))
         report = {
             "data": data.description,
             "split": "test",
@@ -112,6 +115,7 @@ def diagnose(
 
 def _diagnosis(
     pair: NamedPair,
+    test: Split,
     x_test: Tensor,
     images: int,
     num_samples: int,
@@ -119,16 +123,19 @@ def _diagnosis(
     reference: int,
     progress: bool,
 ) -> Diagnosis:
-    model, guide = pair.model, pair.guide
-    x = x_test[:images]
+    whole = of_split(test, len(x_test), pair.model, pair.guide)
+    x, model, guide = next(split(images, x_test, *whole))
+    batch, guide_of_batch = next(split(BATCH, x_test, whole[1]))
+    many, model_of_many, guide_of_many = next(split(INFORMATION, x_test, *whole))
     marginal = None if pair.marginal is None else pair.marginal.first(images)
     gaps = inference_gaps(model, guide, x, num_samples, num_steps, marginal, progress)
     simulated = calibration(model, guide)
-    information = mutual_information(model, guide, x_test[:INFORMATION])
+    information = mutual_information(model_of_many, guide_of_many, many)
     compared, rhat = None, math.nan
     if reference:
-        posterior = reference_posterior(model, x[:reference], progress=progress)
-        compared, rhat = compare_with_reference(guide, x[:reference], posterior), posterior.r_hat.max().item()
+        few, first, start = next(split(reference, x, model, guide))
+        posterior = reference_posterior(first, few, progress=progress)
+        compared, rhat = compare_with_reference(start, few, posterior), posterior.r_hat.max().item()
     worst = gaps.gap.argsort(descending=True)[:WORST].tolist()
     numbers = {
         "name": pair.name,
@@ -139,7 +146,7 @@ def _diagnosis(
         "guide_pareto_k": [_number(k) for k in gaps.guide_pareto_k.tolist()],
         "pareto_k": [_number(k) for k in gaps.pareto_k.tolist()],
         "worst": [_image(gaps, index) for index in worst],
-        "active_units": active_units(guide, x_test[:INFORMATION]),
+        "active_units": active_units(guide_of_many, many),
         "mutual_information": {
             "value": information.value,
             "stderr": information.stderr,
@@ -151,11 +158,13 @@ def _diagnosis(
             "coverage": {f"{level:.0%}": share for level, share in simulated.mean_coverage.items()},
         },
         "reference": None if compared is None else _reference(compared, rhat),
-        "inference_ms": inference_ms(guide, x_test[:BATCH]),
+        "inference_ms": inference_ms(guide_of_batch, batch),
         "step_ms": statistics.median(row["step_ms"] for row in pair.history) if pair.history else None,
         "parameters": sum(p.numel() for module in (model, guide) for p in module.parameters()),
     }
-    return Diagnosis(pair, gaps, simulated, compared, worst, _draws(model, guide, x[worst]), numbers)
+    chosen = torch.tensor(worst)
+    draws, rebuilt = _draws(take(model, chosen), take(guide, chosen), x[chosen])
+    return Diagnosis(pair, gaps, simulated, compared, worst, draws, rebuilt, numbers)
 
 
 def advice(diagnoses: Sequence[Diagnosis]) -> list[str]:
@@ -170,14 +179,20 @@ def advice(diagnoses: Sequence[Diagnosis]) -> list[str]:
     return advise(candidates, gaps.approximation_gap, gaps.amortization_gap, same_model)
 
 
-def _draws(model: LatentVariableModel, guide: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Draws of all continuous latents of each datum side by side, and as importance weights correct them."""
-    names = list(posterior_means(guide, x[:1]))
+@torch.no_grad()
+def _draws(model: LatentVariableModel, guide: nn.Module, x: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """Draws of all continuous latents of each datum side by side, plain and as importance weights correct them.
+
+    And the mean of E[x | z] over the plain ones, ``(N, *event_shape)``.
+    """
+    names = list(posterior_means(guide, x))
     groups = [to_arviz(model, guide, x, DRAWS, resample=resample).posterior for resample in (False, True)]
     plain, corrected = (
         torch.cat([torch.as_tensor(group[name].values).flatten(0, 1) for name in names], -1) for group in groups
     )
-    return plain, corrected
+    with evaluating(model):
+        latents = plain.to(reference_weight(model)).split(list(model.latent_dims), -1)
+        return (plain, corrected), model.decode(*latents).mean(0)
 
 
 def _image(gaps: InferenceGaps, index: int) -> dict[str, Any]:

@@ -44,6 +44,7 @@ class Diagnosis:
         reference: its comparison with NUTS on the first images, if asked for.
         worst: indices of the images with the largest gaps, among those looked at.
         draws: draws of the guide for these images, and as its importance weights correct them, each ``(S, N, Z)``.
+        rebuilt: mean of E[x | z] over the guide's draws of these images, ``(N, *event_shape)``.
         numbers: all figures, as the JSON and the page have them.
     """
 
@@ -53,4 +54,5 @@ class Diagnosis:
     reference: ReferenceComparison | None
     worst: list[int]
     draws: tuple[Tensor, Tensor]
+    rebuilt: Tensor
     numbers: dict[str, Any] = field(default_factory=dict)

@@ -8,13 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_vaes import plots
-from pyro_vaes.evaluate.inputs import evaluating
 from pyro_vaes.evaluate.psis import HIGHEST_K
 from pyro_vaes.plots.traversals import AsPixels
 from pyro_vaes.reports.cells import FLAG, Columns, error, flagged, number, share
@@ -117,12 +115,9 @@ def _guide(diagnosis: Diagnosis, x: Tensor, as_pixels: AsPixels) -> dict[str, An
     }
 
 
-@torch.no_grad()
 def _worst(diagnosis: Diagnosis, x: Tensor, as_pixels: AsPixels) -> Figure:
-    model = diagnosis.pair.model
-    chosen = x[diagnosis.worst].to(next(model.parameters()).device)
-    with evaluating(model):
-        rebuilt = model.decode(*diagnosis.draws[0].to(chosen).split(list(model.latent_dims), -1)).mean(0)
+    rebuilt = diagnosis.rebuilt
+    chosen = x[diagnosis.worst].to(rebuilt.device)
     return plots.corrected_posteriors(as_pixels(chosen), as_pixels(rebuilt), *diagnosis.draws)
 
 

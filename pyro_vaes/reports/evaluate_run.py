@@ -11,7 +11,7 @@ from torch import nn
 
 from pyro_vaes.data import Data
 from pyro_vaes.evaluate import active_units
-from pyro_vaes.evaluate.inputs import seeded
+from pyro_vaes.evaluate.inputs import of_split, seeded
 from pyro_vaes.networks.probe import reference_weight
 from pyro_vaes.reports.measurement import evaluation_data, measure, part
 from pyro_vaes.runs.atomic import write_whole
@@ -43,6 +43,7 @@ def evaluate_run(
         InputError: If there are fewer test data.
     """
     x = evaluation_data(data, test_size)
+    model, guide = of_split(data.test, len(x), model, guide)
     measured = measure(model, guide, x, num_samples, seed, progress=progress)
     with seeded(seed, reference_weight(model).device):
         units = active_units(guide, x)

@@ -21,7 +21,7 @@ from pyro_vaes.vae import LatentVariableModel
 from pyro_vaes.validation import choose_device
 
 OF_DATA = ("data", "data_root", "binarize", "channels", "train_size")
-OF_MODEL = (*PARTS_OF_MODEL, "latent_dim")  # settings that cannot be others than those of a trained model
+OF_MODEL = (*PARTS_OF_MODEL, "latent_dim", "condition_dim")  # settings that are those of the trained model
 OF_NETWORKS = ("network", "hidden")
 EPOCHS, PATIENCE = 200, 10  # of the training of a guide: at most so many, and so many without a rise
 

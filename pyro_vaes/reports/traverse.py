@@ -18,7 +18,7 @@ from pyro_vaes.data import FACTORS, Data, Split
 from pyro_vaes.data.sources import COLOURED
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import clustering, factor_probes
-from pyro_vaes.evaluate.inputs import as_input, evaluating, seeded
+from pyro_vaes.evaluate.inputs import as_input, evaluating, of_split, seeded
 from pyro_vaes.evaluate.representation import labels, thresholded
 from pyro_vaes.models.cluster_posterior import cluster_site
 from pyro_vaes.plots.traversals import LatentView, fixed_latents, latent_views, traversals_of
@@ -102,9 +102,10 @@ def traverse(
     folder.mkdir(parents=True, exist_ok=True)
     table = factor_probes(model, guide, data, factors, seed, progress).rows if factors else []
     with evaluating(model, guide), seeded(seed, next(guide.parameters()).device), torch.no_grad():
-        views = latent_views(model, data.as_pixels)
+        first, start = of_split(data.test, 1, model, guide)
+        views = latent_views(first, data.as_pixels)
         scores = _cluster_scores(model, guide, data, factors)
-        fixed = fixed_latents(model, guide, thresholded(data.test)[:1], views) if drawable else []
+        fixed = fixed_latents(first, start, thresholded(data.test)[:1], views) if drawable else []
         figures = _figures(views, fixed, points) if drawable else {}
     report = {
         "data": data.description,
@@ -124,7 +125,7 @@ def traverse(
 def _factors(data: Data, given: Sequence[str]) -> Sequence[str]:
     """A name for each column of labels; none where a split that the tables need has no labels."""
     y = data.train.y
-    width = 0 if y is None or data.test.y is None else y.reshape(len(y), -1).shape[1]
+    width = 0 if y is None or data.test.y is None or y.is_floating_point() else y.reshape(len(y), -1).shape[1]
     if width and not given:
         if data.name in COLOURED:
             return FACTORS

@@ -11,9 +11,11 @@ from typing import Any
 
 from torch import Tensor
 
+from pyro_vaes.data import Split
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import MarginalLogLikelihood, active_units, inference_ms
-from pyro_vaes.evaluate.inputs import seeded
+from pyro_vaes.evaluate.inputs import of_split, seeded
+from pyro_vaes.given import split
 from pyro_vaes.networks.probe import reference_weight
 from pyro_vaes.recipes import System
 from pyro_vaes.reports.measurement import Measurement, measure
@@ -62,6 +64,7 @@ def new_trial(
     seed: int,
     system: System[VAE, Guide],
     run: Run,
+    test: Split,
     x: Tensor,
     num_samples: int,
     marginal: MarginalLogLikelihood | None = None,
@@ -74,14 +77,17 @@ def new_trial(
         seed: the trial's, which fixes the draws too.
         system: the trained model and guide.
         run: their training.
-        x: the test data to measure on.
+        test: the test split.
+        x: its data to measure on, from the first.
         num_samples: draws of the guide per datum.
         marginal: log p(x) of the model, where it is known.
         progress: whether to show bars.
     """
-    measured = measure(system.model, system.guide, x, num_samples, seed, marginal, progress)
+    model, guide_of_x = of_split(test, len(x), system.model, system.guide)
+    measured = measure(model, guide_of_x, x, num_samples, seed, marginal, progress)
     with seeded(seed, reference_weight(system.model).device):
-        units = active_units(system.guide, x)
+        units = active_units(guide_of_x, x)
+    batch, guide_of_batch = next(split(BATCH, x, guide_of_x))
     row = {
         "guide": guide,
         "seed": seed,
@@ -89,7 +95,7 @@ def new_trial(
         "active_units": units,
         "step_ms": statistics.median(row["step_ms"] for row in run.history),
         "train_seconds": sum(row["seconds"] for row in run.history),
-        "inference_ms": inference_ms(system.guide, x[:BATCH]),
+        "inference_ms": inference_ms(guide_of_batch, batch),
         "parameters": sum(p.numel() for module in system[:2] for p in module.parameters()),
         "best_epoch": run.best_epoch,
     }

@@ -17,6 +17,7 @@ from pyro_vaes.distributions.normal import PrecisionNormal, ReflectedNormal
 from pyro_vaes.distributions.normal_mixture import NormalMixture
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.inputs import as_input, evaluating
+from pyro_vaes.given import accepted
 from pyro_vaes.likelihoods import PixelCNN
 from pyro_vaes.param_store import adopt_loaded
 from pyro_vaes.runs.atomic import write_whole
@@ -70,6 +71,10 @@ def export(model: LatentVariableModel, guide: nn.Module, x: Tensor, out: str | o
         raise InputError(
             f"{type(model.likelihood).__name__} has no mean but draws pixel by pixel, which cannot be exported: give a "
             "model with another likelihood"
+        )
+    if names := accepted(model, guide, optional=False):
+        raise InputError(
+            f"{type(model).__name__} requires {names[0]} beside x, and cannot be exported: give a model of x alone"
         )
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
