@@ -49,6 +49,27 @@ class Given(dict[str, Tensor]):
         )
 
 
+class TakesGiven:
+    """What the library's models and guides say of inputs beside x; a model that takes some overrides it.
+
+    Attributes:
+        given: the inputs that a view is bound to; none of what is no view.
+    """
+
+    given: Given = Given()
+
+    def check_given(self, given: Given) -> None:
+        """Refuse inputs whose shape or values are none of this model's."""
+
+    def example_given(self) -> Given:
+        """Inputs of one row, with which networks are tried."""
+        return Given()
+
+    def adapt_encoder(self, encoder: nn.Module) -> nn.Module:
+        """An encoder in the form that guides of this model take it."""
+        return encoder
+
+
 def accepted(*owners: Callable[..., Any], optional: bool = True) -> tuple[str, ...]:
     """Names of the inputs beside x that a model and its guide both take.
 
@@ -105,7 +126,7 @@ def bind(owner: Owner, given: Given) -> Owner:
             view.__dict__[name] = OrderedDict(vars(owner)[name])
         view.register_forward_pre_hook(_give, with_kwargs=True)
     view.__dict__["given"] = given
-    if hasattr(type(owner), "given"):
+    if isinstance(owner, TakesGiven):
         view.__dict__["_modules"] = _bound_parts(unbound(owner), given)
     if "vae" in vars(view):
         view.__dict__["vae"] = bind(view.vae, given)

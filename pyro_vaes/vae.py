@@ -19,9 +19,9 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.given import Given, bind, in_turn
+from pyro_vaes.given import Given, TakesGiven, bind, in_turn
 from pyro_vaes.likelihoods import Likelihood
-from pyro_vaes.networks.copy_weights import copy_rows, copy_weights
+from pyro_vaes.networks.copy_weights import check_sizes, copy_rows, copy_weights
 from pyro_vaes.networks.evaluation_mode import evaluation_mode
 from pyro_vaes.networks.probe import check_encoder, probe_decoder
 from pyro_vaes.networks.shapes import head_on
@@ -31,7 +31,7 @@ from pyro_vaes.priors import Prior
 Posteriors = dict[str, dist.TorchDistribution]
 
 
-class LatentVariableModel(nn.Module):
+class LatentVariableModel(TakesGiven, nn.Module):
     """Base class of models p(z_1, …, z_L) p(x | z); calling one with a batch x is the Pyro model.
 
     A new model implements :meth:`draw`, :meth:`features` and :meth:`log_prior`.
@@ -42,7 +42,6 @@ class LatentVariableModel(nn.Module):
         latent_dims: size of each latent, the lowest first.
 
     Attributes:
-        given: the inputs of each datum beside x that a view is bound to, see :mod:`pyro_vaes.given`; none at first.
         priors: the priors that are not conditional on another latent, by site.
         features_shape: shape of the decoder's output for one datum.
         event_shape: shape of one datum.
@@ -55,16 +54,13 @@ class LatentVariableModel(nn.Module):
         InputError: If decoder, latents and likelihood do not fit each other; when called, if x has another shape.
     """
 
-    given: Given = Given()
     priors: Mapping[str, Prior]
 
     def __init__(self, decoder: nn.Module, likelihood: Likelihood, latent_dims: Sequence[int]) -> None:
         super().__init__()
-        self.decoder, self.likelihood = decoder, likelihood
-        self.latent_dims = tuple(latent_dims)
+        self.decoder, self.likelihood, self.latent_dims = decoder, likelihood, tuple(latent_dims)
         with evaluation_mode(self):
-            features = bind(self, self.example_given()).features
-            self.features_shape = probe_decoder(features, decoder, self.latent_dims)
+            self.features_shape = probe_decoder(bind(self, self.example_given()).features, decoder, self.latent_dims)
         likelihood.set_event_dim(len(self.features_shape))
         self.event_shape = likelihood.probe(self.features_shape)
 
@@ -102,17 +98,6 @@ class LatentVariableModel(nn.Module):
                 f"the data have the shape {tuple(event_shape)}, but the model's have {tuple(self.event_shape)}: give "
                 "data of the model's shape, or build the decoder for the shape of the data"
             )
-
-    def check_given(self, given: Given) -> None:
-        """Refuse inputs beside x whose shape or values are none of this model's; here there are none."""
-
-    def example_given(self) -> Given:
-        """Inputs beside x of one row, with which the networks are tried; here there are none."""
-        return Given()
-
-    def adapt_encoder(self, encoder: nn.Module) -> nn.Module:
-        """An encoder in the form that guides of this model take it; here as it is."""
-        return encoder
 
     def decode(self, *z: Tensor) -> Tensor:
         """E[x | z]: each ``(..., Z_l)`` to ``(..., *event_shape)``."""
@@ -157,10 +142,9 @@ class VAE(LatentVariableModel):
         Auto-Encoding Variational Bayes (Kingma, Welling, 2014).
 
     Example:
-        >>> from pyro_vaes.likelihoods import Gaussian
-        >>> from pyro_vaes.networks import MLPDecoder
-        >>> from pyro_vaes.priors import StandardNormal
-        >>> vae = VAE(MLPDecoder(2, (1, 8, 8), hidden=(16,)), StandardNormal(2), Gaussian())
+        >>> import pyro_vaes as pv
+        >>> decoder = pv.networks.MLPDecoder(2, (1, 8, 8), hidden=(16,))
+        >>> vae = VAE(decoder, pv.priors.StandardNormal(2), pv.likelihoods.Gaussian())
         >>> vae.sample(3).shape, vae.log_joint(torch.zeros(3, 1, 8, 8), torch.zeros(5, 3, 2)).shape
         (torch.Size([3, 1, 8, 8]), torch.Size([5, 3]))
     """
@@ -188,7 +172,7 @@ class VAE(LatentVariableModel):
         return self.prior().log_prob(*z)
 
 
-class Guide(nn.Module):
+class Guide(TakesGiven, nn.Module):
     """Base class of guides q(z | x); calling one with a batch x is the Pyro guide.
 
     A guide of one latent implements :meth:`posterior`, or :meth:`family`, of which that is made; one of several
@@ -202,9 +186,6 @@ class Guide(nn.Module):
             initializes if it has one; None for no head.
 
     Attributes:
-        given: the inputs of each datum beside x that a view is bound to, see :mod:`pyro_vaes.given`; none at first.
-        vae: the model.
-        encoder: the encoder.
         head: the linear layer from the encoder's features to the family's parameters.
         analytic_kl: whether losses take KL(q ‖ p) in closed form if one is registered. A guide whose posterior follows
             the model's says no: there the noise of log q cancels that of log p(x, z).
@@ -225,7 +206,6 @@ class Guide(nn.Module):
         InputError: If the encoder does not take the model's data, or gives another number of features than it says.
     """
 
-    given: Given = Given()
     vae: Any
     analytic_kl: bool = True
     loss: str | Callable[[], Any] = "ELBO"
@@ -238,11 +218,10 @@ class Guide(nn.Module):
         super().__init__()
         self.__dict__["vae"] = vae  # past nn.Module, which would register the model's parameters here too
         if encoder is not None:
-            encoder = vae.adapt_encoder(encoder)
-            check_encoder(bind(encoder, vae.example_given()), vae.event_shape, has_head=outputs is not None)
-            self.encoder = encoder
-        if encoder is not None and outputs is not None:
-            self.head = head_on(encoder, outputs)
+            self.encoder = vae.adapt_encoder(encoder)
+            check_encoder(bind(self.encoder, vae.example_given()), vae.event_shape, has_head=outputs is not None)
+            if outputs is not None:
+                self.head = head_on(self.encoder, outputs)
         like = next(self.parameters(), torch.empty(0)).new_empty(vae.event_shape)
         for site, prior in vae.priors.items():
             prior.probe()
@@ -291,10 +270,7 @@ class Guide(nn.Module):
             raise InputError(f"a {type(self).__name__} cannot start from a mean-field guide: leave the start out")
         if not (isinstance(mean_field, Guide) and mean_field.is_mean_field):
             raise InputError(f"the start is a {type(mean_field).__name__}: give a trained MeanField guide")
-        sizes = [(tuple(each.event_shape), each.latent_dim) for each in (mean_field.vae, self.vae)]
-        if sizes[0] != sizes[1]:
-            there, here = (f"data of shape {shape} and {latent} latent dimensions" for shape, latent in sizes)
-            raise InputError(f"the start has {there}, this guide's model {here}: give both models the same sizes")
+        check_sizes(mean_field.vae, self.vae)
         copy_weights(mean_field.encoder, self.encoder, "encoder")
         copy_rows(mean_field.head, self.head)
         self.warmup = 0  # which mean-field training stands for
@@ -312,12 +288,7 @@ class Guide(nn.Module):
         return member
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
-        """The Pyro guide: the latents' sites in the plate ``data``; returns the latents.
-
-        Args:
-            x: the batch.
-            y: the labels or conditions, ``(B, ...)``, of a model that takes them.
-        """
+        """The Pyro guide: the latents' sites in the plate ``data``, given y if there is one; returns the latents."""
         register_params(self)
         self.vae.check_event_shape(x.shape[1:])
         guide = self if y is None else bind(self, Given(y=y))

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from itertools import zip_longest
+from typing import Any
 
 import torch
 from torch import nn
 
 from pyro_vaes.errors import InputError
+
+
+def check_sizes(source: Any, target: Any) -> None:
+    """Refuse to copy from the guide of a model of another data shape or latent size; names both.
+
+    Example:
+        >>> check_sizes(vae, vae)
+    """
+    sizes = [(tuple(each.event_shape), each.latent_dim) for each in (source, target)]
+    if sizes[0] != sizes[1]:
+        there, here = (f"data of shape {shape} and {latent} latent dimensions" for shape, latent in sizes)
+        raise InputError(f"the start has {there}, this guide's model {here}: give both models the same sizes")
 
 
 def copy_weights(source: nn.Module, target: nn.Module, name: str) -> None:
