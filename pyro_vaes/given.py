@@ -49,7 +49,7 @@ class Given(dict[str, Tensor]):
         )
 
 
-class TakesGiven:
+class TakesGiven(nn.Module):
     """What the library's models and guides say of inputs beside x; a model that takes some overrides it.
 
     Attributes:

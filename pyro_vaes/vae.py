@@ -31,7 +31,7 @@ from pyro_vaes.priors import Prior
 Posteriors = dict[str, dist.TorchDistribution]
 
 
-class LatentVariableModel(TakesGiven, nn.Module):
+class LatentVariableModel(TakesGiven):
     """Base class of models p(z_1, …, z_L) p(x | z); calling one with a batch x is the Pyro model.
 
     A new model implements :meth:`draw`, :meth:`features` and :meth:`log_prior`.
@@ -172,7 +172,7 @@ class VAE(LatentVariableModel):
         return self.prior().log_prob(*z)
 
 
-class Guide(TakesGiven, nn.Module):
+class Guide(TakesGiven):
     """Base class of guides q(z | x); calling one with a batch x is the Pyro guide.
 
     A guide of one latent implements :meth:`posterior`, or :meth:`family`, of which that is made; one of several
