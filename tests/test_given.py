@@ -14,7 +14,12 @@ from pyro_vaes import InputError, evaluate
 from pyro_vaes.data import Data
 from pyro_vaes.given import Given, accepted, bind, given_of, split, take, unbound
 from pyro_vaes.losses import ELBO, IWAE
+from pyro_vaes.param_store import restored_param_store
+from pyro_vaes.training import cuda_graph_step
+from pyro_vaes.training.cuda_graph_step import GraphStep
+from pyro_vaes.training.step import EagerStep
 from tests.helpers.labeled import Plain, Shifted, SometimesShifted, shifted, values, wrapped
+from tests.helpers.recording import again
 from tests.helpers.training import SHAPE, assert_equal, build, timeless, train, weights
 
 N = 6
@@ -88,6 +93,21 @@ def test_fit_with_labels_is_fit_on_shifted_data(step):
         runs.append((timeless(run.history), weights(pair)))
     assert_equal(runs[0][1], runs[1][1])
     assert runs[0][0] == runs[1][0]
+
+
+def test_a_recorded_step_reads_the_labels_of_each_batch(monkeypatch):
+    monkeypatch.setattr(cuda_graph_step, "record", again)
+    found = []
+    for kind in (EagerStep, GraphStep):
+        torch.manual_seed(0)
+        batches = [(torch.rand(size, *SHAPE), torch.randint(3, (size,))) for size in (5, 5, 2, 5)]
+        step = kind(*wrapped(), ELBO(), lr=1e-2)
+        step.given = ("y",)
+        with restored_param_store():
+            step.prepare_for(*batches[0])
+            sums = [seeded(step, *batch) for batch in batches]
+        found.append([*sums, *step.weights])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
 def test_optional_labels_are_given_only_if_asked_for():

@@ -21,6 +21,7 @@ from pyro_vaes.training.compiled_step import CompiledStep
 from pyro_vaes.training.distributed import ProcessGroup, process_group
 from pyro_vaes.training.step import EagerStep
 from pyro_vaes.training.validate import check_shards
+from tests.helpers.labeled import Shifted, values
 from tests.helpers.processes import BATCH, STEPS, train_with_event
 from tests.helpers.training import BINARY, FILES, SHAPE, assert_equal, at_step, build, pixels, timeless, train, weights
 
@@ -101,6 +102,24 @@ def test_a_training_is_that_of_one_process(run_in_processes, tmp_path):
     torch.testing.assert_close(found, weights(expected), rtol=1e-4, atol=1e-5)
     assert (writes, other_writes) == (9, 0)
     assert set(FILES) <= {path.name for path in (tmp_path / "run").iterdir()}
+
+
+LABELED = values(torch.from_numpy(pixels()).unsqueeze(1) / 255, torch.arange(95) % 3)
+
+
+def labeled(rank, folder):
+    pair = tuple(map(Shifted, still(seed=rank)))
+    return timeless(train(pair, LABELED, epochs=2, lr=1e-3).history), weights(pair)
+
+
+def test_labels_go_with_their_rows_to_each_process(run_in_processes):
+    history, expected = labeled(0, None)
+    (first, found), (second, others) = run_in_processes(labeled)
+    assert first == second
+    assert_equal(found, others)
+    for row, other in zip(first, history, strict=True):
+        assert row == pytest.approx(other, rel=1e-4)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 SHAPED = {"optimizer": "adamw(weight_decay=0.1)", "schedule": "cosine(warmup=10)", "clip_norm": 0.5, "patience": 2}
