@@ -47,8 +47,7 @@ class LatentVariableModel(TakesGiven):
         event_shape: shape of one datum.
 
     Shapes:
-        ``x (B, *event_shape)``; calling it gives each latent by site, ``(B, Z_l)``; ``log_joint`` takes
-        ``z_l (..., B, Z_l)``, for ``(..., B)``.
+        ``x (B, *event_shape)``; latents by site, ``(B, Z_l)``; ``log_joint`` of ``z_l (..., B, Z_l)`` is ``(..., B)``.
 
     Raises:
         InputError: If decoder, latents and likelihood do not fit each other; when called, if x has another shape.
@@ -182,8 +181,7 @@ class Guide(TakesGiven):
     Args:
         vae: the model; not registered here, its parameters stay its own.
         encoder: any module ``x (..., *event_shape) -> (..., out_features)``; None if the guide holds others.
-        outputs: size of the linear head on top of the encoder, which the encoder's method ``initialize_head(head)``
-            initializes if it has one; None for no head.
+        outputs: size of the linear head, which the encoder's ``initialize_head(head)``, if any, initializes; or None.
 
     Attributes:
         head: the linear layer from the encoder's features to the family's parameters.
@@ -193,8 +191,7 @@ class Guide(TakesGiven):
             losses, such as one of your own; a method that returns one may set its options.
         warmup: number of gradient steps at the start of a training in which the posterior is a simpler one, 0 for none;
             ``fit`` makes it at most two fifths of a training.
-        restarts: whether the optimizer's moments start again after it; those of the simpler posterior would hold back
-            one that changes at once.
+        restarts: whether the optimizer's moments start again after it, as for a posterior that changes at once.
         progress: the part of the warm-up that is over, in [0, 1]; the posterior may depend on it. ``fit`` sets it for
             the time of a gradient step. It is 1 elsewhere, so in validation and in stock ``SVI``, without a warm-up.
         is_mean_field: whether q(z | x) = N(μ, diag σ²), both outputs of the head, so that other guides can start there.
