@@ -199,3 +199,14 @@ def _kl_normal_independent(q: torch.distributions.Distribution, p: torch.distrib
     deviation = (q.mean - base.loc).square() + q.variance
     cross_entropy = 0.5 * (deviation / base.variance + 2 * base.scale.log() + math.log(2 * math.pi)).sum(-1)
     return cross_entropy - q.entropy()
+
+
+@register_kl(torch.distributions.Independent, PrecisionNormal)
+def _kl_independent_precision(q: torch.distributions.Independent, p: PrecisionNormal) -> Tensor:
+    """KL(independent normal ‖ normal with a full precision) in nats."""
+    base = q.base_dist
+    if not isinstance(base, torch.distributions.Normal) or q.reinterpreted_batch_ndims != 1:
+        raise NotImplementedError
+    white = ((base.loc - p.loc).unsqueeze(-2) @ p.precision_tril).squeeze(-2)
+    trace = (p.precision_tril.square().sum(-1) * base.variance).sum(-1)
+    return 0.5 * (white.square().sum(-1) + trace) - p._log_normalizer() - q.entropy()

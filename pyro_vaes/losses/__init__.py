@@ -8,6 +8,7 @@ from pyro_vaes.losses.mixture_elbo import MixtureELBO, RecursiveMixtureELBO
 from pyro_vaes.losses.mutual_posterior_divergence import MutualPosteriorDivergence
 from pyro_vaes.losses.progressive import ProgressiveELBO
 from pyro_vaes.losses.schedules import ExponentialWarmup, Warmup
+from pyro_vaes.losses.semi_supervised import SemiSupervisedELBO
 from pyro_vaes.losses.soft_free_bits import SoftFreeBits
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "MutualPosteriorDivergence",
     "ProgressiveELBO",
     "RecursiveMixtureELBO",
+    "SemiSupervisedELBO",
     "SoftFreeBits",
     "Warmup",
     "default_loss",

@@ -18,15 +18,16 @@ from pyro_vaes.validation import check_whole
 class ProgressiveELBO(ELBO):
     """ELBO of a ladder whose levels fade in one after another, the highest first.
 
-    The highest level is there from the start. Each one below takes ``steps`` gradient steps, once the one above it has
-    come in full, to rise from 0 to 1: a factor of v_l(z_l) in the decoder and of the level's KL in the objective. The
-    terms that are reported carry no factor: they are the ELBO of the model as it is at this step, whose factors its
-    decoder keeps and saves with its weights.
+    The highest level is there from the start, for ``alone`` gradient steps alone. Then each one below takes ``steps``
+    gradient steps, once the one above it has come in full, to rise from 0 to 1: a factor of v_l(z_l) in the decoder and
+    of the level's KL in the objective. The terms that are reported carry no factor: they are the ELBO of the model as
+    it is at this step, whose factors its decoder keeps and saves with its weights.
 
     Args:
         steps: gradient steps that a level takes to fade in.
         num_particles: number S of draws a datum.
         beta: weight of the KL, as in :class:`ELBO`.
+        alone: gradient steps before the second level begins to fade in.
 
     Shapes:
         ``terms`` gives ``reconstruction``, ``kl`` and ``kl_<site>``, each ``(B,)``.
@@ -35,7 +36,8 @@ class ProgressiveELBO(ELBO):
         InputError: If the model's decoder has no ``presence``, as a ``LadderMLPDecoder`` has.
 
     References:
-        Progressive Learning and Disentanglement of Hierarchical Representations (Li, Gyawali, Wang, Murphy, 2020).
+        Progressive Learning and Disentanglement of Hierarchical Representations (Li, Gyawali, Wang, Murphy, 2020);
+        Multi-Facet Clustering Variational Autoencoders (Falck et al., 2021) for the highest level alone at first.
 
     Example:
         >>> loss = ProgressiveELBO(steps=4)
@@ -50,13 +52,16 @@ class ProgressiveELBO(ELBO):
 
     traceable = False
 
-    def __init__(self, steps: int, num_particles: int = 1, beta: float | Callable[[int], float] = 1.0) -> None:
+    def __init__(
+        self, steps: int, num_particles: int = 1, beta: float | Callable[[int], float] = 1.0, alone: int = 0
+    ) -> None:
         super().__init__(num_particles, beta)
-        self.steps = check_whole("steps", steps)
+        self.steps, self.alone = check_whole("steps", steps), check_whole("alone", alone, least=0)
 
     def presence(self, levels: int) -> list[float]:
         """The factor of each level at this step, the lowest first."""
-        return [min(max(self.num_steps / self.steps - above, 0.0), 1.0) for above in reversed(range(-1, levels - 1))]
+        faded = max(self.num_steps - self.alone, 0) / self.steps
+        return [min(max(faded - above, 0.0), 1.0) for above in reversed(range(-1, levels - 1))]
 
     def objective(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> tuple[Tensor, Terms]:
         """Reconstruction - β Σ_l presence_l · kl_l."""

@@ -5,17 +5,19 @@ The latents are ``"z1"``, the lowest, to ``"zL"``; clusters are ``"y"``, or ``"y
 
 from pyro_vaes.models.cluster_init import initialize_from_codes
 from pyro_vaes.models.cluster_posterior import ClusterParameters, ClusterPosterior
+from pyro_vaes.models.clustered import ClusteredModel
 from pyro_vaes.models.conditional import ConditionalVAE
 from pyro_vaes.models.conditional_normal import ConditionalNormal
 from pyro_vaes.models.conditional_prior import ConditionalPrior
 from pyro_vaes.models.hierarchical import HierarchicalGuide, HierarchicalVAE, TopDownGuide
 from pyro_vaes.models.ladder import LadderGuide, LadderVAE
 from pyro_vaes.models.ladder_mixture import LadderMixtureGuide, LadderMixtureVAE
-from pyro_vaes.models.mixture import MixtureGuide, MixtureVAE
+from pyro_vaes.models.mixture import MixtureGuide, MixtureVAE, TwoEncoderMixtureGuide
 
 __all__ = [
     "ClusterParameters",
     "ClusterPosterior",
+    "ClusteredModel",
     "ConditionalNormal",
     "ConditionalPrior",
     "ConditionalVAE",
@@ -28,5 +30,6 @@ __all__ = [
     "MixtureGuide",
     "MixtureVAE",
     "TopDownGuide",
+    "TwoEncoderMixtureGuide",
     "initialize_from_codes",
 ]

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pyro_vaes.distributions.labeled_categorical import LabeledCategorical
 from pyro_vaes.distributions.normal_mixture import NormalMixture
 from pyro_vaes.models.conditional_normal import normal
+from pyro_vaes.networks.copy_weights import copy_rows
 from pyro_vaes.networks.positive import positive
 from pyro_vaes.priors import GaussianMixture
 
@@ -32,7 +34,7 @@ def cluster_site(site: str) -> str:
 def draw_clustered(prior: GaussianMixture, site: str) -> Tensor:
     """Sample a cluster and, of it, the latent ``site`` from a mixture prior; returns the latent."""
     y = pyro.sample(cluster_site(site), dist.Categorical(logits=prior.logits))
-    return pyro.sample(site, dist.Normal(prior.locs[y], prior.log_scales[y].exp()).to_event(1))
+    return pyro.sample(site, prior.components(y))
 
 
 class ClusterParameters(NamedTuple):
@@ -59,9 +61,15 @@ class ClusterParameters(NamedTuple):
         locs, raw_scales = self.outputs.chunk(2, -1)
         return NormalMixture(self.logits, locs, positive(raw_scales))
 
-    def draw(self, site: str) -> Tensor:
-        """Sample the cluster, which losses sum out, and the latent ``site``; returns the latent."""
-        y = pyro.sample(cluster_site(site), self.clusters(), infer={"enumerate": "parallel"})
+    def draw(self, site: str, labels: Tensor | None = None) -> Tensor:
+        """Sample the cluster, which losses sum out, and the latent ``site``; returns the latent.
+
+        Args:
+            site: the latent's.
+            labels: the clusters ``(B,)`` of labeled data, -1 for the others; q(y | x) is then a point mass there.
+        """
+        clusters = self.clusters() if labels is None else LabeledCategorical(self.logits, labels)
+        y = pyro.sample(cluster_site(site), clusters, infer={"enumerate": "parallel"})
         codes = self.outputs[(None,) * (y.dim() + 2 - self.outputs.dim())]  # all values of y lie left of the plates
         return pyro.sample(site, normal(codes.take_along_dim(y[..., None, None], -2).squeeze(-2)))
 
@@ -76,6 +84,7 @@ class ClusterPosterior(nn.Module):
         features: number of the encoder's features.
         components: number K of clusters.
         latent_dim: size Z of the code.
+        cluster_features: number of the features of q(y | h), if these are others.
 
     Shapes:
         ``h (..., features)`` to :class:`ClusterParameters` of batch shape ``(...)``.
@@ -86,24 +95,34 @@ class ClusterPosterior(nn.Module):
         torch.Size([4, 3, 2])
     """
 
-    def __init__(self, features: int, components: int, latent_dim: int) -> None:
+    def __init__(self, features: int, components: int, latent_dim: int, cluster_features: int | None = None) -> None:
         super().__init__()
-        self.logits = nn.Linear(features, components)
+        self.logits = nn.Linear(cluster_features or features, components)
         self.hidden = nn.Linear(features, features)
         self.shift = nn.Embedding(components, features)  # the columns for one-hot y of the layer's weights
         self.head = nn.Linear(features, 2 * latent_dim)
 
-    def forward(self, features: Tensor) -> ClusterParameters:
-        """The parameters of q(y | h) q(z | h, y)."""
+    def forward(self, features: Tensor, cluster_features: Tensor | None = None) -> ClusterParameters:
+        """The parameters of q(y | h) q(z | h, y), where q(y | h) may be given features of its own."""
         hidden = F.relu(self.hidden(features).unsqueeze(-2) + self.shift.weight)
-        return ClusterParameters(self.logits(features), self.head(hidden))
+        return ClusterParameters(
+            self.logits(features if cluster_features is None else cluster_features), self.head(hidden)
+        )
+
+    @torch.no_grad()
+    def start_from(self, head: nn.Linear) -> None:
+        """Set q(z | h, y) to N(μ, diag σ²) from the outputs of a linear layer on h ≥ 0, the same for every y."""
+        copy_rows(head, self.head)
+        nn.init.eye_(self.hidden.weight)
+        nn.init.zeros_(self.hidden.bias)
+        nn.init.zeros_(self.shift.weight)
 
     @torch.no_grad()
     def fit(self, features: Tensor, clusters: Tensor) -> None:
         """Set q(y | h) to given clusters by logistic regression, and q(z | h, y) to its average over y.
 
         Args:
-            features: ``(N, features)``.
+            features: those of q(y | h), ``(N, features)``.
             clusters: cluster of each, ``(N,)``.
         """
         from sklearn.linear_model import LogisticRegression

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import cast
 
 import pyro
 import torch
@@ -14,13 +13,14 @@ from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.models.cluster_init import CHUNK
 from pyro_vaes.models.cluster_posterior import ClusterParameters, ClusterPosterior, cluster_site, draw_clustered
+from pyro_vaes.models.clustered import ClusteredModel
 from pyro_vaes.models.conditional_normal import normal
 from pyro_vaes.models.ladder import LadderGuide, LadderVAE
 from pyro_vaes.priors import GaussianMixture, Prior
 from pyro_vaes.vae import Posteriors
 
 
-class LadderMixtureVAE(LadderVAE):
+class LadderMixtureVAE(ClusteredModel, LadderVAE):
     """A ladder with Gaussian mixtures on some of its levels, p(y_l) p(z_l | y_l).
 
     A cluster is summed out in closed form by the mixture's density unless it is asked for as a site, ``"y2"`` for
@@ -71,12 +71,20 @@ class LadderMixtureVAE(LadderVAE):
             )
         self.cluster_sites = frozenset(cluster_sites)
 
+    @property
+    def clustered(self) -> Mapping[str, GaussianMixture]:
+        """The mixture priors whose clusters are sites, by the latent's site."""
+        return {
+            site: prior
+            for site, prior in self.priors.items()
+            if isinstance(prior, GaussianMixture) and cluster_site(site) in self.cluster_sites
+        }
+
     def draw(self) -> list[Tensor]:
         """Sites ``z1`` to ``zL``, and those of ``cluster_sites``."""
+        clustered = self.clustered
         return [
-            draw_clustered(prior, site)
-            if isinstance(prior, GaussianMixture) and cluster_site(site) in self.cluster_sites
-            else pyro.sample(site, prior())
+            draw_clustered(clustered[site], site) if site in clustered else pyro.sample(site, prior())
             for site, prior in self.priors.items()
         ]
 
@@ -151,8 +159,11 @@ class LadderMixtureGuide(LadderGuide):
 
     def draw(self, x: Tensor) -> dict[str, Tensor]:
         """Sample the latents and the model's ``cluster_sites``, inside the plate; returns the latents by site."""
+        labels = self.vae.labels(self.given.get("y"), len(x))
         return {
-            site: each.draw(site) if isinstance(each, ClusterParameters) else pyro.sample(site, normal(each))
+            site: each.draw(site, labels.get(site))
+            if isinstance(each, ClusterParameters)
+            else pyro.sample(site, normal(each))
             for site, each in self._by_site(x).items()
         }
 
@@ -160,15 +171,11 @@ class LadderMixtureGuide(LadderGuide):
         """The local parameters by site."""
         values = iter(self.local_parameters(x))
         return {
-            site: ClusterParameters(next(values), next(values)) if self._is_site(site) else next(values)
+            site: ClusterParameters(next(values), next(values)) if site in self.vae.clustered else next(values)
             for site in self.vae.sites
         }
 
-    def _is_site(self, site: str) -> bool:
-        return cluster_site(site) in self.vae.cluster_sites
-
     def _head(self, site: str, size: int) -> nn.Module:
-        if not self._is_site(site):
+        if (prior := self.vae.clustered.get(site)) is None:
             return super()._head(site, size)
-        prior = cast(GaussianMixture, self.vae.priors[site])
         return ClusterPosterior(size, len(prior.logits), prior.latent_dim)

@@ -13,12 +13,14 @@ from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.models.cluster_init import CHUNK
 from pyro_vaes.models.cluster_posterior import ClusterParameters, ClusterPosterior, draw_clustered
+from pyro_vaes.models.clustered import ClusteredModel
+from pyro_vaes.networks.probe import check_encoder
 from pyro_vaes.networks.shapes import out_features
 from pyro_vaes.priors import GaussianMixture
 from pyro_vaes.vae import VAE, Guide
 
 
-class MixtureVAE(VAE):
+class MixtureVAE(ClusteredModel, VAE):
     """The model p(x, y, z) = p(y) p(z | y) p(x | decoder(z)) of data in clusters y.
 
     It is the ``VAE`` whose prior is a Gaussian mixture, with the component as a site ``y`` of its own. ``log_joint``
@@ -57,6 +59,11 @@ class MixtureVAE(VAE):
             )
         super().__init__(decoder, prior, likelihood)
 
+    @property
+    def clustered(self) -> Mapping[str, GaussianMixture]:
+        """The prior, by site."""
+        return {"z": self.prior}
+
     def draw(self) -> list[Tensor]:
         """Sites ``y`` and ``z``."""
         return [draw_clustered(self.prior, "z")]
@@ -87,11 +94,11 @@ class MixtureGuide(Guide):
 
     def __init__(self, vae: MixtureVAE, encoder: nn.Module) -> None:
         super().__init__(vae, encoder)
-        self.head: Any = ClusterPosterior(out_features(encoder), len(vae.prior.logits), vae.latent_dim)
+        self.head: Any = self._head(encoder, encoder)
 
     def local_parameters(self, x: Tensor) -> ClusterParameters:
         """The parameters of q(y | x) q(z | x, y)."""
-        return self.head(self.encode(x))
+        return self.head(*self._features(x))
 
     def family(self, parameters: tuple[Tensor, ...], x: Tensor) -> NormalMixture:
         """q(z | x) = Σ_y q(y | x) q(z | x, y), batch shape ``(..., B)`` and event shape ``(Z,)``."""
@@ -103,8 +110,65 @@ class MixtureGuide(Guide):
 
     def fit_clusters(self, x: Tensor, clusters: Mapping[str, Tensor]) -> None:
         """Set q(y | x) to the clusters ``(N,)`` of the data, by the latent's site."""
-        self.head.fit(torch.cat([self.encode(batch) for batch in x.split(CHUNK)]), clusters["z"])
+        self.head.fit(torch.cat([self._features(batch)[-1] for batch in x.split(CHUNK)]), clusters["z"])
+
+    def start_from(self, mean_field: Guide) -> None:
+        """Start at the mean-field posterior for every cluster, exactly so if the encoder ends with a ReLU.
+
+        q(y | x) stays as it is: ``models.initialize_from_codes`` sets it.
+        """
+        posterior, self.head = self.head, nn.Linear(*self.head.head.weight.shape[::-1])
+        try:
+            super().start_from(mean_field)
+            posterior.start_from(self.head)
+        finally:
+            self.head = posterior
 
     def draw(self, x: Tensor) -> dict[str, Tensor]:
         """Sample the sites ``y`` and ``z``, inside the plate; returns z by site."""
-        return {"z": ClusterParameters(*self.local_parameters(x)).draw("z")}
+        labels = self.vae.labels(self.given.get("y"), len(x))
+        return {"z": ClusterParameters(*self.local_parameters(x)).draw("z", labels.get("z"))}
+
+    def _features(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The features of q(z | x, y), and those of q(y | x) if they are others."""
+        return (self.encode(x),)
+
+    def _head(self, encoder: nn.Module, cluster_encoder: nn.Module) -> ClusterPosterior:
+        sizes = len(self.vae.prior.logits), self.vae.latent_dim
+        return ClusterPosterior(out_features(encoder), *sizes, out_features(cluster_encoder))
+
+
+class TwoEncoderMixtureGuide(MixtureGuide):
+    """The posterior q(y | x) q(z | x, y) of a mixture model with a network of its own for each of the two.
+
+    Args:
+        vae: the model.
+        encoder: any module ``x -> (..., out_features)``, of q(z | x, y).
+        cluster_encoder: another one, of q(y | x).
+
+    Shapes:
+        As for :class:`MixtureGuide`.
+
+    Raises:
+        InputError: If one of the encoders does not take the model's data.
+
+    References:
+        Semi-Supervised Learning with Deep Generative Models (Kingma, Rezende, Mohamed, Welling, 2014); GM-DGM.
+
+    Example:
+        >>> import pyro_vaes as pv
+        >>> decoder = pv.networks.MLPDecoder(2, (1, 8, 8), hidden=(16,))
+        >>> model = MixtureVAE(decoder, pv.priors.GaussianMixture(2, components=3), pv.likelihoods.Gaussian())
+        >>> guide = TwoEncoderMixtureGuide(model, encoder, pv.networks.MLPEncoder((1, 8, 8), hidden=(8,)))
+        >>> guide.clusters(x)["y"].shape
+        torch.Size([4, 3])
+    """
+
+    def __init__(self, vae: MixtureVAE, encoder: nn.Module, cluster_encoder: nn.Module) -> None:
+        super().__init__(vae, encoder)
+        check_encoder(cluster_encoder, vae.event_shape, has_head=True)
+        self.cluster_encoder = cluster_encoder
+        self.head = self._head(encoder, cluster_encoder)
+
+    def _features(self, x: Tensor) -> tuple[Tensor, ...]:
+        return self.encode(x), self.cluster_encoder(self.vae.likelihood.encoder_input(x))

@@ -22,6 +22,7 @@ from pyro_vaes.models import (
     MixtureGuide,
     MixtureVAE,
     TopDownGuide,
+    TwoEncoderMixtureGuide,
 )
 from pyro_vaes.models.sequential_guide import SequentialGuide
 from pyro_vaes.priors import Prior
@@ -59,12 +60,22 @@ def build_hierarchical(event_shape: Sequence[int], settings: Settings) -> System
 
 def build_mixture(event_shape: Sequence[int], settings: Settings) -> System[MixtureVAE, MixtureGuide]:
     """Explicit clusters, summed out exactly."""
-    _refuse_guide(settings)
     likelihood = build_likelihood(event_shape, settings)
     decoder = build_decoder(features_shape(likelihood, event_shape), settings)
     model = MixtureVAE(decoder, build_prior(settings.prior, settings.size), likelihood)  # type: ignore[arg-type]
-    guide = MixtureGuide(model, build_encoder(event_shape, settings))
+    guide = _mixture_guide(model, event_shape, settings)
     return System(model, guide, build_loss(guide, settings))
+
+
+def _mixture_guide(model: MixtureVAE, event_shape: Sequence[int], settings: Settings) -> MixtureGuide:
+    """One encoder for both posteriors, or two where the settings say so."""
+    name = settings.guide or "mixture-guide"
+    if name not in ("mixture-guide", "two-encoder-mixture-guide"):
+        raise InputError(f"guide is {name!r}: expected mixture-guide or two-encoder-mixture-guide, without options")
+    encoder = build_encoder(event_shape, settings)
+    if name == "mixture-guide":
+        return MixtureGuide(model, encoder)
+    return TwoEncoderMixtureGuide(model, encoder, build_encoder(event_shape, settings))
 
 
 def _refuse_guide(settings: Settings) -> None:

@@ -5,7 +5,7 @@ from torch import nn
 
 from pyro_vaes.likelihoods import Bernoulli
 from pyro_vaes.losses import ELBO
-from pyro_vaes.models import LadderMixtureGuide, LadderMixtureVAE, MixtureGuide, MixtureVAE
+from pyro_vaes.models import LadderMixtureGuide, LadderMixtureVAE, MixtureGuide, MixtureVAE, TwoEncoderMixtureGuide
 from pyro_vaes.networks import MLPDecoder, MLPEncoder
 from pyro_vaes.networks.ladder import LadderConvDecoder, LadderConvEncoder, LadderMLPDecoder, LadderMLPEncoder
 from pyro_vaes.priors import GaussianMixture, StandardNormal
@@ -14,9 +14,16 @@ from pyro_vaes.testing.pairs import Pair
 SHAPE, BATCH, K = (1, 6, 5), 4, 3
 
 
-def mixture(components=K, likelihood=Bernoulli):
-    model = MixtureVAE(MLPDecoder(2, SHAPE, (8,)), GaussianMixture(2, components), likelihood())
+def mixture(components=K, likelihood=Bernoulli, prior=None):
+    prior = GaussianMixture(2, components) if prior is None else prior()
+    model = MixtureVAE(MLPDecoder(2, SHAPE, (8,)), prior, likelihood())
     return Pair(model, MixtureGuide(model, MLPEncoder(SHAPE, (8,))), model.sample(BATCH), ELBO())
+
+
+def two_encoders():
+    model = MixtureVAE(MLPDecoder(2, SHAPE, (8,)), GaussianMixture(2, K), Bernoulli())
+    guide = TwoEncoderMixtureGuide(model, MLPEncoder(SHAPE, (8,)), MLPEncoder(SHAPE, (7,)))
+    return Pair(model, guide, model.sample(BATCH), ELBO())
 
 
 def ladder_mixture(cluster_sites=(), network="mlp", merge="gate"):
@@ -36,6 +43,8 @@ def ladder_mixture(cluster_sites=(), network="mlp", merge="gate"):
 PAIRS = {
     "mixture": mixture,
     "one-component": lambda: mixture(1),
+    "two-encoders": two_encoders,
+    "full-covariance": lambda: mixture(prior=lambda: GaussianMixture(2, K, learn_weights=False, full_covariance=True)),
     "ladder": ladder_mixture,
     "ladder-top": lambda: ladder_mixture(["y3"]),
     "ladder-both": lambda: ladder_mixture(["y1", "y3"]),
