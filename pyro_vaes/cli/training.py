@@ -71,6 +71,7 @@ def train(
             resume=resume,
             config={"recipe": recipe, **settings.config(), **_start_config(start), "out": folder},
             start=trained,
+            labels=settings.labels is not None,
         )
     if run.interrupted:
         if RunFolder(folder).resumable:

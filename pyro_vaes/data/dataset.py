@@ -55,6 +55,11 @@ class Data:
         """Name of the kind of data, such as ``"pixels"``."""
         return self.train.preprocessing.kind
 
+    @property
+    def labeled(self) -> Data:
+        """The data without the training and test examples of which a label is unknown, -1."""
+        return replace(self, train=self.train.labeled, test=self.test.labeled)
+
     def as_pixels(self, x: Tensor) -> Tensor:
         """Inputs or means E[x | z] of a model, ``(..., *event_shape)``, as pixels in [0, 1], for pictures."""
         return self.train.preprocessing.transform.inverse(x)

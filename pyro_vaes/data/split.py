@@ -73,6 +73,13 @@ class Split:
                 )
         return Given(found)
 
+    @property
+    def labeled(self) -> Split:
+        """The examples of which every label is known; the split itself if that are all, or none has any."""
+        if self.y is None or (known := (self.y >= 0).reshape(len(self), -1).all(1)).all():
+            return self
+        return replace(self, pixels=self.pixels[known.nonzero().squeeze(1)], y=self.y[known])
+
     def preprocess(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Preprocess a training batch taken from ``pixels``, with fresh noise."""
         return self.preprocessing(pixels, generator).to(self.dtype)

@@ -9,7 +9,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-UNKNOWN = -1  # in place of a label
+from pyro_vaes.data.labels import UNKNOWN
+
 IMPOSSIBLE = -1e4  # logit of probability 0 that leaves 0 log 0 = 0, as minus infinity would not
 
 

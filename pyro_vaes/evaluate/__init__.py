@@ -8,6 +8,7 @@ from pyro_vaes.evaluate.annealing import (
 )
 from pyro_vaes.evaluate.arviz_export import to_arviz
 from pyro_vaes.evaluate.calibration import Calibration, calibration
+from pyro_vaes.evaluate.classification import Classification, classification
 from pyro_vaes.evaluate.clustering import Clustering, clustering
 from pyro_vaes.evaluate.differences import MeanInterval, difference, mean_interval, rank_ranges
 from pyro_vaes.evaluate.factor_probes import FactorProbe, FactorProbes, factor_probes
@@ -28,6 +29,7 @@ __all__ = [
     "PPCA",
     "AnnealedLikelihood",
     "Calibration",
+    "Classification",
     "Clustering",
     "FactorProbe",
     "FactorProbes",
@@ -44,6 +46,7 @@ __all__ = [
     "annealed_importance_sampling",
     "bidirectional_monte_carlo",
     "calibration",
+    "classification",
     "clustering",
     "compare_with_reference",
     "difference",

@@ -107,6 +107,7 @@ def factor_probes(
         >>> [(row["level"], row["factor"]) for row in table.rows]
         [('z', 'digit'), ('z', 'ink'), ('z', 'background'), ('z', 'thickness')]
     """
+    data = data.labeled
     columns = _columns(data, factors)
     with evaluating(model, guide), seeded(seed, next(guide.parameters()).device), torch.no_grad():
         train, test = (_codes(model, guide, part) for part in (data.train, data.test))

@@ -131,6 +131,7 @@ def representation(
     """
     if not isinstance(guide, Guide):
         raise InputError(f"{type(guide).__name__} has no posteriors(x), whose means are the codes: give a Guide")
+    data = data.labeled
     y_train, y_test = (labels(split, name, column) for split, name in ((data.train, "train"), (data.test, "test")))
     if len(np.unique(y_train)) < 2:
         raise InputError(f"all training data have the label {y_train[0]}: probes need at least two labels")

@@ -31,7 +31,7 @@ def initialize_from_codes(model: LatentVariableModel, guide: Guide, x: Tensor, y
         model: a model with Gaussian mixture priors.
         guide: its guide.
         x: the training data, or enough of them, ``(N, *event_shape)``.
-        y: their labels, as ``model(x, y)`` takes them, of a model whose clusters are sites.
+        y: their labels, as ``model(x, y)`` takes them; by default those that the model is bound to, if there are any.
 
     Raises:
         InputError: If there are more clusters than data; names the largest number that fits. As the model does, if the
@@ -51,6 +51,7 @@ def initialize_from_codes(model: LatentVariableModel, guide: Guide, x: Tensor, y
     mixtures = {site: prior for site, prior in model.priors.items() if isinstance(prior, GaussianMixture)}
     for prior in mixtures.values():
         prior.initialize(x)
+    y = model.given.get("y") if y is None else y
     labels = model.labels(y, len(x)) if isinstance(model, ClusteredModel) else {}
     batches = [view.posteriors(batch) for batch, view in split(CHUNK, x, guide)]
     codes = {site: torch.cat([q[site].sample() for q in batches]) for site in model.sites}

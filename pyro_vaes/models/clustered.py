@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pyro.infer.util import is_validation_enabled
 from torch import Tensor
 
-from pyro_vaes.distributions.labeled_categorical import UNKNOWN
+from pyro_vaes.data.labels import UNKNOWN
 from pyro_vaes.errors import InputError
 from pyro_vaes.given import Given
 from pyro_vaes.models.cluster_posterior import cluster_site

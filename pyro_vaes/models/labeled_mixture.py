@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyro_vaes.distributions.labeled_categorical import UNKNOWN
+from pyro_vaes.data.labels import UNKNOWN
 
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture

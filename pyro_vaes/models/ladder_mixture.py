@@ -114,6 +114,7 @@ class LadderMixtureGuide(LadderGuide):
     """
 
     vae: LadderMixtureVAE
+    loss = "SemiSupervisedELBO"  # the ELBO where there are no labels
 
     @torch.no_grad()
     def clusters(self, x: Tensor, num_samples: int = 100) -> dict[str, Tensor]:

@@ -91,6 +91,7 @@ class MixtureGuide(Guide):
     """
 
     vae: MixtureVAE
+    loss = "SemiSupervisedELBO"  # the ELBO where there are no labels
 
     def __init__(self, vae: MixtureVAE, encoder: nn.Module) -> None:
         super().__init__(vae, encoder)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pyro_vaes import guides, likelihoods, losses, networks, priors
-from pyro_vaes.data import Data, load
+from pyro_vaes.data import Data, hide_labels, load
 from pyro_vaes.data.binary_sets import BINARY_SETS
 from pyro_vaes.errors import InputError, unknown
 from pyro_vaes.given import bind
@@ -169,6 +169,8 @@ def seeded_build(build: Callable[[], Built], seed: int) -> Built:
 def load_data(settings: Settings, download: bool = True) -> Data:
     """The data of some settings, the same in every run; unless told otherwise, prepared as the likelihood needs them.
 
+    With ``labels``, the seed says which training examples keep theirs.
+
     Raises:
         InputError: If data or likelihood do not exist or cannot be used, or are of different kinds.
     """
@@ -183,4 +185,5 @@ def load_data(settings: Settings, download: bool = True) -> Data:
     if settings.binarize or settings.data in BINARY_SETS:
         chosen["binarize"] = settings.binarize
     chosen |= {name: getattr(settings, name) for name in ("train_size", "channels", "num_bins", "center", "logit")}
-    return load(settings.data, settings.data_root, download=download, kind=kind, **chosen)
+    data = load(settings.data, settings.data_root, download=download, kind=kind, **chosen)
+    return data if settings.labels is None else hide_labels(data, settings.labels, settings.seed)

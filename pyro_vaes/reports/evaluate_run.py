@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import math
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 from torch import nn
 
 from pyro_vaes.data import Data
-from pyro_vaes.evaluate import active_units
+from pyro_vaes.data.labels import UNKNOWN
+from pyro_vaes.evaluate import Classification, active_units, classification
 from pyro_vaes.evaluate.inputs import of_split, seeded
+from pyro_vaes.models import ClusteredModel
 from pyro_vaes.networks.probe import reference_weight
 from pyro_vaes.reports.measurement import evaluation_data, measure, part
 from pyro_vaes.runs.atomic import write_whole
+from pyro_vaes.vae import Guide
 
 
 def evaluate_run(
@@ -47,11 +51,12 @@ def evaluate_run(
     measured = measure(model, guide, x, num_samples, seed, progress=progress)
     with seeded(seed, reference_weight(model).device):
         units = active_units(guide, x)
-    figures = measured.figures
+    figures, classes = measured.figures, _classification(model, guide, data, seed)
     written = {
         **figures,
         "guide_unreliable": None if math.isnan(figures["guide_unreliable"]) else figures["guide_unreliable"],
         "active_units": units,
+        **({} if classes is None else {"classification": asdict(classes)}),
         "estimator": measured.describe(),
         "data": data.description,
         "split": "test",
@@ -67,4 +72,14 @@ def evaluate_run(
         f"ELBO {figures['elbo']:.2f} nats, gap log p(x) - ELBO {figures['gap']:.2f} nats",
         f"k-hat of the guide's own weights {weights} of the images, their bound {figures['importance_bound']:.2f} nats",
         f"{units} active units",
+        *([] if classes is None else [classes.describe()]),
     ]
+
+
+def _classification(model: nn.Module, guide: nn.Module, data: Data, seed: int) -> Classification | None:
+    """Accuracy of the clusters of a training with labels; None of any other."""
+    y = data.train.y
+    if y is None or y.dim() > 1 or not (y == UNKNOWN).any() or data.test.y is None:
+        return None
+    with_clusters = isinstance(model, ClusteredModel) and isinstance(guide, Guide) and len(model.clustered) == 1
+    return classification(model, guide, data, seed=seed) if with_clusters else None

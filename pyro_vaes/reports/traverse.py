@@ -91,6 +91,7 @@ def traverse(
     """
     check_whole("points", points, least=2)
     check_seed(seed)
+    data = data.labeled
     factors = _factors(data, factors)
     drawable = len(data.event_shape) == 3 and data.event_shape[0] in (1, 3)
     if not (factors or drawable):

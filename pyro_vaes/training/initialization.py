@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pyro
 import torch
 from torch import Tensor, nn
 
+from pyro_vaes.data.labels import UNKNOWN
 from pyro_vaes.data.split import Split
 from pyro_vaes.errors import InputError
 from pyro_vaes.given import Given, bind, split
@@ -116,9 +118,17 @@ class ClusterInitialization(Callback):
 
     def _initialize(self, state: TrainingState) -> None:
         model, guide = cast(LatentVariableModel, state.model), cast(Guide, state.guide)  # as fit has checked
-        x = _init_batch(self.train, state.device)
-        given = _init_given(self.train, state.step.given, x)
+        train = _labeled_first(self.train) if "y" in state.step.given else self.train
+        x = _init_batch(train, state.device)
+        given = _init_given(train, state.step.given, x)
         initialize_from_codes(bind(model, given), bind(guide, given), x)
+
+
+def _labeled_first(train: Split) -> Split:
+    """As many of the training data as the initialization takes, with those that have a label among them."""
+    unknown = (cast(Tensor, train.y).reshape(len(train), -1) == UNKNOWN).all(1)
+    rows = unknown.long().argsort(stable=True)[:INIT_SIZE]
+    return replace(train, pixels=train.pixels[rows], y=cast(Tensor, train.y)[rows])
 
 
 def _init_batch(train: Split, device: torch.device) -> Tensor:
