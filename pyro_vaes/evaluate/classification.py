@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pyro_vaes.data import Data, Split
 from pyro_vaes.errors import InputError
@@ -59,7 +60,7 @@ def classification(
         model: the model.
         guide: a guide with clusters.
         data: data with labels of some training data and all test data, see :func:`pyro_vaes.data.hide_labels`.
-        site: name of the cluster's site; by default the only one.
+        site: name of the cluster's site, by default the only one; its labels are the column of its place among them.
         seed: seed of draws, of guides that need some.
 
     Raises:
@@ -77,12 +78,14 @@ def classification(
         (50, 10, True)
     """
     train, test = data.train.labeled, data.test
-    y_train, y_test = labels(train, "train", 0), labels(test, "test", 0)
-    if not len(y_train):
+    if not len(train):
         raise InputError("no training example has a label: give y_train with labels from 0 on, and -1 where unknown")
     x = as_input(model, thresholded(test))
     with evaluating(model, guide), seeded(seed, x.device):
-        correct = np.concatenate([_clusters(guide, batch, site) for batch in x.split(CHUNK)]) == y_test
+        batches = [guide.clusters(batch) for batch in x.split(CHUNK)]
+    name, column = _site(guide, batches[0], site)
+    y_train, y_test = (labels(*named, column) for named in ((train, "train"), (test, "test")))
+    correct = torch.cat([batch[name] for batch in batches]).argmax(-1).cpu().numpy() == y_test
     shown = np.isin(y_test, y_train)
     return Classification(
         accuracy=float(correct.mean()),
@@ -94,14 +97,13 @@ def classification(
     )
 
 
-def _clusters(guide: Guide, x: torch.Tensor, site: str | None) -> np.ndarray:
-    """The likeliest cluster of each datum."""
-    found = guide.clusters(x)
+def _site(guide: Guide, found: Mapping[str, Tensor], site: str | None) -> tuple[str, int]:
+    """Name of the cluster's site, and the column of its labels."""
     name = next(iter(found)) if site is None and len(found) == 1 else site
     if name not in found:
         sites = f"the clusters {', '.join(found)}" if found else "no clusters"
         raise InputError(f"the guide {type(guide).__name__} has {sites}: site is {site!r}, expected one of them")
-    return found[name].argmax(-1).cpu().numpy()
+    return str(name), list(found).index(str(name))
 
 
 def _neighbors(train: Split, y_train: np.ndarray, test: Split, y_test: np.ndarray) -> float:

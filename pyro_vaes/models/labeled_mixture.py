@@ -12,12 +12,17 @@ if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
 
 STARTS = 10  # of the fit without labels, of which the best is taken
+NEIGHBORS = 10  # of the graph along which labels spread
+RIDGE = 1e-6  # least variance, as scikit-learn has it
 
 
 def fit_mixture(
     codes: np.ndarray, components: int, kind: str, seed: int, labels: np.ndarray | None = None
 ) -> GaussianMixture:
-    """scikit-learn's mixture of codes; with labels, component k is the class k, if one of them shows it.
+    """scikit-learn's mixture of codes; with labels, component k is the class k if one of them shows it.
+
+    Labels spread along a graph of neighbors to all codes, which start the fit. The other components spread alike, from
+    the codes nearest to their means in a fit without labels, of which they are those that agree least with the labels.
 
     Args:
         codes: ``(N, Z)``.
@@ -25,6 +30,9 @@ def fit_mixture(
         kind: covariances of the components, ``"full"`` or ``"diag"``.
         seed: seed of the starts.
         labels: class of each code, 0 to K - 1, or -1 where it is not known, ``(N,)``; None for no labels.
+
+    References:
+        Learning with Local and Global Consistency (Zhou, Bousquet, Lal, Weston, Schölkopf, 2004) for the spread.
 
     Example:
         >>> codes = np.repeat([[0.0], [5.0]], 20, axis=0) + np.random.default_rng(0).normal(size=(40, 1))
@@ -34,27 +42,24 @@ def fit_mixture(
         [[4.9], [0.1]]
     """
     from sklearn.mixture import GaussianMixture
+    from sklearn.semi_supervised import LabelSpreading
 
-    fitted = GaussianMixture(components, covariance_type=kind, n_init=STARTS, random_state=seed).fit(codes)
-    known = np.zeros(0, bool) if labels is None else labels != UNKNOWN
-    if labels is None or not known.any():
-        return fitted
-    labeled, classes = codes[known], labels[known]
-    shown = np.unique(classes)
-    order = _matched(fitted.predict(labeled), classes, components)
-    means, covariances = fitted.means_[order], fitted.covariances_[order]
-    means[shown] = [labeled[classes == each].mean(0) for each in shown]
-    covariances[shown] = _within(labeled - means[classes], len(shown), covariances[shown].mean(0))
-    precisions = np.linalg.inv(covariances) if kind == "full" else 1 / covariances
-    again = GaussianMixture(
-        components,
-        covariance_type=kind,
-        means_init=means,
-        precisions_init=precisions,
-        weights_init=np.full(components, 1 / components),
-        random_state=seed,
-    )
-    return again.fit(codes)
+    known = np.zeros(len(codes), bool) if labels is None else labels != UNKNOWN
+    shown = np.unique(labels[known]) if labels is not None else known[:0]
+    seeds = np.full(len(codes), UNKNOWN) if labels is None else labels.copy()
+    if len(shown) < components:
+        fitted = GaussianMixture(components, covariance_type=kind, n_init=STARTS, random_state=seed).fit(codes)
+        if labels is None or not known.any():
+            return fitted
+        others = np.setdiff1d(np.arange(components), shown)
+        order = _matched(fitted.predict(codes[known]), seeds[known], components)
+        for other in others:
+            distances = ((codes - fitted.means_[order[other]]) ** 2).sum(1)
+            nearest = np.where(known, np.inf, distances).argsort()[: -(-known.sum() // len(shown))]
+            seeds[nearest] = other
+    spread = LabelSpreading(kernel="knn", n_neighbors=min(NEIGHBORS, len(codes) - 1), alpha=0.5).fit(codes, seeds)
+    shares = spread.label_distributions_ + RIDGE
+    return _started(codes, shares / shares.sum(1, keepdims=True), kind, seed).fit(codes)
 
 
 def _matched(found: np.ndarray, classes: np.ndarray, components: int) -> np.ndarray:
@@ -66,8 +71,23 @@ def _matched(found: np.ndarray, classes: np.ndarray, components: int) -> np.ndar
     return linear_sum_assignment(counts, maximize=True)[1]
 
 
-def _within(residuals: np.ndarray, shown: int, prior: np.ndarray) -> np.ndarray:
-    """The covariance within classes, shrunk towards a prior one that counts as many data as it has dimensions."""
-    weight = residuals.shape[1]
-    scatter = residuals.T @ residuals if prior.ndim == 2 else (residuals**2).sum(0)
-    return (scatter + weight * prior) / (len(residuals) - shown + weight)
+def _started(codes: np.ndarray, shares: np.ndarray, kind: str, seed: int) -> GaussianMixture:
+    """A mixture to be fitted from the components that these shares of the codes, ``(N, K)``, have."""
+    from sklearn.mixture import GaussianMixture
+
+    sizes = shares.sum(0)
+    means = shares.T @ codes / sizes[:, None]
+    residuals = codes - means[:, None]
+    if kind == "full":
+        covariances = np.einsum("nk,kni,knj->kij", shares, residuals, residuals) / sizes[:, None, None]
+        precisions = np.linalg.inv(covariances + RIDGE * np.eye(codes.shape[1]))
+    else:
+        precisions = 1 / (np.einsum("nk,kni->ki", shares, residuals**2) / sizes[:, None] + RIDGE)
+    return GaussianMixture(
+        len(sizes),
+        covariance_type=kind,
+        means_init=means,
+        precisions_init=precisions,
+        weights_init=sizes / sizes.sum(),
+        random_state=seed,
+    )
