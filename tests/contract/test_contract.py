@@ -39,6 +39,7 @@ from pyro_vaes.testing.training import assert_trains, gradients_are_finite
 PRIORS = {
     "StandardNormal": StandardNormal,
     "GaussianMixture": lambda size: GaussianMixture(size, components=4),
+    "GaussianMixture-full": lambda size: GaussianMixture(size, 4, learn_weights=False, full_covariance=True),
     "VampPrior": lambda size: VampPrior(size, components=5),
     "AutoregressiveFlow": lambda size: AutoregressiveFlow(size, flows=2, hidden=(8,)),
     "ConvolutionalFlow": lambda size: ConvolutionalFlow(size, (1, 1, size), flows=2, channels=(8,)),

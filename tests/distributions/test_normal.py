@@ -115,3 +115,11 @@ def test_kl_equals_monte_carlo(which):
 def test_kl_to_anything_else_is_not_claimed(which, p):
     with pytest.raises(NotImplementedError):
         kl_divergence(pair()[which], p)
+
+
+@pytest.mark.parametrize("batch_shape", BATCH_SHAPES)
+def test_kl_of_an_independent_normal(batch_shape):
+    ours, theirs = pair()
+    q = dist.Normal(torch.randn(*batch_shape, SIZE).double(), torch.rand(*batch_shape, SIZE).double() + 0.1)
+    expected = kl_divergence(MultivariateNormal(q.loc, torch.diag_embed(q.scale.square())), theirs)
+    torch.testing.assert_close(kl_divergence(q.to_event(1), ours), expected)

@@ -48,3 +48,13 @@ def test_warmups():
         ProgressiveELBO(0)
     with pytest.raises(InputError, match="MLPDecoder has no latents that fade in"):
         ProgressiveELBO(1, beta=Warmup(3)).terms(*hierarchy()[:3])
+
+
+def test_the_highest_level_is_alone_at_first():
+    loss = ProgressiveELBO(steps=10, alone=5)
+    found = []
+    for loss.num_steps in (0, 5, 10, 25, 99):
+        found.append(loss.presence(levels=3))
+    assert found == [[0.0, 0.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.5, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+    with pytest.raises(InputError, match="alone is -1"):
+        ProgressiveELBO(steps=10, alone=-1)

@@ -14,7 +14,13 @@ from pyro_vaes.evaluate import log_weights
 from pyro_vaes.guides import MeanField
 from pyro_vaes.likelihoods import Gaussian
 from pyro_vaes.losses import ELBO
-from pyro_vaes.models import LadderMixtureVAE, MixtureGuide, MixtureVAE, initialize_from_codes
+from pyro_vaes.models import (
+    LadderMixtureVAE,
+    MixtureGuide,
+    MixtureVAE,
+    TwoEncoderMixtureGuide,
+    initialize_from_codes,
+)
 from pyro_vaes.networks import MLPDecoder, MLPEncoder
 from pyro_vaes.networks.ladder import LadderMLPDecoder
 from pyro_vaes.priors import GaussianMixture, StandardNormal
@@ -171,3 +177,28 @@ def test_fit_and_clusters_of_digits():
 def test_bad_input_is_refused(build, message):
     with pytest.raises(InputError, match=message):
         build()
+
+
+def test_it_starts_at_the_mean_field_posterior_for_every_cluster():
+    model, guide, x, _ = mixture()
+    vae = pv.VAE(model.decoder, model.prior, model.likelihood)
+    trained = MeanField(vae, MLPEncoder(SHAPE, (8,)))
+    clusters = guide.clusters(x)["y"]
+    guide.start_from(trained)
+    expected, found = trained.posterior(x).base_dist, guide.posterior(x)
+    for y in range(K):
+        torch.testing.assert_close(found.locs[:, y], expected.loc)
+        torch.testing.assert_close(found.scales[:, y], expected.scale)
+    assert guide.head.logits.weight.requires_grad
+    assert not torch.equal(guide.clusters(x)["y"], clusters)  # features are those of the start
+    with pytest.raises(InputError, match="start is a MixtureGuide"):
+        guide.start_from(guide)
+
+
+def test_two_encoders_share_nothing():
+    model, guide, x, _ = PAIRS["two-encoders"]()
+    guide.clusters(x)["y"].square().sum().backward()
+    assert all(p.grad is None for p in guide.encoder.parameters())
+    assert all(p.grad is not None for p in guide.cluster_encoder.parameters())
+    with pytest.raises(InputError, match="the encoder does not take data"):
+        TwoEncoderMixtureGuide(model, guide.encoder, MLPEncoder((5,), (4,)))

@@ -75,3 +75,42 @@ class DefaultCurvature(GaussianMixture):
     """The mixture with the score and precision that every prior has."""
 
     score, precision = Prior.score, Prior.precision
+
+
+def full_mixture():
+    prior = GaussianMixture(3, 2, full_covariance=True).double()
+    with torch.no_grad():
+        prior.off_diagonals.normal_()
+        prior.log_scales.normal_(std=0.3)
+        prior.logits.normal_()
+    return prior
+
+
+def test_full_covariances_are_those_of_multivariate_normals():
+    prior, z = full_mixture(), torch.randn(5, 3).double()
+    precisions = prior.precisions()
+    each = dist.MultivariateNormal(prior.locs, precision_matrix=precisions)
+    expected = dist.MixtureSameFamily(dist.Categorical(logits=prior.logits), each)
+    torch.testing.assert_close(prior().log_prob(z), expected.log_prob(z))
+    score = torch.func.vmap(torch.func.grad(lambda value: prior().log_prob(value)))(z)
+    torch.testing.assert_close(prior.score(z), score)
+    shares = prior.responsibilities(z)
+    torch.testing.assert_close(prior.precision(z), torch.einsum("nk,kij->nij", shares, precisions))
+    index = torch.tensor([1, 0, 1])
+    torch.testing.assert_close(prior.components(index).precision_tril, prior.components().precision_tril[index])
+
+
+def test_components_can_be_set_and_uniform_weights_stay():
+    weights, means = torch.tensor([0.2, 0.8]).double(), torch.randn(2, 3).double()
+    factor = torch.randn(2, 3, 3).double()
+    covariances = factor @ factor.mT + 0.1 * torch.eye(3)
+    for full in (True, False):
+        for learned in (True, False):
+            prior = GaussianMixture(3, 2, learn_weights=learned, full_covariance=full).double()
+            prior.set_components(weights, means, covariances)
+            expected = covariances if full else torch.diag_embed(covariances.diagonal(dim1=-2, dim2=-1))
+            torch.testing.assert_close(prior.precisions().inverse(), expected)
+            torch.testing.assert_close(prior.locs.detach(), means)
+            assert ("logits" in dict(prior.named_parameters())) == learned
+            found = weights if learned else torch.full((2,), 0.5).double()
+            torch.testing.assert_close(prior.logits.detach().softmax(0), found)

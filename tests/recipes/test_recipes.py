@@ -122,6 +122,13 @@ def test_top_down_inference_is_a_guide_of_the_hierarchy():
     assert type(build("hierarchical", settings).guide).__name__ == "TopDownGuide"
 
 
+def test_the_published_mixture_has_two_encoders_and_fixed_weights():
+    settings = dataclasses.replace(RECIPES["mixture"].settings(published=True), latent_dim=3, hidden=(8,))
+    model, guide, _ = build("mixture", settings)
+    assert type(guide).__name__ == "TwoEncoderMixtureGuide"
+    assert "prior.logits" not in dict(model.named_parameters())
+
+
 def test_a_pixelcnn_alone_has_no_code():
     model = build("pixelcnn", RECIPES["pixelcnn"].small, (1, 8, 8)).model
     far = model.decoder(torch.tensor([[0.0], [50.0]]))
@@ -136,6 +143,7 @@ def test_a_pixelcnn_alone_has_no_code():
         ("ladder", {"latent_dim": (2, 0)}, "latent_dims is .2, 0.: expected positive"),
         ("ladder", {"prior": "standard-normal, standard-normal, vamp-prior"}, "3 priors for 2 latents"),
         ("ladder", {"guide": "laplace"}, "a guide of its own"),
+        ("mixture", {"guide": "mean-field"}, "expected mixture-guide or two-encoder-mixture-guide"),
         ("ladder", {"network": "resnet"}, "resnet"),
         ("ladder", {"network": "conv", "latent_dim": (1,) * 6, "hidden": (4,) * 6}, "at most 5"),
         ("ladder-mixture", {"prior": "standard-normal"}, "no latent has clusters"),

@@ -174,3 +174,24 @@ def test_what_is_no_optimizer_is_refused(tmp_path, optimizer, words):
         with pytest.raises(InputError, match=words):
             compare(DATA, ["mean-field"], Settings(optimizer=optimizer), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_weight_decay_is_a_normal_prior_on_the_weights():
+    """One step ascends the mean bound plus log N(0, 1 / (λ N)) of all weights, per example of N."""
+    x, decay = DATA.train.x[:8], 0.02
+    found = []
+    for by_hand in (False, True):
+        model, guide = build()
+        step = EagerStep(model, guide, ELBO(), LR, "sgd" if by_hand else f"sgd(weight_decay={decay})")
+        torch.manual_seed(1)
+        if by_hand:
+            size = len(DATA.train)
+            prior = torch.distributions.Normal(0, (decay * size) ** -0.5)
+            objective = step.objective(x)[0].mean() + sum(prior.log_prob(p).sum() for p in step.weights) / size
+            (-objective).backward()
+            step.optimizer.step()
+        else:
+            step(x)
+        found.append(weights((model, guide)))
+    for name, value in found[0].items():
+        torch.testing.assert_close(value, found[1][name], rtol=1e-5, atol=1e-7)
