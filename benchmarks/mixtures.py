@@ -2,9 +2,9 @@
 
 The recipes `mixture` and `ladder-mixture` with their published settings on gray MNIST, without labels, seeds 0, 1, 2,
 one thread each. A training ends after the epoch in which its 30 minutes are over, far from the published number of
-epochs. The ladder of mixtures would not fade in its second level by then: its schedule is shortened, to 4 epochs of the
-highest level alone and a fade-in over 6. Majority maps each cluster to its most frequent training digit; the weights are
-those of the best validation ELBO.
+epochs. The ladder of mixtures would not fade in its second level by then: its schedule is shortened to 4 epochs of the
+highest level alone and a fade-in over 6. Majority maps each cluster to its most frequent training digit; the weights
+are those of the best validation ELBO.
 
 DATA holds MNIST in torchvision's layout; WORK gets the trainings, and an interrupted call resumes them.
 """

@@ -81,5 +81,6 @@ def _classification(model: nn.Module, guide: nn.Module, data: Data, seed: int) -
     y = data.train.y
     if y is None or y.dim() > 1 or not (y == UNKNOWN).any() or data.test.y is None:
         return None
-    with_clusters = isinstance(model, ClusteredModel) and isinstance(guide, Guide) and len(model.clustered) == 1
-    return classification(model, guide, data, seed=seed) if with_clusters else None
+    if isinstance(model, ClusteredModel) and isinstance(guide, Guide) and len(model.clustered) == 1:
+        return classification(model, guide, data, seed=seed)
+    return None
