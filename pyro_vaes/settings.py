@@ -34,8 +34,8 @@ class Settings:
         logit: whether the logit of gray values and colors is taken; densities are then those in logit space.
         channels: first or last, the place of the channels in a file's images whose shape leaves it open.
         train_size: number of training images, from the first; all by default.
-        labels: number of training images whose labels a model that takes some is given, as many of each class, drawn by
-            the seed; none by default.
+        labels: number of training images whose labels a model with clusters is given, as many of each class, drawn by
+            the seed; those of a ladder are of its highest latent; none by default.
         guide: name of the guide, with options if any, such as laplace(updates=1), or module:Class of your own; by
             default the recipe's.
         likelihood: of pixels gaussian, discretized-logistic, categorical, pixelcnn or pixelcnnpp; of binary data

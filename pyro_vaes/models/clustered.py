@@ -20,6 +20,7 @@ class ClusteredModel(LatentVariableModel):
 
     Calling one with labels, ``model(x, y)``, checks them. They count through the guide, whose q(y | x) is then a point
     mass, so that labeled and unlabeled data may share a batch, and clusters that no label shows are found as others.
+    ``log_joint`` is that of x and the latents, with or without labels.
 
     Shapes:
         ``y (B,)`` of one cluster, ``(B, n)`` of n of them, a column for each, the lowest first; -1 where there is none.

@@ -26,7 +26,8 @@ class LadderMixtureVAE(ClusteredModel, LadderVAE):
     A cluster is summed out in closed form by the mixture's density unless it is asked for as a site, ``"y2"`` for
     level 2. Without, the guide is q(z_l | x) and q(y_l | x) follows from p(y_l | z_l), for one pass of the decoder;
     with, it is q(y_l | x) q(z_l | x, y_l), for a pass for each of the clusters, or of their combinations where several
-    levels are asked for. ``log_joint`` is that of x and z_1 to z_L either way.
+    levels are asked for. ``log_joint`` is that of x and z_1 to z_L either way. Labels of some data are known clusters
+    of those that are sites, see :class:`~pyro_vaes.models.ClusteredModel`.
 
     Args:
         decoder: any module ``[z_1, ..., z_L] -> features``, the lowest level first.

@@ -24,7 +24,8 @@ class MixtureVAE(ClusteredModel, VAE):
     """The model p(x, y, z) = p(y) p(z | y) p(x | decoder(z)) of data in clusters y.
 
     It is the ``VAE`` whose prior is a Gaussian mixture, with the component as a site ``y`` of its own. ``log_joint``
-    is that of x and z, y summed out.
+    is that of x and z, y summed out. Labels of some data, ``model(x, y)``, are clusters that are known, see
+    :class:`~pyro_vaes.models.ClusteredModel`.
 
     Args:
         decoder: any module ``z (..., Z) -> features (..., *features_shape)``.

@@ -82,11 +82,11 @@ class GaussianMixture(Prior):
 
     def components(self, index: Tensor | None = None) -> dist.TorchDistribution:
         """The components N(mₖ, Σₖ) of some indices k, or all of them; batch shape that of ``index``, or ``(K,)``."""
-        chosen = slice(None) if index is None else index
-        locs, log_scales = self.locs[chosen], self.log_scales[chosen]
+        parts = [self.locs, self.log_scales, *([self.off_diagonals] if self.full_covariance else [])]
+        locs, log_scales, *lower = parts if index is None else [each[index] for each in parts]
         if not self.full_covariance:
             return dist.Normal(locs, log_scales.exp()).to_event(1)
-        return PrecisionNormal(locs, self.off_diagonals[chosen].tril(-1) + torch.diag_embed((-log_scales).exp()))
+        return PrecisionNormal(locs, lower[0].tril(-1) + torch.diag_embed((-log_scales).exp()))
 
     def precisions(self) -> Tensor:
         """Σₖ⁻¹, shape ``(K, Z, Z)``."""

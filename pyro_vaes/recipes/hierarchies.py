@@ -25,7 +25,7 @@ from pyro_vaes.models import (
     TwoEncoderMixtureGuide,
 )
 from pyro_vaes.models.sequential_guide import SequentialGuide
-from pyro_vaes.priors import Prior
+from pyro_vaes.priors import GaussianMixture, Prior
 from pyro_vaes.recipes.build import (
     Networks,
     build_decoder,
@@ -94,9 +94,12 @@ def build_ladder(event_shape: Sequence[int], settings: Settings) -> System[Ladde
 def build_ladder_mixture(
     event_shape: Sequence[int], settings: Settings
 ) -> System[LadderMixtureVAE, LadderMixtureGuide]:
-    """Independent latents at several depths, with clusters."""
+    """Independent latents at several depths, with clusters; labels are of those of the highest one."""
     _refuse_guide(settings)
-    model = LadderMixtureVAE(*_ladder_parts(event_shape, settings))
+    decoder, priors, likelihood = _ladder_parts(event_shape, settings)
+    clusters = [f"y{level}" for level, prior in enumerate(priors, 1) if isinstance(prior, GaussianMixture)]
+    labeled = [] if settings.labels is None else clusters[-1:]
+    model = LadderMixtureVAE(decoder, priors, likelihood, cluster_sites=labeled)
     guide = LadderMixtureGuide(model, build_encoder(event_shape, settings, LADDERS))
     return System(model, guide, build_loss(guide, settings))
 

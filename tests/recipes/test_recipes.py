@@ -129,6 +129,12 @@ def test_the_published_mixture_has_two_encoders_and_fixed_weights():
     assert "prior.logits" not in dict(model.named_parameters())
 
 
+@pytest.mark.parametrize(("labels", "sites"), [(None, set()), (20, {"y2"})])
+def test_labels_of_a_ladder_are_clusters_of_its_highest_latent(labels, sites):
+    settings = dataclasses.replace(RECIPES["ladder-mixture"].small, labels=labels, hidden=(8, 8))
+    assert build("ladder-mixture", settings).model.cluster_sites == sites
+
+
 def test_a_pixelcnn_alone_has_no_code():
     model = build("pixelcnn", RECIPES["pixelcnn"].small, (1, 8, 8)).model
     far = model.decoder(torch.tensor([[0.0], [50.0]]))

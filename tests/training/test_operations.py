@@ -33,6 +33,8 @@ GUIDES = {
     "boosted-mixture(components=2)": 288,
 }
 SYSTEMS = {"ladder": 243, "hierarchical": 241, "mixture": 213, "ladder-mixture": 313}
+MIXTURE = {"prior": "gaussian-mixture(components=10)", "likelihood": "gaussian"}
+LABELS = 237
 LOSSES = {
     "warm-up": (lambda: ELBO(beta=Warmup(steps=4)), 102),
     "particles": (lambda: ELBO(num_particles=3), 111),
@@ -59,12 +61,13 @@ class Counted(TorchDispatchMode):
         return result
 
 
-def operations(model, guide, loss):
+def operations(model, guide, loss, **given):
     """Number of operations of a step's gradients on a device that cannot be waited for."""
     model.to("meta"), guide.to("meta")
     step, x = EagerStep(model, guide, loss, lr=1e-3), torch.empty(5, *SHAPE, device="meta")
+    step.given = tuple(given)
     with restored_param_store(), pyro.validation_enabled(False), Counted() as counted:
-        step.differentiate(x)
+        step.differentiate(x, *given.values())
     assert not counted.from_host
     return counted.number
 
@@ -92,3 +95,10 @@ def test_of_several_latents(name):
     settings = pv.recipes.Settings(**{**vars(pv.recipes.RECIPES[name].small), **sizes, "likelihood": "gaussian"})
     system = pv.recipes.build_seeded(pv.recipes.RECIPES[name], SHAPE, settings, seed=0)
     assert operations(*system) <= SYSTEMS[name]
+
+
+def test_of_labels():
+    system = pv.recipes.build_seeded(
+        pv.recipes.RECIPES["mixture"], SHAPE, pv.recipes.Settings(latent_dim=2, hidden=(8,), **MIXTURE), seed=0
+    )
+    assert operations(*system, y=torch.empty(5, dtype=torch.long, device="meta")) <= LABELS
