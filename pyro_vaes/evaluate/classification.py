@@ -72,7 +72,7 @@ def classification(
     Example:
         >>> import pyro_vaes as pv
         >>> data = pv.data.hide_labels(pv.data.load("digits"), keep=50)
-        >>> model, guide, loss = pv.recipes.mixture(data.event_shape)
+        >>> model, guide, loss = pv.recipes.mixture(data.event_shape, likelihood="gaussian")
         >>> result = classification(model, guide, data)
         >>> result.num_labels, result.num_classes, result.neighbors > 0.7
         (50, 10, True)

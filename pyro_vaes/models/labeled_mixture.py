@@ -39,7 +39,7 @@ def fit_mixture(
         >>> labels = np.full(40, -1)
         >>> labels[[0, 1, 20, 21]] = [1, 1, 0, 0]
         >>> fit_mixture(codes, 2, "full", seed=0, labels=labels).means_.round(1).tolist()
-        [[4.9], [0.1]]
+        [[5.1], [-0.2]]
     """
     from sklearn.mixture import GaussianMixture
     from sklearn.semi_supervised import LabelSpreading

@@ -200,5 +200,5 @@ def test_two_encoders_share_nothing():
     guide.clusters(x)["y"].square().sum().backward()
     assert all(p.grad is None for p in guide.encoder.parameters())
     assert all(p.grad is not None for p in guide.cluster_encoder.parameters())
-    with pytest.raises(InputError, match="the encoder does not take data"):
+    with pytest.raises(InputError, match="the encoder gives features of shape"):
         TwoEncoderMixtureGuide(model, guide.encoder, MLPEncoder((5,), (4,)))
