@@ -78,8 +78,8 @@ def _rows(path: Path, name: str) -> list[dict[str, Any]]:
 
 
 def _over_seeds(rows: Sequence[dict[str, Any]], figure: str) -> str:
-    """Mean and standard deviation over seeds of a score of a model's only clusters."""
-    values = [100 * row["clusters"][0][figure] for row in rows]
+    """Mean and standard deviation over seeds of a share, or of a score of a model's only clusters."""
+    values = [100 * (row["clusters"][0] if "clusters" in row else row)[figure] for row in rows]
     return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f} %"
 
 
