@@ -7,6 +7,11 @@ images: of the cluster with the label's number, without a mapping. Nearest neigh
 same labels. One run has labels of five digits only; its majority accuracy, which maps each cluster to its most frequent
 training digit, says whether the others were found.
 
+The settings were chosen on validation images. Without a start the mixture has 23 % after two epochs of 50,000 images;
+components that start at the means of labeled codes have 87 % on average over five sets of labels (84 % at worst), with
+labels that spread first 90 % (88 %), before the training of the mixture; 12 epochs of the mean-field VAE gain nothing
+over 7, and diagonal components are 1 % worse than full ones.
+
 DATA holds MNIST in torchvision's layout; WORK gets the figures of each run, and an interrupted call does the others.
 """
 
@@ -34,9 +39,8 @@ TRAINING = {"epochs": 3, "batch_size": 256, "lr": 5e-4}
 ALPHA = 100.0
 CLUSTERED = 10_000  # images whose codes start the mixture
 ABOUT_PUBLISHED = (
-    "Published for this family with 100 labels of MNIST: 96.67 % of two stacked models, 88.03 % of the model of "
-    "clusters alone (Kingma et al., 2014, who trained for longer). Minutes are those of one thread, its time on the "
-    "processor and that on the clock of a machine that was shared."
+    "Published for this family with 100 labels of MNIST: 96.67 % of two stacked models, 88.03 % of one (Kingma et al., "
+    "2014). Minutes are those of one thread on the processor, and on the clock of a shared machine in parentheses."
 )
 
 
@@ -54,7 +58,7 @@ def page(rows: Sequence[Row]) -> list[str]:
         "on the labeled digits",
         "majority",
         "nearest neighbors",
-        "nats",
+        "validation ELBO, nats",
         "minutes",
     ]
     cells = [
