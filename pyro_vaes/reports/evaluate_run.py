@@ -51,7 +51,7 @@ def evaluate_run(
     measured = measure(model, guide, x, num_samples, seed, progress=progress)
     with seeded(seed, reference_weight(model).device):
         units = active_units(guide, x)
-    figures, classes = measured.figures, _classification(model, guide, data, seed)
+    figures, classes = measured.figures, labeled_classification(model, guide, data, seed)
     written = {
         **figures,
         "guide_unreliable": None if math.isnan(figures["guide_unreliable"]) else figures["guide_unreliable"],
@@ -76,8 +76,14 @@ def evaluate_run(
     ]
 
 
-def _classification(model: nn.Module, guide: nn.Module, data: Data, seed: int) -> Classification | None:
-    """Accuracy of the clusters of a training with labels; None of any other."""
+def labeled_classification(model: nn.Module, guide: nn.Module, data: Data, seed: int) -> Classification | None:
+    """Accuracy of the clusters of a training on labels of some data; None for any other.
+
+    Example:
+        >>> import pyro_vaes as pv
+        >>> labeled_classification(vae, guide, pv.data.load("digits"), seed=0) is None
+        True
+    """
     y = data.train.y
     if y is None or y.dim() > 1 or not (y == UNKNOWN).any() or data.test.y is None:
         return None

@@ -17,12 +17,13 @@ from pyro_vaes import plots
 from pyro_vaes.data import FACTORS, Data, Split
 from pyro_vaes.data.sources import COLOURED
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate import clustering, factor_probes
+from pyro_vaes.evaluate import Classification, clustering, factor_probes
 from pyro_vaes.evaluate.inputs import as_input, evaluating, of_split, seeded
 from pyro_vaes.evaluate.representation import labels, thresholded
 from pyro_vaes.models.cluster_posterior import cluster_site
 from pyro_vaes.plots.traversals import LatentView, fixed_latents, latent_views, traversals_of
 from pyro_vaes.priors import GaussianMixture
+from pyro_vaes.reports.evaluate_run import labeled_classification
 from pyro_vaes.reports.tables import markdown_table
 from pyro_vaes.runs.atomic import unlinked
 from pyro_vaes.vae import Guide, LatentVariableModel
@@ -54,8 +55,9 @@ def traverse(
     - ``clusters-z2.png`` and the like: samples of each cluster of a level whose prior is a ``GaussianMixture``, the
       20 of most weight at most.
     - ``levels.md`` and, with the same figures, ``levels.json``: what :func:`~pyro_vaes.evaluate.factor_probes` and, of
-      clusters, :func:`~pyro_vaes.evaluate.clustering` say on the test split. The cluster of a datum is the likeliest
-      under ``guide.clusters(x)``.
+      clusters, :func:`~pyro_vaes.evaluate.clustering` say on the test split, and
+      :func:`~pyro_vaes.evaluate.classification` if labels of some data were trained on. The cluster of a datum is the
+      likeliest under ``guide.clusters(x)``.
 
     Pictures need images, and tables need labels in the training and test split; what is left out, ``levels.md`` says.
     A likelihood whose mean has no closed form is drawn from.
@@ -91,7 +93,7 @@ def traverse(
     """
     check_whole("points", points, least=2)
     check_seed(seed)
-    data = data.labeled
+    classes, data = labeled_classification(model, guide, data, seed), data.labeled
     factors = _factors(data, factors)
     drawable = len(data.event_shape) == 3 and data.event_shape[0] in (1, 3)
     if not (factors or drawable):
@@ -114,6 +116,7 @@ def traverse(
         "seed": seed,
         "levels": table,
         "clusters": scores,
+        "classification": None if classes is None else asdict(classes),
         "left_out": _left_out(model, guide, data, factors, scores, drawable),
     }
     for name, figure in figures.items():
@@ -219,6 +222,8 @@ def _page(report: Mapping[str, Any], figures: Mapping[str, Figure]) -> list[str]
         header = ["level", "clusters", "factor"]
         rows = [[row[name] for name in header] + [f"{row[name]:.3f}" for name in SCORES] for row in report["clusters"]]
         lines += [markdown_table([*header, *SCORES], rows), ""]
+    if report["classification"]:
+        lines += [f"{Classification(**report['classification']).describe()}.", ""]
     if figures:
         lines.append(
             "Each level moves over quantiles of its prior while the others stay fixed, in a stacked hierarchy those "

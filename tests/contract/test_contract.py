@@ -30,7 +30,7 @@ from pyro_vaes.likelihoods import (
     StudentT,
     ZeroInflated,
 )
-from pyro_vaes.losses import ELBO, IWAE, MixtureELBO, RecursiveMixtureELBO, Warmup
+from pyro_vaes.losses import ELBO, IWAE, MixtureELBO, RecursiveMixtureELBO, SemiSupervisedELBO, Warmup
 from pyro_vaes.priors import AutoregressiveFlow, ConvolutionalFlow, GaussianMixture, StandardNormal, VampPrior
 from pyro_vaes.testing.models import float64_and_a_batch_of_one, shapes, sites_and_plate, state_dict_round_trip
 from pyro_vaes.testing.pairs import NETWORKS, no_inner_noise
@@ -80,6 +80,7 @@ LOSSES = {
     "ELBO-particles": (lambda: ELBO(num_particles=3), "Laplace-2"),
     "ELBO-warmup": (lambda: ELBO(beta=Warmup(4)), "FullCovariance"),
     "ELBO-sticking": (lambda: ELBO(sticking_the_landing=True), "MeanField"),
+    "SemiSupervisedELBO": (SemiSupervisedELBO, "MeanField"),
     "IWAE": (lambda: IWAE(num_particles=3), "MeanField"),
     "IWAE-dreg": (lambda: IWAE(num_particles=3, dreg=True), "Laplace-2"),
     "MixtureELBO": (MixtureELBO, "Mixture"),

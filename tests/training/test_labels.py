@@ -40,4 +40,7 @@ def test_the_command_line_keeps_some_labels(tmp_path, capsys):
     loaded = pv.load_run(out)
     assert (loaded.data.train.y >= 0).sum() == 30
     assert run("evaluate", out, "--device", "cpu", "--num-samples", "50", "--test-size", "2") == 0
-    assert "5 nearest neighbors on the same 30 labels of 10 classes" in capsys.readouterr().out
+    words = "5 nearest neighbors on the same 30 labels of 10 classes"
+    assert words in capsys.readouterr().out
+    assert run("traverse", out, "--device", "cpu", "--points", "2") == 0
+    assert words in (tmp_path / "run" / "levels.md").read_text()
