@@ -69,7 +69,7 @@ UNCONDITIONAL = {"mnist-pixelcnn": f"pixelcnn {MNIST} --epochs 2 {LARGE}"}
 IN_COLOR = {
     "cifar10-20k-lossy": (
         "lossy --data DATA/cifar10-20k.npz --train-size 2000 --epochs 8 --latent-dim 32 --loss elbo "
-        f"--likelihood pixelcnnpp(window=(7,4),layers=3,channels=16,components=5) {STEPS}"
+        f"--likelihood pixelcnnpp(window=(7,4),blocks=3,channels=16,components=5) {STEPS}"
     )
 }
 TRAININGS = {**LARGE_WINDOW, **BY_WINDOW, **BY_PRIOR, **UNCONDITIONAL, **IN_COLOR}

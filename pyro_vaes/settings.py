@@ -53,6 +53,8 @@ class Settings:
         condition_dim: number of classes of the labels y that a conditional model is given, or size of the vectors.
         hidden: hidden layers of the encoder and, reversed, of the decoder, such as 256,256: units of fully connected
             layers, channels of convolutions; of a ladder one per latent.
+        weight_norm: whether all linear and convolutional layers are weight-normalized, with data-dependent
+            initialization.
         warmup: time constant of the KL weight's rise, in gradient steps; 0 for none.
         cluster_epoch: epoch after which mixture priors are set to the clusters of the codes; 0 for never.
         epochs: passes through the training data, at most.
@@ -94,6 +96,7 @@ class Settings:
     latent_dim: int | Sequence[int] = 16
     condition_dim: int | None = None
     hidden: Sequence[int] = (256, 256)
+    weight_norm: bool = False
     warmup: int = 0
     cluster_epoch: int = 0
     epochs: int = 20

@@ -22,7 +22,7 @@ LIKELIHOODS = {
     "Gaussian per pixel": lambda: likelihoods.Gaussian(shape=SHAPE),
     "DiscretizedLogistic": lambda: likelihoods.DiscretizedLogistic(17),
     "PixelCNN": lambda: likelihoods.PixelCNN(SHAPE, 1, **PIXELS),
-    "PixelCNNPP": lambda: likelihoods.PixelCNNPP(SHAPE, 1, num_bins=3, components=2, **PIXELS),
+    "PixelCNNPP": lambda: likelihoods.PixelCNNPP(SHAPE, 1, num_bins=3, components=2, blocks=1, channels=4),
     "Poisson": likelihoods.Poisson,
     "NegativeBinomial": likelihoods.NegativeBinomial,
     "ZeroInflated": lambda: likelihoods.ZeroInflated(SHAPE, likelihoods.Poisson()),

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from pyro_vaes import networks
 from pyro_vaes.distributions.base import BatchedDistribution
 from pyro_vaes.distributions.discretized_logistic import UniformGrid
 from pyro_vaes.distributions.pixel_heads import Head
+from pyro_vaes.networks.autoregressive import AutoregressiveNetwork
 
 MAX_BATCH = 512  # the hidden units of larger batches exceed a CPU's caches, which is three times slower
 
@@ -33,7 +33,7 @@ class AutoregressiveImage(BatchedDistribution):
     arg_constraints = {"features": constraints.independent(constraints.real, 3)}  # noqa: RUF012  (torch's own form)
 
     def __init__(
-        self, features: Tensor, network: networks.GatedPixelCNN, head: Head, validate_args: bool | None = None
+        self, features: Tensor, network: AutoregressiveNetwork, head: Head, validate_args: bool | None = None
     ) -> None:
         self.features, self.network, self.head = features, network, head
         super().__init__(features.shape[:-3], network.event_shape, validate_args=validate_args)

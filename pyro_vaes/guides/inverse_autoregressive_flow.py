@@ -15,6 +15,7 @@ from pyro_vaes.distributions.autoregressive_transform import OPEN_GATE, Autoregr
 from pyro_vaes.networks.made import MADE
 from pyro_vaes.networks.positive import positive
 from pyro_vaes.networks.shapes import out_features
+from pyro_vaes.networks.weight_norm import FLOW_INIT_SCALE, set_init_scale
 from pyro_vaes.vae import VAE, Guide
 from pyro_vaes.validation import checked_sizes
 
@@ -67,6 +68,8 @@ class InverseAutoregressiveFlow(Guide):
         context, size = out_features(encoder), vae.latent_dim
         networks = (MADE(size, hidden, 2, context, reverse=k % 2 == 1) for k in range(flows))
         self.flows: Iterable[MADE] = nn.ModuleList(networks)  # type: ignore[assignment]
+        for each in self.flows:
+            set_init_scale(each, FLOW_INIT_SCALE)
 
     def start_from(self, mean_field: Guide) -> None:
         """Start at the mean-field posterior: the last layer of every network is 0, and so are m and s."""

@@ -4,13 +4,15 @@ from pyro_vaes.networks.batch_apply import BatchApply
 from pyro_vaes.networks.conditional import ConditionalDecoder, ConditionalEncoder
 from pyro_vaes.networks.constant import ConstantDecoder
 from pyro_vaes.networks.conv import ConvDecoder, ConvEncoder
+from pyro_vaes.networks.downsampling_pixelcnn import DownsamplingPixelCNN
 from pyro_vaes.networks.gated_pixelcnn import GatedPixelCNN
 from pyro_vaes.networks.ladder import LadderConvDecoder, LadderConvEncoder, LadderMLPDecoder, LadderMLPEncoder
 from pyro_vaes.networks.linearize import Linearization, linear_head, linearize
 from pyro_vaes.networks.made import MADE
 from pyro_vaes.networks.masked import MaskedConv2d, MaskedLinear
 from pyro_vaes.networks.mlp import KaimingHeadMLPEncoder, MLPDecoder, MLPEncoder
-from pyro_vaes.networks.resnet import ResNetDecoder, ResNetEncoder, weight_normalize
+from pyro_vaes.networks.resnet import ResNetDecoder, ResNetEncoder
+from pyro_vaes.networks.weight_norm import initialize_weight_norm, weight_normalize
 
 __all__ = [
     "MADE",
@@ -20,6 +22,7 @@ __all__ = [
     "ConstantDecoder",
     "ConvDecoder",
     "ConvEncoder",
+    "DownsamplingPixelCNN",
     "GatedPixelCNN",
     "KaimingHeadMLPEncoder",
     "LadderConvDecoder",
@@ -33,6 +36,7 @@ __all__ = [
     "MaskedLinear",
     "ResNetDecoder",
     "ResNetEncoder",
+    "initialize_weight_norm",
     "linear_head",
     "linearize",
     "weight_normalize",

@@ -55,15 +55,20 @@ def copy_weights(source: nn.Module, target: nn.Module, name: str) -> None:
 def copy_rows(source: nn.Linear, target: nn.Linear) -> None:
     """Copy the outputs of a linear layer into those of another with as many inputs; the rest of these are set to 0.
 
+    Of weight-normalized layers the gain g of the rest is 0, and the direction v stays, since none is of length 0.
+
     Example:
         >>> layer = nn.Linear(1, 3)
         >>> copy_rows(nn.Linear(1, 2), layer)
         >>> layer(torch.ones(1))[2]
         tensor(0., grad_fn=<SelectBackward0>)
     """
-    for ours, theirs in zip(target.parameters(), source.parameters(), strict=True):
-        ours.zero_()
+    for (name, ours), theirs in zip(target.named_parameters(), source.parameters(), strict=True):
+        if not name.endswith("original1"):
+            ours.zero_()
         ours[: len(theirs)] = theirs[: len(ours)]
+    for here, there in zip(target.buffers(), source.buffers(), strict=True):
+        here.copy_(there)
 
 
 def _difference(source: nn.Module, target: nn.Module) -> tuple[str, str] | None:

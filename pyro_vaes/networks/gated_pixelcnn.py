@@ -10,11 +10,13 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from pyro_vaes.errors import InputError
+from pyro_vaes.networks.autoregressive import AutoregressiveNetwork
 from pyro_vaes.networks.masked import MaskedConv2d
-from pyro_vaes.validation import check_whole, checked_sizes
+from pyro_vaes.networks.windows import Reach, checked_window, divide_window, format_window
+from pyro_vaes.validation import checked_sizes
 
 
-class GatedPixelCNN(nn.Module):
+class GatedPixelCNN(AutoregressiveNetwork):
     """Gated PixelCNN: hidden units at each pixel that depend on the preceding pixels in a window and on feature maps.
 
     The window A x B of a pixel is a rectangle of width A and height B above it, which begins ⌈(A - 1) / 2⌉ columns to
@@ -60,19 +62,17 @@ class GatedPixelCNN(nn.Module):
         channels: int = 32,
         tied: bool = False,
     ) -> None:
-        super().__init__()
-        event_shape, _ = checked_sizes(event_shape=event_shape, features=(features,))
-        checked_sizes(layers=(layers,), channels=(channels,))
-        self.window = _checked_window(event_shape, window)
-        self.event_shape, self.channels, self.tied = torch.Size(event_shape), channels, tied
-        left, above = self.window[0] // 2, self.window[1]
-        reaches = list(zip(*(_divide(each, layers) for each in (above, left, self.window[0] - 1 - left)), strict=True))
+        super().__init__(event_shape, features, channels)
+        checked_sizes(layers=(layers,))
+        self.window = checked_window(self.event_shape, window)
+        self.tied = tied
+        reaches = divide_window(self.window, layers)
         if tied and len(set(reaches[1:])) > 1:
             raise InputError(
-                f"tied layers must be of one size, but {layers} layers divide the window {_format(self.window)} "
-                f"unevenly: take a window such as {_format((2 * layers + 1, layers))}, or tied=False"
+                f"tied layers must be of one size, but {layers} layers divide the window {format_window(self.window)} "
+                f"unevenly: take a window such as {format_window((2 * layers + 1, layers))}, or tied=False"
             )
-        self.first = _Layer(event_shape[0], channels, features, reaches[0], type_b=False)
+        self.first = _Layer(self.event_shape[0], channels, features, reaches[0], type_b=False)
         others = reaches[1:2] if tied else reaches[1:]
         self.others = nn.ModuleList(_Layer(channels, channels, features, reach, type_b=True) for reach in others)
         self.repeats = layers - 1 if tied else 1
@@ -133,7 +133,7 @@ class GatedPixelCNN(nn.Module):
 class _Layer(nn.Module):
     """One layer of both stacks, of type A, which excludes the pixel itself, or of type B, which includes it."""
 
-    def __init__(self, fan_in: int, channels: int, features: int, reach: tuple[int, int, int], type_b: bool) -> None:
+    def __init__(self, fan_in: int, channels: int, features: int, reach: Reach, type_b: bool) -> None:
         super().__init__()
         above, left, right = reach
         last = 0 if type_b else -1
@@ -157,32 +157,3 @@ class _Layer(nn.Module):
 def _gate(units: Tensor) -> Tensor:
     value, gate = units.chunk(2, 1)
     return value.tanh() * gate.sigmoid()
-
-
-def _divide(total: int, parts: int) -> list[int]:
-    """An integer divided into nearly equal parts, the larger ones first."""
-    return [(total + parts - 1 - part) // parts for part in range(parts)]
-
-
-def _checked_window(event_shape: Sequence[int], window: Sequence[int] | None) -> tuple[int, int]:
-    if len(event_shape) != 3:
-        raise InputError(f"event_shape is {tuple(event_shape)}: PixelCNN needs images (C, H, W)")
-    largest = 2 * event_shape[2] - 1, event_shape[1] - 1
-    if min(event_shape[1:]) < 2:
-        raise InputError(f"event_shape is {tuple(event_shape)}: PixelCNN needs 2 rows and 2 columns or more")
-    if window is None:
-        return largest
-    if len(window) != 2:
-        raise InputError(f"window is {tuple(window)}: expected (width, height), such as (7, 4)")
-    check_whole("the window's width", window[0], least=2)
-    check_whole("the window's height", window[1])
-    if window[0] > largest[0] or window[1] > largest[1]:
-        raise InputError(
-            f"the window {_format(window)} is too large for an image of {event_shape[1]} x {event_shape[2]}: at most "
-            f"{largest[0]} wide, which reaches every column from every other, and {largest[1]} high"
-        )
-    return window[0], window[1]
-
-
-def _format(window: Sequence[int]) -> str:
-    return f"{window[0]} x {window[1]}"

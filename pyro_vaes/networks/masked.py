@@ -45,16 +45,18 @@ class MaskedConv2d(nn.Conv2d):
     The rectangle spans rows r + ``rows[0]`` to r + ``rows[1]`` and columns c + ``columns[0]`` to c + ``columns[1]``,
     with zero padding. In raster order, type A, which excludes (r, c), is ``rows=(-k, -1)`` for the rows above and
     ``rows=(0, 0), columns=(-k, -1)`` for the pixels on the left; type B, which includes (r, c), has ``(-k, 0)``
-    instead. Weights outside the mask are not stored and cost nothing.
+    instead. Weights outside the mask are not stored and cost nothing. With a stride of 2 the output at (r, c) is the
+    one at (2r, 2c) without.
 
     Args:
         fan_in: channels of the input.
         fan_out: channels of the output.
         rows: first and last row of the rectangle, relative to the output's row.
         columns: first and last column of the rectangle, relative to the output's column.
+        stride: stride of rows and columns.
 
     Shapes:
-        ``(N, fan_in, H, W)`` to ``(N, fan_out, H, W)``.
+        ``(N, fan_in, H, W)`` to ``(N, fan_out, H, W)``, with a stride of 2 to ``(N, fan_out, ⌈H / 2⌉, ⌈W / 2⌉)``.
 
     References:
         Pixel Recurrent Neural Networks (van den Oord, Kalchbrenner, Kavukcuoglu, 2016), for types A and B.
@@ -64,8 +66,10 @@ class MaskedConv2d(nn.Conv2d):
         torch.Size([3, 4, 8, 8])
     """
 
-    def __init__(self, fan_in: int, fan_out: int, rows: tuple[int, int], columns: tuple[int, int]) -> None:
-        super().__init__(fan_in, fan_out, (rows[1] - rows[0] + 1, columns[1] - columns[0] + 1))
+    def __init__(
+        self, fan_in: int, fan_out: int, rows: tuple[int, int], columns: tuple[int, int], stride: int = 1
+    ) -> None:
+        super().__init__(fan_in, fan_out, (rows[1] - rows[0] + 1, columns[1] - columns[0] + 1), stride)
         self.pad = (-columns[0], columns[1], -rows[0], rows[1])  # left, right, top and bottom; negative ones crop
 
     def forward(self, x: Tensor) -> Tensor:
@@ -88,10 +92,11 @@ class MaskedConv2d(nn.Conv2d):
 
 
 class CausalConv2d(MaskedConv2d):
-    """3 x 3 causal convolution: left neighbor, three neighbors above, and the own pixel's channels by a mask.
+    """Causal convolution: neighbors on the left and in the rows above, and the own pixel's channels by a mask.
 
     Args:
         mask: true where an output depends on an input channel of its own pixel.
+        kernel_size: odd size K of the square whose preceding pixels are seen.
 
     Shapes:
         ``mask (out, in)``; ``(N, in, H, W)`` to ``(N, out, H, W)``.
@@ -104,12 +109,13 @@ class CausalConv2d(MaskedConv2d):
         torch.Size([3, 4, 8, 8])
     """
 
-    def __init__(self, mask: Tensor) -> None:
-        super().__init__(mask.shape[1], mask.shape[0], rows=(-1, 0), columns=(-1, 1))
+    def __init__(self, mask: Tensor, kernel_size: int = 3) -> None:
+        reach = kernel_size // 2
+        super().__init__(mask.shape[1], mask.shape[0], rows=(-reach, 0), columns=(-reach, reach))
         self.mask: Tensor
         self.register_buffer("mask", torch.ones_like(self.weight))
-        self.mask[..., 1, 1] = mask
-        self.mask[..., 1, 2] = 0
+        self.mask[..., -1, reach] = mask
+        self.mask[..., -1, reach + 1 :] = 0
 
     def forward_valid(self, padded: Tensor) -> Tensor:
         """The output of the convolution without padding, for any region of a padded input."""

@@ -1,16 +1,13 @@
-"""Residual encoder and decoder for images, and data-dependent weight normalization."""
+"""Residual encoder and decoder for images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrizations
 
-from pyro_vaes.errors import InputError
 from pyro_vaes.networks.conv import stage_sizes
 from pyro_vaes.validation import checked_sizes
 
@@ -106,53 +103,6 @@ class ResNetDecoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Features of the likelihood at z."""
         return self.net(z.reshape(-1, z.shape[-1])).reshape(z.shape[:-1] + self.event_shape)
-
-
-def weight_normalize(network: nn.Module, inputs: Tensor) -> None:
-    """Weight normalization w = g v / ‖v‖ of all linear and convolutional layers, with data-dependent initialization.
-
-    It sets g and the biases such that each output channel of each layer has mean 0 and variance 1 over the inputs.
-
-    Args:
-        network: the network; changed in place.
-        inputs: a batch of the network's inputs: images for an encoder, draws from the prior for a decoder.
-
-    Raises:
-        InputError: If the batch holds a single input, whose variance is not defined.
-
-    References:
-        Weight Normalization (Salimans, Kingma, 2016).
-
-    Example:
-        >>> network = nn.Sequential(nn.Linear(3, 5))
-        >>> inputs = torch.randn(100, 3)
-        >>> weight_normalize(network, inputs)
-        >>> torch.allclose(network(inputs).std(0), torch.ones(5))
-        True
-    """
-    if len(inputs) < 2:
-        raise InputError(f"weight_normalize got a batch of {len(inputs)}: it sets variances, give it 2 or more")
-    layers = [layer for layer in network.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
-    hooks = []
-    for layer in layers:
-        parametrizations.weight_norm(layer)
-        hooks.append(layer.register_forward_hook(_standardize))
-    with torch.no_grad():
-        network(inputs)
-    for hook in hooks:
-        hook.remove()
-
-
-def _standardize(layer: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-    """Scale and shift a layer such that its output has mean 0 and variance 1, and return that output."""
-    channel = -1 if isinstance(layer, nn.Linear) else 1
-    channels_last = output.movedim(channel, -1)
-    flat = channels_last.flatten(0, -2)
-    mean, scale = flat.mean(0), flat.std(0).clamp_min(1e-6)
-    gain: Tensor = layer.get_submodule("parametrizations.weight").original0  # type: ignore[assignment]
-    gain.div_(scale.view(-1, *[1] * (gain.dim() - 1)))
-    layer.bias.sub_(mean).div_(scale)  # type: ignore[operator]
-    return ((channels_last - mean) / scale).movedim(-1, channel)
 
 
 class _Block(nn.Module):

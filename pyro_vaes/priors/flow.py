@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pyro_vaes.distributions.autoregressive_transform import AutoregressiveTransform, Rule, affine, gated, shifted
 from pyro_vaes.errors import InputError, unknown
 from pyro_vaes.networks.made import MADE, ConvolutionalMADE
+from pyro_vaes.networks.weight_norm import FLOW_INIT_SCALE, set_init_scale
 from pyro_vaes.priors.base import Prior
 from pyro_vaes.validation import checked_sizes
 
@@ -50,6 +51,8 @@ class Flow(Prior):
         self.rule, outputs = RULES[transform]
         networks = (network(outputs, k % 2 == 1) for k in range(flows))
         self.flows: Iterable[MADE | ConvolutionalMADE] = nn.ModuleList(networks)  # type: ignore[assignment]
+        for each in self.flows:
+            set_init_scale(each, FLOW_INIT_SCALE)
         self.loc: Tensor
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
 

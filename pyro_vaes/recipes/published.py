@@ -44,7 +44,7 @@ LOSSY = Settings(
 )
 LOSSY_COLOR = replace(
     LOSSY,
-    likelihood="pixelcnnpp(window=(7, 4), layers=4, channels=64)",
+    likelihood="pixelcnnpp(window=(7, 4), blocks=4, channels=64)",
     prior="convolutional-flow(event_shape=(16, 8, 8), flows=6)",
     loss="free-bits(total=30.72)",
     latent_dim=1024,
@@ -66,7 +66,7 @@ MAE = Settings(
 )
 MAE_COLOR = replace(
     MAE,
-    likelihood="pixelcnnpp(layers=6, channels=96, components=10)",
+    likelihood="pixelcnnpp(blocks=6, channels=96, components=10, dropout=0.5)",
     prior="convolutional-flow(event_shape=(16, 8, 8), flows=8)",
     latent_dim=1024,
     batch_size=64,

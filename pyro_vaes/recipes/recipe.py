@@ -12,6 +12,7 @@ from torch import nn
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.losses import Loss
+from pyro_vaes.networks import weight_normalize
 from pyro_vaes.settings import Settings, check_names
 
 Model_co = TypeVar("Model_co", bound=nn.Module, covariant=True)
@@ -84,6 +85,8 @@ class Recipe(Generic[Model_co, Guide_co]):
         check_names(changes)
         chosen = dataclasses.replace(chosen, **changes)  # type: ignore[arg-type]
         system = self.build(event_shape, chosen)
+        if chosen.weight_norm:
+            weight_normalize(system.model, system.guide)
         for module in (system.model, system.guide):
             module.__dict__["origin"] = Origin(self.name, tuple(map(int, event_shape)), chosen)
         return system

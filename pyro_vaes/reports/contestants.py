@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from pyro_vaes.errors import InputError
+from pyro_vaes.networks import weight_normalize
 from pyro_vaes.recipes import System, build_guide, build_seeded, build_vae, vae
 from pyro_vaes.recipes.build import build_encoder, build_loss, seeded_build
 from pyro_vaes.recipes.spec import kebab
@@ -109,7 +110,10 @@ def _copied(pair: tuple[nn.Module, nn.Module], settings: Settings) -> System[Any
 def _of_class(
     guide: Callable[[VAE, nn.Module], Guide], event_shape: Sequence[int], settings: Settings
 ) -> System[VAE, Guide]:
-    return _of_frozen(build_vae(event_shape, settings), guide, event_shape, settings)
+    model = build_vae(event_shape, settings)
+    if settings.weight_norm:
+        weight_normalize(model)
+    return _of_frozen(model, guide, event_shape, settings)
 
 
 def _of_frozen(model: Any, guide: Any, event_shape: Sequence[int], settings: Settings) -> System[Any, Any]:
@@ -117,4 +121,6 @@ def _of_frozen(model: Any, guide: Any, event_shape: Sequence[int], settings: Set
         made = build_guide(guide, model, event_shape, settings)
     else:
         made = guide(model, build_encoder(event_shape, settings))
+    if settings.weight_norm:
+        weight_normalize(made)
     return System(model, made, build_loss(made, settings))

@@ -17,7 +17,9 @@ from pyro_vaes.given import Given, bind, split
 from pyro_vaes.losses import Loss
 from pyro_vaes.models import initialize_from_codes
 from pyro_vaes.networks.copy_weights import copy_weights
-from pyro_vaes.param_store import registered_params_only, restored_param_store
+from pyro_vaes.networks.evaluation_mode import evaluation_mode
+from pyro_vaes.networks.weight_norm import initialize_weight_norm
+from pyro_vaes.param_store import registered_params_only, restored_param_store, without_registration
 from pyro_vaes.training.callbacks import Callback
 from pyro_vaes.training.pair import check_last_batch, unchanged_buffers
 from pyro_vaes.training.state import Epoch, TrainingState
@@ -26,6 +28,7 @@ from pyro_vaes.training.validate import check_fits
 from pyro_vaes.vae import Guide, LatentVariableModel
 
 INIT_SIZE = 10_000  # training images of data-dependent initialization
+WEIGHT_NORM_SIZE = 500  # of these, of that of weight-normalized layers, as in MAE's code
 
 
 def initialize(
@@ -38,7 +41,9 @@ def initialize(
     resume: bool,
     names: Sequence[str] = (),
 ) -> None:
-    """Run a batch with all of Pyro's checks on, and initialize likelihood and priors from the data, unless resumed.
+    """Run a batch with all of Pyro's checks on, and initialize from the data, unless resumed.
+
+    Initialized are likelihood and priors, and then weight-normalized layers.
 
     Args:
         model: the model.
@@ -70,6 +75,10 @@ def initialize(
             part.initialize(x)
         for part in new:
             part.initialized.fill_(True)
+    if not resume:
+        first = x[:WEIGHT_NORM_SIZE]
+        with same_draws(x), without_registration(), evaluation_mode(model, guide):
+            initialize_weight_norm(lambda: loss.objective(model, guide, first), model, guide)
 
 
 def start_from(model: nn.Module, guide: nn.Module, start: object) -> None:

@@ -42,7 +42,7 @@ LIKELIHOODS = {
     "DiscretizedLogistic": partial(DiscretizedLogistic, num_bins=2),
     "Poisson": Poisson,
     "PixelCNN": lambda: PixelCNN(SHAPE, 1, layers=2, channels=4, window=(3, 2)),
-    "PixelCNNPP": lambda: PixelCNNPP(SHAPE, 1, num_bins=2, components=2, layers=2, channels=4),
+    "PixelCNNPP": lambda: PixelCNNPP(SHAPE, 1, num_bins=2, components=2, blocks=1, channels=4),
     "own": OwnNormal,
 }
 

@@ -1,6 +1,5 @@
 """PixelCNN: causality and windows by gradients, normalized probabilities, draws with kept activations."""
 
-import copy
 import itertools
 
 import pytest
@@ -13,10 +12,11 @@ from pyro_vaes.evaluate import log_weights
 from pyro_vaes.guides import Laplace, MeanField
 from pyro_vaes.likelihoods import PixelCNN, PixelCNNPP
 from pyro_vaes.losses import ELBO, FreeBits, MutualPosteriorDivergence
-from pyro_vaes.networks import MLPDecoder, MLPEncoder, ResNetDecoder, ResNetEncoder, weight_normalize
+from pyro_vaes.networks import MLPDecoder, MLPEncoder
 from pyro_vaes.priors import AutoregressiveFlow
 from pyro_vaes.testing.guides import GUIDE_CHECKS
 from pyro_vaes.testing.pairs import Pair
+from tests.helpers.windows import assert_window
 
 SHAPE, MAPS = (1, 7, 8), 2
 WINDOWS = [(2, 1), (3, 1), (4, 3), (7, 4), (5, 6), (15, 6)]
@@ -24,40 +24,25 @@ MODELS = {
     "binary": lambda shape: PixelCNN(shape, MAPS, window=(5, 2), layers=3, channels=6),
     "tied": lambda shape: PixelCNN(shape, MAPS, window=(7, 3), layers=3, channels=6, tied=True),
     "levels": lambda shape: PixelCNN(shape, MAPS, num_bins=5, layers=2, channels=6),
-    "mixture": lambda shape: PixelCNNPP(shape, MAPS, num_bins=5, components=3, window=(5, 2), layers=3, channels=6),
+    "mixture": lambda shape: PixelCNNPP(shape, MAPS, num_bins=5, components=3, blocks=1, channels=6),
+    "mixture in a window": lambda shape: PixelCNNPP(shape, MAPS, num_bins=5, components=3, window=(5, 2), blocks=1),
 }
 every_model = pytest.mark.parametrize("model", MODELS)
 every_colouring = pytest.mark.parametrize("shape", [(1, 4, 5), (3, 4, 4)])
 
 
-def window_of(r, c, window, shape):
-    """The pixels that the one at (r, c) may see."""
-    left = -(-(window[0] - 1) // 2)
-    above = {(r - i, c - left + j) for i in range(1, window[1] + 1) for j in range(window[0])}
-    row = {(r, c - i) for i in range(1, left + 1)}
-    return {(i, j) for i, j in above | row if 0 <= i < shape[1] and 0 <= j < shape[2]}
-
-
 @pytest.mark.parametrize("layers", [1, 2, 3, 5])
 @pytest.mark.parametrize("window", WINDOWS)
 def test_the_window_is_exact(window, layers):
-    network = networks.GatedPixelCNN(SHAPE, MAPS, window, layers, channels=6).double()
-    assert_window(network, window)
+    network = networks.GatedPixelCNN(SHAPE, MAPS, window, layers, channels=6)
+    assert_window(network, window, SHAPE, MAPS)
 
 
 @pytest.mark.parametrize(("window", "layers"), [((7, 3), 3), ((13, 6), 6), ((5, 2), 2)])
 def test_the_window_of_tied_layers_is_exact(window, layers):
-    network = networks.GatedPixelCNN(SHAPE, MAPS, window, layers, channels=6, tied=True).double()
+    network = networks.GatedPixelCNN(SHAPE, MAPS, window, layers, channels=6, tied=True)
     assert len(list(network.others)) == 1
-    assert_window(network, window)
-
-
-def assert_window(network, window):
-    x = torch.rand(1, *SHAPE).double().requires_grad_()
-    hidden = network(x, torch.randn(1, MAPS, *SHAPE[1:]).double())
-    for r, c in itertools.product(range(SHAPE[1]), range(SHAPE[2])):
-        (slope,) = torch.autograd.grad(hidden[0, r, c].square().sum(), x, retain_graph=True)
-        assert {tuple(place) for place in slope[0, 0].nonzero().tolist()} == window_of(r, c, window, SHAPE), (r, c)
+    assert_window(network, window, SHAPE, MAPS)
 
 
 def test_without_a_window_every_pixel_before_is_seen():
@@ -94,7 +79,7 @@ def test_probabilities_of_256_levels_sum_to_one(kind):
 def test_probabilities_of_images_sum_to_one(model):
     shape = (1, 2, 2)
     levels = 2 if model in ("binary", "tied") else 3
-    likelihood = type(MODELS[model](SHAPE))(shape, MAPS, num_bins=levels, channels=4, layers=2)
+    likelihood = type(MODELS[model](SHAPE))(shape, MAPS, num_bins=levels, channels=4)
     images = torch.cartesian_prod(*[torch.linspace(0, 1, levels)] * 4).reshape(-1, *shape)
     total = likelihood(torch.randn(MAPS, 2, 2)).log_prob(images).exp().sum()
     torch.testing.assert_close(total, torch.ones(()))
@@ -164,7 +149,7 @@ def test_contract(check, model):
 
 
 @pytest.mark.parametrize("loss", [ELBO(num_particles=2), FreeBits(total=1.0), MutualPosteriorDivergence()])
-@pytest.mark.parametrize("model", ["levels", "mixture"])
+@pytest.mark.parametrize("model", ["levels", "mixture", "mixture in a window"])
 def test_losses_on_colour_images(model, loss):
     vae, guide, x, _ = make_pair(model, (3, 3, 3))
     loss.loss_and_grads(vae, guide, x)
@@ -236,31 +221,3 @@ def test_features_and_data_of_another_shape_are_refused():
         likelihood.check(torch.full((4, *SHAPE), 0.5))
     with pytest.raises(InputError, match=r"x holds 0.3.*dequantize=False"):
         MODELS["levels"](SHAPE).check(torch.full((4, *SHAPE), 0.3))
-
-
-@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 7)])
-def test_weight_normalised_networks_train_in_a_pair(shape):
-    """Every layer's output has mean 0 and variance 1 at the start, and every parameter gets a gradient."""
-    decoder = ResNetDecoder(3, (MAPS, *shape[1:]), channels=(8, 6), hidden=16)
-    encoder = ResNetEncoder(shape, channels=(6, 8), hidden=16)
-    z, x = torch.randn(64, 3), torch.rand(64, *shape).round()
-    weight_normalize(decoder, z)
-    weight_normalize(encoder, x)
-    maps = decoder(z)
-    torch.testing.assert_close(maps.mean((0, 2, 3)), torch.zeros(MAPS), rtol=0, atol=1e-4)
-    torch.testing.assert_close(maps.std((0, 2, 3)), torch.ones(MAPS), rtol=1e-3, atol=0)
-    vae = VAE(decoder, AutoregressiveFlow(3, 2, (8,)), PixelCNN(shape, MAPS, window=(5, 2), layers=2, channels=6))
-    guide = MeanField(vae, encoder)
-    ELBO().loss_and_grads(vae, guide, x)
-    for module in (vae, guide):
-        for name, p in module.named_parameters():
-            assert p.grad is not None, name
-            assert p.grad.isfinite().all(), name
-            assert p.grad.any(), name
-    assert encoder(torch.zeros(5, 2, *shape)).shape == (5, 2, 16)
-    torch.testing.assert_close(copy.deepcopy(decoder)(z), maps)
-
-
-def test_weight_normalisation_needs_a_batch():
-    with pytest.raises(InputError, match="batch of 1"):
-        weight_normalize(ResNetDecoder(3, (MAPS, 8, 8)), torch.zeros(1, 3))
