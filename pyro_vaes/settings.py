@@ -38,17 +38,18 @@ class Settings:
             the seed; those of a ladder are of its highest latent; none by default.
         guide: name of the guide, with options if any, such as laplace(updates=1), or module:Class of your own; by
             default the recipe's.
-        likelihood: of pixels gaussian, discretized-logistic, categorical, pixelcnn or pixelcnnpp; of binary data
-            bernoulli; of counts poisson, negative-binomial or zero-inflated; of values gaussian, student-t,
-            heteroscedastic-gaussian or standardized; with options if any, such as gaussian(scale=0.25), or
-            module:Class.
-        prior: standard-normal, gaussian-mixture, vamp-prior or autoregressive-flow, with options if any, such as
-            gaussian-mixture(components=5), or module:Class; of a ladder one for all latents, or one per latent,
-            comma-separated, the lowest first.
+        likelihood: of pixels gaussian, discretized-logistic, categorical, pixelcnn, residual-pixelcnn, skip-pixelcnn
+            or pixelcnnpp; of binary data bernoulli; of counts poisson, negative-binomial or zero-inflated; of values
+            gaussian, student-t, heteroscedastic-gaussian or standardized; with options if any, such as
+            gaussian(scale=0.25), or module:Class.
+        prior: standard-normal, gaussian-mixture, vamp-prior, autoregressive-flow or convolutional-flow, with options if
+            any, such as gaussian-mixture(components=5), or module:Class; of a ladder one for all latents, or one per
+            latent, comma-separated, the lowest first.
         loss: elbo, iwae, free-bits or another of pyro_vaes.losses, with options if any, such as free-bits(total=4),
             or module:Class; by default the guide's.
-        network: kind of the networks, mlp, conv or resnet, with options if any; mlp-kaiming-head is mlp with the
-            guide's linear head initialized like the other layers.
+        network: kind of the networks, mlp, conv, resnet or densenet, with options if any; mlp-kaiming-head is mlp with
+            the guide's linear head initialized like the other layers, resnet-linear has a decoder of one linear layer,
+            densenet keeps the latent as maps.
         latent_dim: size Z of the latent; of a hierarchy of each latent, the lowest first, such as 2,2,2.
         condition_dim: number of classes of the labels y that a conditional model is given, or size of the vectors.
         hidden: hidden layers of the encoder and, reversed, of the decoder, such as 256,256: units of fully connected

@@ -181,7 +181,8 @@ class Guide(TakesGiven):
     Args:
         vae: the model; not registered here, its parameters stay its own.
         encoder: any module ``x (..., *event_shape) -> (..., out_features)``; None if the guide holds others.
-        outputs: size of the linear head, which the encoder's ``initialize_head(head)``, if any, initializes; or None.
+        outputs: size of the linear head, which the encoder's ``initialize_head(head)``, if any, initializes, or its
+            ``make_head(outputs)`` makes; or None.
 
     Attributes:
         head: the linear layer from the encoder's features to the family's parameters.
@@ -218,7 +219,7 @@ class Guide(TakesGiven):
             self.encoder = vae.adapt_encoder(encoder)
             check_encoder(bind(self.encoder, vae.example_given()), vae.event_shape, has_head=outputs is not None)
             if outputs is not None:
-                self.head = head_on(self.encoder, outputs)
+                self.head: Any = head_on(self.encoder, outputs, sum(vae.latent_dims))
         like = next(self.parameters(), torch.empty(0)).new_empty(vae.event_shape)
         for site, prior in vae.priors.items():
             prior.probe()

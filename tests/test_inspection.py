@@ -23,6 +23,8 @@ LIKELIHOODS = {
     "DiscretizedLogistic": lambda: likelihoods.DiscretizedLogistic(17),
     "PixelCNN": lambda: likelihoods.PixelCNN(SHAPE, 1, **PIXELS),
     "PixelCNNPP": lambda: likelihoods.PixelCNNPP(SHAPE, 1, num_bins=3, components=2, blocks=1, channels=4),
+    "ResidualPixelCNN": lambda: likelihoods.ResidualPixelCNN(SHAPE, 1, layers=2, channels=4),
+    "SkipPixelCNN": lambda: likelihoods.SkipPixelCNN(SHAPE, 1, kernel_sizes=(3, 3, 3), channels=4),
     "Poisson": likelihoods.Poisson,
     "NegativeBinomial": likelihoods.NegativeBinomial,
     "ZeroInflated": lambda: likelihoods.ZeroInflated(SHAPE, likelihoods.Poisson()),

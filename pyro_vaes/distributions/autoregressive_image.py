@@ -8,6 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 from torch.distributions import constraints
+from torch.nn.utils import parametrize
 
 from pyro_vaes.distributions.base import BatchedDistribution
 from pyro_vaes.distributions.discretized_logistic import UniformGrid
@@ -62,7 +63,8 @@ class AutoregressiveImage(BatchedDistribution):
     def sample(self, sample_shape: Sequence[int] = torch.Size(), progress: bool = False) -> Tensor:
         """Draws, pixel by pixel; ``progress`` shows a progress bar."""
         shape = torch.Size(sample_shape) + self.batch_shape
-        x = self.network.generate(self._features(shape), self.head.draw, progress)
+        with parametrize.cached():  # normalized weights, the same for every pixel
+            x = self.network.generate(self._features(shape), self.head.draw, progress)
         return x.reshape(shape + self.event_shape)
 
     def _log_prob(self, x: Tensor, features: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from pyro_vaes.likelihoods.heteroscedastic_gaussian import HeteroscedasticGaussi
 from pyro_vaes.likelihoods.negative_binomial import NegativeBinomial
 from pyro_vaes.likelihoods.pixelcnn import PixelCNN, PixelCNNPP
 from pyro_vaes.likelihoods.poisson import Poisson
+from pyro_vaes.likelihoods.residual_pixelcnn import ResidualPixelCNN, SkipPixelCNN
 from pyro_vaes.likelihoods.standardized import Standardized
 from pyro_vaes.likelihoods.student_t import StudentT
 from pyro_vaes.likelihoods.zero_inflated import ZeroInflated
@@ -27,6 +28,8 @@ __all__ = [
     "PixelCNN",
     "PixelCNNPP",
     "Poisson",
+    "ResidualPixelCNN",
+    "SkipPixelCNN",
     "Standardized",
     "StudentT",
     "ZeroInflated",

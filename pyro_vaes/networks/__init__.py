@@ -4,6 +4,7 @@ from pyro_vaes.networks.batch_apply import BatchApply
 from pyro_vaes.networks.conditional import ConditionalDecoder, ConditionalEncoder
 from pyro_vaes.networks.constant import ConstantDecoder
 from pyro_vaes.networks.conv import ConvDecoder, ConvEncoder
+from pyro_vaes.networks.densenet import DenseNetDecoder, DenseNetEncoder
 from pyro_vaes.networks.downsampling_pixelcnn import DownsamplingPixelCNN
 from pyro_vaes.networks.gated_pixelcnn import GatedPixelCNN
 from pyro_vaes.networks.ladder import LadderConvDecoder, LadderConvEncoder, LadderMLPDecoder, LadderMLPEncoder
@@ -11,7 +12,8 @@ from pyro_vaes.networks.linearize import Linearization, linear_head, linearize
 from pyro_vaes.networks.made import MADE
 from pyro_vaes.networks.masked import MaskedConv2d, MaskedLinear
 from pyro_vaes.networks.mlp import KaimingHeadMLPEncoder, MLPDecoder, MLPEncoder
-from pyro_vaes.networks.resnet import ResNetDecoder, ResNetEncoder
+from pyro_vaes.networks.residual_pixelcnn import ResidualPixelCNN, SkipPixelCNN
+from pyro_vaes.networks.resnet import LinearDecoder, ResNetDecoder, ResNetEncoder
 from pyro_vaes.networks.weight_norm import initialize_weight_norm, weight_normalize
 
 __all__ = [
@@ -22,6 +24,8 @@ __all__ = [
     "ConstantDecoder",
     "ConvDecoder",
     "ConvEncoder",
+    "DenseNetDecoder",
+    "DenseNetEncoder",
     "DownsamplingPixelCNN",
     "GatedPixelCNN",
     "KaimingHeadMLPEncoder",
@@ -29,6 +33,7 @@ __all__ = [
     "LadderConvEncoder",
     "LadderMLPDecoder",
     "LadderMLPEncoder",
+    "LinearDecoder",
     "Linearization",
     "MLPDecoder",
     "MLPEncoder",
@@ -36,6 +41,8 @@ __all__ = [
     "MaskedLinear",
     "ResNetDecoder",
     "ResNetEncoder",
+    "ResidualPixelCNN",
+    "SkipPixelCNN",
     "initialize_weight_norm",
     "linear_head",
     "linearize",

@@ -52,10 +52,10 @@ def copy_weights(source: nn.Module, target: nn.Module, name: str) -> None:
 
 
 @torch.no_grad()
-def copy_rows(source: nn.Linear, target: nn.Linear) -> None:
-    """Copy the outputs of a linear layer into those of another with as many inputs; the rest of these are set to 0.
+def copy_rows(source: nn.Module, target: nn.Module) -> None:
+    """Copy the outputs of a linear layer or convolution into those of another with as many inputs.
 
-    Of weight-normalized layers the gain g of the rest is 0, and the direction v stays, since none is of length 0.
+    The rest of these are set to 0; where weights are normalized, by the gain g, since no direction v has length 0.
 
     Example:
         >>> layer = nn.Linear(1, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -103,6 +104,32 @@ class ResNetDecoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Features of the likelihood at z."""
         return self.net(z.reshape(-1, z.shape[-1])).reshape(z.shape[:-1] + self.event_shape)
+
+
+class LinearDecoder(nn.Sequential):
+    """One linear layer and ELU: z -> features, enough under an autoregressive likelihood, which has layers of its own.
+
+    Args:
+        latent_dim: size Z of the latent.
+        event_shape: shape ``(F, H, W)`` of the features of one image.
+
+    Shapes:
+        ``z (..., Z)`` to ``(..., F, H, W)``.
+
+    Raises:
+        InputError: If a size is not a positive integer.
+
+    References:
+        MAE: Mutual Posterior-Divergence Regularization for Variational AutoEncoders (Ma, Zhou, Hovy, 2019), its code.
+
+    Example:
+        >>> LinearDecoder(2, (4, 9, 7))(torch.zeros(5, 3, 2)).shape
+        torch.Size([5, 3, 4, 9, 7])
+    """
+
+    def __init__(self, latent_dim: int, event_shape: Sequence[int]) -> None:
+        (latent_dim,), event_shape = checked_sizes(latent_dim=(latent_dim,), event_shape=event_shape)
+        super().__init__(nn.Linear(latent_dim, math.prod(event_shape)), nn.ELU(), nn.Unflatten(-1, event_shape))
 
 
 class _Block(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
@@ -28,18 +28,30 @@ def out_features(encoder: nn.Module) -> int:
     )
 
 
-def head_on(encoder: nn.Module, outputs: int) -> nn.Linear:
-    """A linear layer on an encoder's features, initialized by the encoder's method ``initialize_head`` if it has one.
+def head_on(encoder: nn.Module, outputs: int, latent_dim: int) -> nn.Module:
+    """The head of a guide on an encoder's features, a linear layer.
+
+    An encoder with a method ``initialize_head`` initializes it; one with a method ``make_head`` makes another of
+    2 ``latent_dim`` outputs, such as a convolution of maps.
+
+    Raises:
+        InputError: If the encoder makes the head, and the guide needs another number of outputs.
 
     Example:
-        >>> head_on(nn.Linear(4, 8), outputs=2)
+        >>> head_on(nn.Linear(4, 8), outputs=2, latent_dim=1)
         Linear(in_features=8, out_features=2, bias=True)
     """
-    head = nn.Linear(out_features(encoder), outputs)
-    initialize = getattr(encoder, "initialize_head", None)
-    if initialize is not None:
-        initialize(head)
-    return head
+    make: Callable[[int], nn.Module] | None = getattr(encoder, "make_head", None)
+    if make is None:
+        head = nn.Linear(out_features(encoder), outputs)
+        getattr(encoder, "initialize_head", lambda head: None)(head)
+        return head
+    if outputs != 2 * latent_dim:
+        raise InputError(
+            f"{type(encoder).__name__} gives a guide μ and σ, {2 * latent_dim} outputs, but this one needs {outputs}: "
+            "take the guide MeanField or InverseAutoregressiveFlow, or another encoder"
+        )
+    return make(outputs)
 
 
 def latent_features(encoder: nn.Module, latents: int) -> tuple[int, ...]:

@@ -33,6 +33,11 @@ NETWORKS: Networks = {
     "mlp-kaiming-head": (networks.KaimingHeadMLPEncoder, networks.MLPDecoder),
     "conv": (networks.ConvEncoder, networks.ConvDecoder),
     "resnet": (networks.ResNetEncoder, networks.ResNetDecoder),
+    "resnet-linear": (
+        networks.ResNetEncoder,
+        lambda latent_dim, event_shape, hidden: networks.LinearDecoder(latent_dim, event_shape),
+    ),
+    "densenet": (networks.DenseNetEncoder, networks.DenseNetDecoder),
 }
 
 

@@ -10,7 +10,7 @@ from pyro_vaes.distributions.pixel_heads import CategoricalHead, LogisticMixture
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import log_weights
 from pyro_vaes.guides import Laplace, MeanField
-from pyro_vaes.likelihoods import PixelCNN, PixelCNNPP
+from pyro_vaes.likelihoods import PixelCNN, PixelCNNPP, ResidualPixelCNN, SkipPixelCNN
 from pyro_vaes.losses import ELBO, FreeBits, MutualPosteriorDivergence
 from pyro_vaes.networks import MLPDecoder, MLPEncoder
 from pyro_vaes.priors import AutoregressiveFlow
@@ -25,6 +25,8 @@ MODELS = {
     "tied": lambda shape: PixelCNN(shape, MAPS, window=(7, 3), layers=3, channels=6, tied=True),
     "levels": lambda shape: PixelCNN(shape, MAPS, num_bins=5, layers=2, channels=6),
     "mixture": lambda shape: PixelCNNPP(shape, MAPS, num_bins=5, components=3, blocks=1, channels=6),
+    "residual": lambda shape: ResidualPixelCNN(shape, MAPS, layers=3, channels=6, tied=True),
+    "skips": lambda shape: SkipPixelCNN(shape, MAPS, num_bins=3, kernel_sizes=(5, 3, 3, 3), channels=6),
     "mixture in a window": lambda shape: PixelCNNPP(shape, MAPS, num_bins=5, components=3, window=(5, 2), blocks=1),
 }
 every_model = pytest.mark.parametrize("model", MODELS)
@@ -78,7 +80,7 @@ def test_probabilities_of_256_levels_sum_to_one(kind):
 @every_model
 def test_probabilities_of_images_sum_to_one(model):
     shape = (1, 2, 2)
-    levels = 2 if model in ("binary", "tied") else 3
+    levels = 2 if model in ("binary", "tied", "residual") else 3
     likelihood = type(MODELS[model](SHAPE))(shape, MAPS, num_bins=levels, channels=4)
     images = torch.cartesian_prod(*[torch.linspace(0, 1, levels)] * 4).reshape(-1, *shape)
     total = likelihood(torch.randn(MAPS, 2, 2)).log_prob(images).exp().sum()

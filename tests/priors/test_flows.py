@@ -166,6 +166,17 @@ def test_draws_of_maps_have_their_density(transform):
     torch.testing.assert_close(prior().log_prob(z[:BATCH]), expected, rtol=0, atol=1e-8)
 
 
+@torch.no_grad()
+@every_step
+@pytest.mark.parametrize("maps", [(2, 1, 1), (1, 2, 1), (1, 1, 2)])
+def test_the_density_of_two_maps_integrates_to_one(maps, transform):
+    prior = scattered(ConvolutionalFlow(2, maps, flows=2, channels=(8,), transform=transform))
+    line = torch.linspace(-10, 10, 401, dtype=torch.float64)
+    grid = torch.cartesian_prod(line, line)
+    total = prior().log_prob(grid).exp().sum() * (line[1] - line[0]) ** 2
+    torch.testing.assert_close(total, torch.ones(()).double(), rtol=0, atol=1e-6)
+
+
 def test_a_flow_of_maps_without_weights_is_the_standard_normal():
     prior = of_maps(5)
     with torch.no_grad():
