@@ -36,7 +36,7 @@ def gated(mean: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
 class _Pass(NamedTuple):
     x: Tensor
     y: Tensor
-    log_determinant: Tensor
+    log_slope: Tensor
     has_grad: bool
 
 
@@ -86,8 +86,12 @@ class AutoregressiveTransform(Transform):
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         """Σ log aᵢ, in nats."""
+        return self.log_slopes(x).sum(-1)
+
+    def log_slopes(self, x: Tensor) -> Tensor:
+        """log aᵢ at x, of the shape of x, in nats."""
         last = self._recall()
-        return (last if last is not None and last.x is x else self._pass(x)).log_determinant
+        return (last if last is not None and last.x is x else self._pass(x)).log_slope
 
     def _contexts(self) -> tuple[Tensor, ...]:
         return () if self.context is None else (self.context,)
@@ -95,7 +99,7 @@ class AutoregressiveTransform(Transform):
     def _pass(self, x: Tensor) -> _Pass:
         log_slope, shift = self.rule(*self.network.outputs(x, *self._contexts()))
         y = log_slope.exp() * x + shift
-        self.last = _Pass(x, y, log_slope.sum(-1), torch.is_grad_enabled())
+        self.last = _Pass(x, y, log_slope.expand_as(y), torch.is_grad_enabled())
         return self.last
 
     def _recall(self) -> _Pass | None:

@@ -29,6 +29,7 @@ class Parts(NamedTuple):
         reconstruction: E_q[log p(x | z)].
         kl: KL(q(z | x) ‖ p(z)) over all latents.
         kls: the KL of each latent.
+        latents: the draws of each latent, ``(B, ·)`` or ``(S, B, ·)``.
         posteriors: q of each latent, at the draws of the latents before it.
         priors: p of each latent, at the same draws.
     """
@@ -36,6 +37,7 @@ class Parts(NamedTuple):
     reconstruction: Tensor
     kl: Tensor
     kls: dict[str, Tensor]
+    latents: dict[str, Tensor]
     posteriors: dict[str, TorchDistribution]
     priors: dict[str, TorchDistribution]
 
@@ -112,6 +114,7 @@ class ELBO(Loss):
             reconstruction=mean(total(site["log_prob"] for site in sites.values() if site["is_observed"])),
             kl=kl,
             kls=kls,
+            latents={name: site["value"] for name, site in latents.items()},
             posteriors={name: site["fn"] for name, site in latents.items()},
             priors={name: sites[name]["fn"] for name in latents},
         )

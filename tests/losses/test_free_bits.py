@@ -4,9 +4,12 @@ import pytest
 import torch
 from torch.distributions import kl_divergence
 
+from pyro_vaes import VAE
+from pyro_vaes.distributions.coordinates import coordinate_log_prob
 from pyro_vaes.errors import InputError
-from pyro_vaes.guides import FullCovariance, MeanField
+from pyro_vaes.guides import FullCovariance, InverseAutoregressiveFlow, MeanField
 from pyro_vaes.losses import ELBO, FreeBits, SoftFreeBits
+from pyro_vaes.priors import AutoregressiveFlow, ConvolutionalFlow, StandardNormal
 from pyro_vaes.testing import check_loss
 from tests.helpers.linear_gaussian import LinearGaussian, inverse_positive
 
@@ -55,6 +58,47 @@ def test_dimensions_are_bounded_by_their_batch_means(exact, guide):
     assert bounded > means.sum()
     particles, terms = objective(FreeBits(per_dimension=bound, num_particles=3), exact, guide)
     torch.testing.assert_close(terms["reconstruction"].mean() - particles.mean(), bounded)
+
+
+def flow_pair(exact, posterior=False):
+    """The exact model under a flow prior with a mean-field guide, or its own prior under a flow posterior."""
+    prior = exact.vae.prior if posterior else AutoregressiveFlow(exact.latent_dim, flows=3, hidden=(7,)).double()
+    model = VAE(exact.vae.decoder, prior, exact.vae.likelihood)
+    make = InverseAutoregressiveFlow if posterior else MeanField
+    return model, make(model, exact.encoder).double()
+
+
+@pytest.mark.parametrize("posterior", [False, True])
+@pytest.mark.parametrize("particles", [1, 3])
+def test_dimensions_of_flows_are_bounded_at_their_draws(exact, posterior, particles):
+    """Terms of each dimension add up to log q - log p, and a bound takes the place of the smaller batch means."""
+    model, guide = flow_pair(exact, posterior)
+    torch.manual_seed(5)
+    plain, terms = ELBO(num_particles=particles).objective(model, guide, exact.x)
+    torch.manual_seed(5)
+    parts = ELBO(num_particles=particles).parts(model, guide, exact.x)
+    q, p, z = parts.posteriors["z"], parts.priors["z"], parts.latents["z"]
+    of_q, of_p = coordinate_log_prob(q, z), coordinate_log_prob(p, z)
+    torch.testing.assert_close(of_q.sum(-1), q.log_prob(z), rtol=0, atol=1e-10)
+    torch.testing.assert_close(of_p.sum(-1), p.log_prob(z), rtol=0, atol=1e-10)
+    means = (of_q - of_p).flatten(0, -2).mean(0)
+    torch.testing.assert_close(means.sum(), terms["kl"].mean())
+    for bound in (means.max().item() + 1, means.median().item()):
+        torch.manual_seed(5)
+        value, terms = FreeBits(per_dimension=bound, num_particles=particles).objective(model, guide, exact.x)
+        torch.testing.assert_close(terms["reconstruction"].mean() - value.mean(), means.clamp_min(bound).sum())
+    assert (terms["reconstruction"] - value).mean() > (terms["reconstruction"] - plain).mean()
+
+
+def test_a_flow_without_weights_has_the_terms_of_the_standard_normal(exact):
+    prior = ConvolutionalFlow(4, (4, 1, 1), flows=2, channels=(6,)).double()
+    with torch.no_grad():
+        for p in prior.parameters():
+            p.zero_()
+    z = torch.randn(5, 3, 4).double()
+    expected = coordinate_log_prob(StandardNormal(4).double()(), z)
+    torch.testing.assert_close(coordinate_log_prob(prior(), z), expected)
+    assert expected.shape == z.shape
 
 
 def test_dimensions_need_a_kl_that_is_a_sum(exact):
