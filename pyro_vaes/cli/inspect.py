@@ -25,6 +25,7 @@ def evaluate(
     parts: Parts | None = None,
     num_samples: int = 1000,
     test_size: int | None = None,
+    binarizations: int = 1,
     seed: int = 0,
     device: str = "auto",
 ) -> None:
@@ -35,6 +36,7 @@ def evaluate(
         parts: classes of your own that the run names, to be named again.
         num_samples: draws of the guide per image, for its ELBO and its own importance weights.
         test_size: number of test images to measure on, from the first; at most 500 by default.
+        binarizations: number of fixed binarizations of the test images, over which figures are averaged.
         seed: fixes the samples.
         device: auto, cpu, cuda or another torch device.
     """
@@ -42,8 +44,10 @@ def evaluate(
     from pyro_vaes.runs.load_run import load_run
 
     data, system, *_ = load_run(run, device=device, parts=given(parts))
-    for line in evaluate_run(system.model, system.guide, data, run, num_samples, test_size, seed, sys.stderr.isatty()):
-        print(line)
+    lines = evaluate_run(
+        system.model, system.guide, data, run, num_samples, test_size, seed, sys.stderr.isatty(), binarizations
+    )
+    print(*lines, sep="\n")
 
 
 def diagnose(

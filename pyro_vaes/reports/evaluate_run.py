@@ -16,7 +16,7 @@ from pyro_vaes.evaluate import Classification, active_units, classification
 from pyro_vaes.evaluate.inputs import of_split, seeded
 from pyro_vaes.models import ClusteredModel
 from pyro_vaes.networks.probe import reference_weight
-from pyro_vaes.reports.measurement import evaluation_data, measure, part
+from pyro_vaes.reports.measurement import average, binarized, measure, part
 from pyro_vaes.runs.atomic import write_whole
 from pyro_vaes.vae import Guide
 
@@ -30,6 +30,7 @@ def evaluate_run(
     test_size: int | None = None,
     seed: int = 0,
     progress: bool = False,
+    binarizations: int = 1,
 ) -> list[str]:
     """Measure a trained pair on test data, and write ``evaluation.json``; returns its figures in words.
 
@@ -42,22 +43,27 @@ def evaluate_run(
         test_size: number of test data to measure on, from the first; at most 500 if left out.
         seed: fixes all draws; the random state is left as it was.
         progress: whether to show bars.
+        binarizations: number of fixed binarizations of the test data over which figures are averaged.
 
     Raises:
-        InputError: If there are fewer test data.
+        InputError: If there are fewer test data, or several binarizations of data that are not binarized dynamically.
     """
-    x = evaluation_data(data, test_size)
+    draws = binarized(data, test_size, binarizations)
+    x = draws[0]
     model, guide = of_split(data.test, len(x), model, guide)
-    measured = measure(model, guide, x, num_samples, seed, progress=progress)
+    measured = [measure(model, guide, each, num_samples, seed, progress=progress) for each in draws]
     with seeded(seed, reference_weight(model).device):
         units = active_units(guide, x)
-    figures, classes = measured.figures, labeled_classification(model, guide, data, seed)
+    figures, classes = average(measured), labeled_classification(model, guide, data, seed)
+    described = measured[0].describe()
+    if binarizations > 1:
+        described += f"; each under {binarizations} binarizations of the same images, averaged"
     written = {
         **figures,
         "guide_unreliable": None if math.isnan(figures["guide_unreliable"]) else figures["guide_unreliable"],
         "active_units": units,
         **({} if classes is None else {"classification": asdict(classes)}),
-        "estimator": measured.describe(),
+        "estimator": described,
         "data": data.description,
         "split": "test",
         "seed": seed,
@@ -66,7 +72,7 @@ def evaluate_run(
     own = written["guide_unreliable"]
     weights = "unknown, from so few draws," if own is None else f"above 0.7 for {own:.1%}"
     return [
-        f"{data.description}; {part(len(x), len(data.test))} data of the test split; {measured.describe()}",
+        f"{data.description}; {part(len(x), len(data.test))} data of the test split; {described}",
         f"log p(x) {figures['log_likelihood']:.2f} ± {figures['log_likelihood_stderr']:.2f} nats, that of the model; "
         f"k-hat above 0.7, not to be trusted, for {figures['unreliable']:.1%} of the images",
         f"ELBO {figures['elbo']:.2f} nats, gap log p(x) - ELBO {figures['gap']:.2f} nats",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +142,47 @@ def evaluation_data(data: Data, test_size: int | None) -> Tensor:
     if not 2 <= chosen <= size:
         raise InputError(f"test_size is {chosen}: expected 2 to {size}, the test data that there are")
     return data.test.x[:chosen]
+
+
+def binarized(data: Data, test_size: int | None, binarizations: int) -> list[Tensor]:
+    """The test data to measure on, as :func:`evaluation_data`, under several fixed binarizations of the same images.
+
+    Raises:
+        InputError: If the data are not binarized dynamically, or there are not so many.
+
+    Example:
+        >>> import pyro_vaes as pv
+        >>> first, second = binarized(pv.data.load("digits", binarize="dynamic"), 20, binarizations=2)
+        >>> first.shape == second.shape, bool((first == second).all())
+        (True, False)
+    """
+    check_whole("binarizations", binarizations)
+    if binarizations > 1 and data.test.preprocessing.binarize != "dynamic":
+        raise InputError(
+            f"binarizations is {binarizations}, but these data are {data.test.preprocessing.describe()}: leave it out, "
+            "or binarize them dynamically (--binarize dynamic)"
+        )
+    seeds = range(data.test.seed, data.test.seed + binarizations)
+    return [evaluation_data(replace(data, test=replace(data.test, seed=seed)), test_size) for seed in seeds]
+
+
+def average(measured: Sequence[Measurement]) -> dict[str, Any]:
+    """The figures of measurements of the same images under several binarizations.
+
+    Means and shares are averaged, numbers of data added; the standard error is that of the mean over images of their
+    averages, since the binarizations of one image are no observations of their own.
+
+    Example:
+        >>> found = measure(vae, guide, x, num_samples=50, seed=0)
+        >>> average([found]) == found.figures
+        True
+    """
+    figures = [each.figures for each in measured]
+    counts = {name.replace(" ", "_") for name in METHODS}
+    over = {name: sum(each[name] for each in figures) for name in figures[0]}
+    averaged = {name: value if name in counts else value / len(measured) for name, value in over.items()}
+    per_image = torch.stack([each.marginal.per_datum for each in measured]).mean(0)
+    return averaged | {"log_likelihood_stderr": (per_image.std() / math.sqrt(len(per_image))).item()}
 
 
 def part(size: int, whole: int) -> str:

@@ -91,7 +91,7 @@ class Plateau(Constant, Callback):
 
     After ``patience`` epochs without a rise of ``valid_elbo`` above its highest value, and again after as many more, it
     is multiplied by ``factor``. The history decides, so that a resumed training has the learning rate of the whole one.
-    Epochs up to ``cluster_epoch`` do not count.
+    Epochs up to ``cluster_epoch`` do not count. In between it decays by a constant factor per gradient step.
 
     Args:
         num_steps: gradient steps of the training.
@@ -99,6 +99,8 @@ class Plateau(Constant, Callback):
         patience: epochs without a rise.
         min_factor: the smallest factor of all reductions together.
         warmup: gradient steps of the warm-up.
+        decay: factor per gradient step, beside that of the reductions.
+        end: number of reductions with which the training ends; None for no such end.
 
     Raises:
         InputError: If the warm-up is not shorter than the training, or another argument is out of range.
@@ -110,29 +112,44 @@ class Plateau(Constant, Callback):
     """
 
     def __init__(
-        self, num_steps: int, factor: float = 0.5, patience: int = 5, min_factor: float = 0.0, warmup: int = 0
+        self,
+        num_steps: int,
+        factor: float = 0.5,
+        patience: int = 5,
+        min_factor: float = 0.0,
+        warmup: int = 0,
+        decay: float = 1.0,
+        end: int | None = None,
     ) -> None:
         super().__init__(num_steps, warmup)
+        self.decay = check_positive("decay", decay, "a factor per gradient step, up to 1", below=math.nextafter(1, 2))
+        self.end = None if end is None else check_whole("end", end)
         self.factor = check_positive("factor", factor, "a number between 0 and 1, such as 0.5", below=1)
         self.patience, self.min_factor = check_whole("patience", patience), _check_min_factor(min_factor)
         self.current = 1.0
 
     def after_warmup(self, step: int) -> float:
         """The factor of the learning rate at a step after the warm-up."""
-        return self.current
+        return self.current * self.decay**step
 
     def reduced(self, valid_elbos: list[float]) -> float:
-        """The factor of the learning rate after epochs of these validation ELBOs."""
-        best, flat, current = -math.inf, 0, 1.0
+        """The factor of the reductions after epochs of these validation ELBOs."""
+        return max(self.factor ** self.reductions(valid_elbos), self.min_factor)
+
+    def reductions(self, valid_elbos: list[float]) -> int:
+        """The number of reductions after epochs of these validation ELBOs."""
+        best, flat, count = -math.inf, 0, 0
         for value in valid_elbos:
             best, flat = (value, 0) if value > best else (best, flat + 1)
             if flat == self.patience:
-                current, flat = max(self.factor * current, self.min_factor), 0
-        return current
+                count, flat = count + 1, 0
+        return count
 
     def on_start(self, state: TrainingState) -> None:
-        """Reduce the learning rate of a resumed training as its history says."""
-        self.current = self.reduced([row["valid_elbo"] for row in state.history[state.cluster_epoch :]])
+        """Reduce the learning rate of a resumed training as its history says, or end it."""
+        valid_elbos = [row["valid_elbo"] for row in state.history[state.cluster_epoch :]]
+        self.current = self.reduced(valid_elbos)
+        state.stop = state.stop or (self.end is not None and self.reductions(valid_elbos) >= self.end)
 
     def on_epoch_end(self, state: TrainingState, row: dict[str, float]) -> None:
         """Reduce the learning rate if the validation ELBO has not risen."""

@@ -161,6 +161,17 @@ def test_a_model_that_is_fitted_again_goes_on_from_its_scale(tmp_path, how):
     assert (model.likelihood.log_scale == -3.0).all()
 
 
+def test_a_model_is_tuned_while_its_guide_is_held():
+    model, guide = build()
+    train((model, guide))
+    guide.requires_grad_(False)
+    before = weights((model, guide))
+    train((model, guide), epochs=2, ema=0.9)
+    after = weights((model, guide))
+    assert all(torch.equal(before[f"1.{name}"], after[f"1.{name}"]) for name, _ in guide.named_parameters())
+    assert not any(torch.equal(before[f"0.{name}"], after[f"0.{name}"]) for name, _ in model.named_parameters())
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "adamax"])
 def test_adam_and_adamax_train(optimizer):
     pair = build()

@@ -1,6 +1,7 @@
 """Schedules of the learning rate: closed forms, schedulers of torch, training loops by hand, and resumed trainings."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -109,6 +110,20 @@ def test_fit_takes_the_steps_of_a_schedule_over_all_epochs(text):
     assert found == [LR * schedule(step) for step in range(4 * STEPS)]
 
 
+def test_a_plateau_decays_per_step_and_ends_the_training():
+    schedule = Plateau(num_steps=100, factor=0.5, patience=2, decay=0.9, end=2)
+    schedule.current = 0.5
+    assert [schedule(step) for step in (0, 1, 3)] == pytest.approx([0.5, 0.45, 0.5 * 0.9**3])
+    state = SimpleNamespace(
+        history=[{"valid_elbo": value} for value in (3.0, 1.0, 1.0, 2.0)], cluster_epoch=0, stop=False
+    )
+    schedule.on_epoch_end(state, state.history[-1])
+    assert (schedule.current, state.stop) == (0.5, False)
+    state.history.append({"valid_elbo": 2.5})
+    schedule.on_epoch_end(state, state.history[-1])
+    assert (schedule.current, state.stop) == (0.25, True)
+
+
 def test_a_plateau_takes_effect_in_the_next_epoch(monkeypatch):
     values = [1, 2, 1, 2, 3, 1, 1]
     monkeypatch.setattr(Trainer, "_validate", lambda self: float(values[len(self.state.history)]))
@@ -179,6 +194,8 @@ def test_without_a_schedule_a_learning_rate_set_by_a_callback_stays():
         ("cosine(min_factor=-0.1)", "min_factor is -0.1"),
         ("plateau(factor=1)", "factor is 1: expected a number between 0 and 1"),
         ("plateau(factor=0)", "factor is 0"),
+        ("plateau(decay=1.1)", "decay is 1.1: expected a factor per gradient step"),
+        ("plateau(end=0)", "end is 0"),
         ("plateau(patience=0)", "patience is 0: expected a whole number, 1 or more"),
         ("plateau(", "is no name with options"),
         (0.5, "schedule is 0.5: expected one of constant, cosine, plateau"),
