@@ -10,7 +10,17 @@ from typing import Any
 from pyro_vaes.recipes.build import build_guide, build_seeded, build_vae, load_data
 from pyro_vaes.recipes.hierarchies import hierarchical, ladder, ladder_mixture, mixture
 from pyro_vaes.recipes.recipe import Recipe, System
-from pyro_vaes.recipes.single_latent import af_prior, conditional, full_covariance, laplace, lossy, mae, pixelcnn, vae
+from pyro_vaes.recipes.single_latent import (
+    af_prior,
+    conditional,
+    full_covariance,
+    iaf,
+    laplace,
+    lossy,
+    mae,
+    pixelcnn,
+    vae,
+)
 from pyro_vaes.settings import Settings
 
 __all__ = [
@@ -25,6 +35,7 @@ __all__ = [
     "conditional",
     "full_covariance",
     "hierarchical",
+    "iaf",
     "ladder",
     "ladder_mixture",
     "laplace",
@@ -43,6 +54,7 @@ _ROWS: tuple[Recipe[Any, Any], ...] = (
     laplace,
     lossy,
     af_prior,
+    iaf,
     mae,
     pixelcnn,
     ladder,

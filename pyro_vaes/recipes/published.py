@@ -31,12 +31,13 @@ PARK = Settings(
 # Variational Lossy Autoencoder (Chen et al., 2017): one setting for all binary images; of the residual networks only
 # the kind is stated. 0.01 nat a pixel are 7.84.
 LOSSY = Settings(
-    likelihood="pixelcnn(window=(13, 6), layers=6, channels=12, tied=True)",
+    likelihood="residual-pixelcnn(layers=6, channels=12, tied=True)",
     prior="autoregressive-flow(flows=4, hidden=(640, 640), transform='mean')",
     loss="free-bits(total=7.84)",
     network="resnet",
     latent_dim=64,
     hidden=(32, 64, 64),
+    weight_norm=True,
     epochs=200,
     lr=2e-3,
     optimizer="adamax",
@@ -47,29 +48,36 @@ LOSSY_COLOR = replace(
     likelihood="pixelcnnpp(window=(7, 4), blocks=4, channels=64)",
     prior="convolutional-flow(event_shape=(16, 8, 8), flows=6)",
     loss="free-bits(total=30.72)",
+    network="densenet",
     latent_dim=1024,
+    hidden=(48, 96, 192),
 )
 
-# MAE (Ma, Zhou, Hovy, 2019), from its code, which halves the learning rate at most 3 times.
+# MAE (Ma, Zhou, Hovy, 2019), from its code, whose training ends when the learning rate is halved for the third time.
 MAE = Settings(
-    likelihood="pixelcnn(layers=8, channels=64)",
+    likelihood="skip-pixelcnn",
     prior="autoregressive-flow(flows=8, hidden=(320,))",
     loss="mutual-posterior-divergence(eta=1, gamma=0.5)",
-    network="resnet",
+    network="resnet-linear",
     latent_dim=32,
     hidden=(32, 64, 64),
-    epochs=200,
+    weight_norm=True,
+    epochs=1000,
     batch_size=100,
-    schedule="plateau(factor=0.5, patience=20, min_factor=0.125)",
+    schedule="plateau(factor=0.5, patience=20, decay=0.999998, end=3)",
     clip_norm=5.0,
     ema=0.999,
 )
 MAE_COLOR = replace(
     MAE,
-    likelihood="pixelcnnpp(blocks=6, channels=96, components=10, dropout=0.5)",
-    prior="convolutional-flow(event_shape=(16, 8, 8), flows=8)",
+    likelihood="pixelcnnpp(features=16, blocks=6, channels=96, dropout=0.5)",
+    prior="convolutional-flow(event_shape=(16, 8, 8), flows=8, channels=(128, 128, 128))",
+    network="densenet",
     latent_dim=1024,
+    hidden=(48, 96, 192),
     batch_size=64,
+    schedule="plateau(factor=0.5, patience=50, decay=0.999995, end=3)",
+    optimizer="adam(betas=(0.95, 0.9995))",
     ema=0.9995,
 )
 

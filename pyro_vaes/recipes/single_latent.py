@@ -107,6 +107,22 @@ af_prior = Recipe(
         "cifar10": replace(LOSSY_COLOR, likelihood="discretized-logistic"),
     },
 )
+#: The recipe ``iaf``; its attribute ``paper`` says what it is.
+iaf = Recipe(
+    "iaf",
+    partial(single_latent, guide="inverse-autoregressive-flow"),
+    "VAE, flow posterior: the baseline of VLAE. Improved Variational Inference with IAF (Kingma et al., 2016).",
+    small=Settings(likelihood="bernoulli"),
+    published=dict.fromkeys(
+        BINARY,
+        replace(
+            LOSSY,
+            guide="inverse-autoregressive-flow(flows=4, hidden=(640, 640))",
+            likelihood="bernoulli",
+            prior="standard-normal",
+        ),
+    ),
+)
 #: The recipe ``mae``; its attribute ``paper`` says what it is.
 mae = Recipe(
     "mae",
@@ -122,7 +138,7 @@ pixelcnn = Recipe(
     "PixelCNN without a code. Pixel Recurrent Neural Networks (van den Oord et al., 2016).",
     small=replace(PIXELCNN, latent_dim=1),
     published={
-        **dict.fromkeys(BINARY, replace(LOSSY, prior="standard-normal", loss=None, latent_dim=1)),
-        "cifar10": replace(LOSSY_COLOR, prior="standard-normal", loss=None, latent_dim=1),
+        **dict.fromkeys(BINARY, replace(LOSSY, prior="standard-normal", loss=None, network="mlp", latent_dim=1)),
+        "cifar10": replace(LOSSY_COLOR, prior="standard-normal", loss=None, network="mlp", latent_dim=1),
     },
 )
