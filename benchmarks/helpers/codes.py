@@ -1,0 +1,113 @@
+"""What a code holds: KL, active units and a linear probe; with log p(x) of the model, from a run folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import statistics
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import pyro_vaes as pv
+from benchmarks.helpers.results import Row
+from benchmarks.helpers.trainings import AT_ONCE
+from pyro_vaes.evaluate import active_units, log_likelihood, marginal_log_likelihood
+from pyro_vaes.evaluate.representation import labels, linear_probe, thresholded
+from pyro_vaes.plots.images import image_grid
+from pyro_vaes.runs.load_run import load_run
+
+FIGURES = "lossy.json"
+IMAGES, IMAGES_IN_COLOR = 100, 20  # test images, of each of which log p(x) takes seconds
+SAMPLES, GUIDE_SAMPLES = 200, 50
+PICTURED = 10
+
+
+def measure_all(runs: Sequence[Path], images: int = IMAGES) -> list[Row]:
+    """The figures of runs, two at a time; those that were measured before are read."""
+    with ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context("spawn")) as pool:
+        return list(pool.map(partial(_measure, images=images), runs))
+
+
+def worse(row: Row, baseline: Row) -> Row:
+    """By how many nats the NLL is above a baseline's on the same images."""
+    pairs = zip(row["nll_per_datum"], baseline["nll_per_datum"], strict=True)
+    difference = torch.tensor([one - other for one, other in pairs])
+    stderr = difference.std() / math.sqrt(len(difference))
+    return {"worse": difference.mean().item(), "worse_stderr": stderr.item()}
+
+
+@torch.no_grad()
+def draw_codes(runs: Mapping[str, Path], to: Path) -> None:
+    """Test images, and under them what each run's model draws at their codes."""
+    rows: dict[str, Tensor] = {}
+    for name, run in runs.items():
+        torch.manual_seed(0)
+        data, (model, guide, _), *_ = load_run(run, device="cpu")
+        x = data.test.x[:PICTURED]
+        rows.setdefault("originals", x)
+        rows[name] = model.decode(guide.posterior(x).mean)
+    image_grid([*rows.values()], [*rows]).savefig(to, dpi=100)
+
+
+def _measure(run: Path, images: int) -> Row:
+    if not (run / FIGURES).exists():
+        (run / FIGURES).write_text(json.dumps(_figures(run, images)) + "\n", encoding="utf-8")
+    found: Row = json.loads((run / FIGURES).read_text(encoding="utf-8"))
+    return found
+
+
+def _figures(run: Path, images: int) -> Row:
+    torch.manual_seed(0)
+    data, (model, guide, _), history, _ = load_run(run, device="cpu")
+    color = data.event_shape[0] == 3
+    x = data.test.x[: IMAGES_IN_COLOR if color else images]
+    estimate = marginal_log_likelihood(model, x, guide, SAMPLES)
+    kl, elbo = _kl(model, guide, x), log_likelihood(model, guide, x, GUIDE_SAMPLES).elbo.mean().item()
+    return {
+        "nll": -estimate.mean,
+        "nll_stderr": estimate.stderr,
+        "unreliable": estimate.unreliable,
+        "elbo": elbo,
+        "kl": kl,
+        "reconstruction": elbo + kl,
+        "active_units": active_units(guide, x),
+        "probe": _probe(guide, data),
+        "bits_per_dim": -estimate.mean / (x[0].numel() * math.log(2)) if color else None,
+        "epochs": len(history),
+        "minutes": sum(row["seconds"] for row in history) / 60,
+        "estimator": estimate.describe(),
+        "data": data.description,
+        "nll_per_datum": (-estimate.per_datum).tolist(),
+    }
+
+
+@torch.no_grad()
+def _kl(model: pv.VAE, guide: pv.Guide, x: Tensor, num_samples: int = 100) -> float:
+    """Mean KL(q(z | x) ‖ p(z)) of the data, from draws, since a flow prior has none in closed form."""
+    q, p = guide.posterior(x), model.prior()
+    z = q.sample((num_samples,))
+    return (q.log_prob(z) - p.log_prob(z)).mean().item()
+
+
+@torch.no_grad()
+def _probe(guide: pv.Guide, data: pv.data.Data) -> float:
+    """Test accuracy of a linear probe from means of 50 draws, the mean over tasks of ten classes each.
+
+    Means of draws are the protocol of MAE (Ma, Zhou, Hovy, 2019). Unlike E[z | x] they have noise, which drowns the
+    traces of x in a posterior that has all but collapsed. Ten characters at a time, since no linear probe tells 242 of
+    them apart from 17 training images each.
+    """
+    codes = [guide.posterior(thresholded(split)).sample((50,)).mean(0).numpy() for split in (data.train, data.test)]
+    y_train, y_test = labels(data.train, "train", 0), labels(data.test, "test", 0)
+    accuracies = []
+    for first in range(0, y_train.max() - 8, 10):
+        train, test = (y // 10 == first // 10 for y in (y_train, y_test))
+        probe = linear_probe(codes[0][train], y_train[train])
+        accuracies.append(probe.score(codes[1][test], y_test[test]))
+    return statistics.mean(accuracies)
