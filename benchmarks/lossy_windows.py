@@ -2,11 +2,10 @@
 
 The recipe lossy on the fixed binarization of MNIST, the first 10,000 of its 50,000 training images, 5 epochs, three
 windows and three seeds each: minutes of training, a fraction of the published one, so that the trend over windows is
-what to look at. The KL costs nothing below 4 nats, about half of the published 7.84, under which the KL of so short
-trainings would lie with every window. Images, epochs, optimizer and layers are the same for all; kernels, and with
-them the number of weights, grow with the window. KL and ELBO: draws from the guide at 100 test images. NLL: - log p(x)
-of the model on the same images. Linear probe: test accuracy of logistic regression from means of 50 draws of z to the
-digit.
+what to look at. The KL costs nothing below 4 nats, about half of the published 7.84, since trainings of this length
+have ended at 4 to 8 nats without free bits. Images, epochs, optimizer and layers are the same for all; kernels, and with
+them the number of weights, grow with the window. KL and ELBO: draws from the guide at the first 500 test images.
+Linear probe: test accuracy of logistic regression from means of 50 draws of z to the digit.
 
 DATA holds `binarized-mnist.npz`; WORK gets the trainings, two at a time with one thread each, and an interrupted call
 resumes them.
@@ -33,9 +32,6 @@ TRAIN = (
     "--latent-dim 20 --batch-size 32 --lr 4e-3 --ema 0.99"
 )
 COLUMNS = {
-    "nll": ("NLL", ".2f"),
-    "nll_stderr": ("± images", ".2f"),
-    "unreliable": ("k-hat > 0.7", ".0%"),
     "elbo": ("ELBO", ".2f"),
     "reconstruction": ("reconstruction", ".2f"),
     "kl": ("KL", ".2f"),
@@ -51,7 +47,7 @@ def run(folders: Folders) -> list[Row]:
     names = {(window, seed): f"window-{window}-seed{seed}" for window in WINDOWS for seed in SEEDS}
     source = ["--data", "binarized-mnist", "--data-root", str(folders.data / "binarized-mnist.npz")]
     train_all({name: [*_words(*key), *source] for key, name in names.items()}, folders.work)
-    found = measure_all([folders.work / name for name in names.values()])
+    found = measure_all([folders.work / name for name in names.values()], likelihoods=False)
     pictured = {window: folders.work / names[window, SEEDS[0]] for window in WINDOWS}
     draw_codes(pictured, folders.results / "windows.png")
     return [
@@ -78,7 +74,7 @@ def page(rows: Sequence[Row]) -> list[str]:
         "",
         markdown_table(["window", "seed", *(title for title, _ in COLUMNS.values())], cells),
         "",
-        *(f"- {line}" for line in dict.fromkeys((*(row["data"] for row in rows), *(row["estimator"] for row in rows)))),
+        rows[0]["data"],
         "",
         f"`pyro_vaes train` with `{rows[0]['training']}`, and with the other windows and seeds.",
     ]

@@ -185,7 +185,7 @@ class Guide(TakesGiven):
             ``make_head(outputs)`` makes; or None.
 
     Attributes:
-        head: the linear layer from the encoder's features to the family's parameters.
+        head: the layer, linear or the encoder's own, from the encoder's features to the family's parameters.
         analytic_kl: whether losses take KL(q ‖ p) in closed form if one is registered. A guide whose posterior follows
             the model's says no: there the noise of log q cancels that of log p(x, z).
         loss: the loss that trains this guide unless another is given: a name in ``pyro_vaes.losses``, or a class of

@@ -23,15 +23,16 @@ from pyro_vaes.plots.images import image_grid
 from pyro_vaes.runs.load_run import load_run
 
 FIGURES = "lossy.json"
-IMAGES, IMAGES_IN_COLOR = 100, 20  # test images, of each of which log p(x) takes seconds
-SAMPLES, GUIDE_SAMPLES = 200, 50
+IMAGES, IMAGES_IN_COLOR = 100, 20  # test images whose log p(x) is estimated, seconds each
+SAMPLES = 200
+CODES, GUIDE_SAMPLES = 500, 20  # test images of all other figures, and draws of the guide for each ELBO
 PICTURED = 10
 
 
-def measure_all(runs: Sequence[Path], images: int = IMAGES) -> list[Row]:
-    """The figures of runs, two at a time; those that were measured before are read."""
+def measure_all(runs: Sequence[Path], likelihoods: bool = True) -> list[Row]:
+    """The figures of runs, two at a time, with log p(x) or without; those that were measured before are read."""
     with ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(partial(_measure, images=images), runs))
+        return list(pool.map(partial(_measure, likelihoods=likelihoods), runs))
 
 
 def worse(row: Row, baseline: Row) -> Row:
@@ -55,35 +56,44 @@ def draw_codes(runs: Mapping[str, Path], to: Path) -> None:
     image_grid([*rows.values()], [*rows]).savefig(to, dpi=100)
 
 
-def _measure(run: Path, images: int) -> Row:
-    if not (run / FIGURES).exists():
-        (run / FIGURES).write_text(json.dumps(_figures(run, images)) + "\n", encoding="utf-8")
-    found: Row = json.loads((run / FIGURES).read_text(encoding="utf-8"))
+def _measure(run: Path, likelihoods: bool) -> Row:
+    path = run / FIGURES
+    if not path.exists():
+        torch.manual_seed(0)
+        data, (model, guide, _), history, _ = load_run(run, device="cpu")
+        figures = _figures(model, guide, data, history) | (_likelihood(model, guide, data) if likelihoods else {})
+        path.write_text(json.dumps(figures) + "\n", encoding="utf-8")
+    found: Row = json.loads(path.read_text(encoding="utf-8"))
     return found
 
 
-def _figures(run: Path, images: int) -> Row:
-    torch.manual_seed(0)
-    data, (model, guide, _), history, _ = load_run(run, device="cpu")
+def _likelihood(model: pv.VAE, guide: pv.Guide, data: pv.data.Data) -> Row:
+    """The NLL of the model, which depends on no guide's quality."""
     color = data.event_shape[0] == 3
-    x = data.test.x[: IMAGES_IN_COLOR if color else images]
+    x = data.test.x[: IMAGES_IN_COLOR if color else IMAGES]
     estimate = marginal_log_likelihood(model, x, guide, SAMPLES)
-    kl, elbo = _kl(model, guide, x), log_likelihood(model, guide, x, GUIDE_SAMPLES).elbo.mean().item()
     return {
         "nll": -estimate.mean,
         "nll_stderr": estimate.stderr,
         "unreliable": estimate.unreliable,
+        "bits_per_dim": -estimate.mean / (x[0].numel() * math.log(2)) if color else None,
+        "estimator": estimate.describe(),
+        "nll_per_datum": (-estimate.per_datum).tolist(),
+    }
+
+
+def _figures(model: pv.VAE, guide: pv.Guide, data: pv.data.Data, history: Sequence[Mapping[str, float]]) -> Row:
+    x = data.test.x[:CODES]
+    kl, elbo = _kl(model, guide, x), log_likelihood(model, guide, x, GUIDE_SAMPLES).elbo.mean().item()
+    return {
         "elbo": elbo,
         "kl": kl,
         "reconstruction": elbo + kl,
         "active_units": active_units(guide, x),
         "probe": _probe(guide, data),
-        "bits_per_dim": -estimate.mean / (x[0].numel() * math.log(2)) if color else None,
         "epochs": len(history),
         "minutes": sum(row["seconds"] for row in history) / 60,
-        "estimator": estimate.describe(),
         "data": data.description,
-        "nll_per_datum": (-estimate.per_datum).tolist(),
     }
 
 

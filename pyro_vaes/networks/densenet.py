@@ -95,8 +95,8 @@ class DenseNetDecoder(nn.Module):
     Args:
         latent_dim: size Z of the latent, flattened maps.
         event_shape: shape ``(F, H, W)`` of the features of one image.
-        channels: channels at each resolution, from the latent's downward (the encoder's, reversed); of the first one
-            the latent itself has its own number.
+        channels: channels at each resolution, from the latent's downward (the encoder's, reversed); the first stand
+            for the latent, which has its own number of maps.
 
     Shapes:
         ``z (..., Z)`` to ``(..., F, H, W)``.
