@@ -18,15 +18,15 @@ import torch
 
 import pyro_vaes as pv
 from benchmarks.helpers.results import Folders, Row
-from benchmarks.helpers.trainings import command, train_all, two_at_a_time
+from benchmarks.helpers.trainings import command, train_all, training_figures, two_at_a_time
 from pyro_vaes.reports.tables import markdown_table
 from pyro_vaes.reports.traverse import FIGURES, TRAVERSALS, traverse
 
 SEEDS = (0, 1, 2)
 COLOURED = "--data coloured-mnist --train-size 10000"
 SYSTEMS = {
-    "ladder": f"ladder {COLOURED} --epochs 50",
-    "hierarchical": f"hierarchical {COLOURED} --epochs 50",
+    "ladder": f"ladder {COLOURED} --epochs 50 --warmup 0",
+    "hierarchical": f"hierarchical {COLOURED} --epochs 50 --warmup 0",
     "ladder-mixture": (
         f"ladder-mixture {COLOURED} --latent-dim 6,12 --prior gaussian-mixture(components=25),"
         "gaussian-mixture(components=10) --epochs 50 --cluster-epoch 35"
@@ -116,16 +116,8 @@ def _ladder_on_mnist(root: Path, out: Path) -> None:
 
 def _row(run: Path) -> Row:
     """The figures of one training and of its levels."""
-    history = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     report = json.loads((run / FIGURES).read_text())
-    best = max(history, key=lambda row: row["valid_elbo"])
-    return {
-        "minutes": sum(row["seconds"] for row in history) / 60,
-        "epochs": len(history),
-        "valid_elbo": best["valid_elbo"],
-        "kl": {name.removeprefix("kl_"): value for name, value in best.items() if name.startswith("kl_")},
-        **{name: report[name] for name in ("data", "levels", "clusters")},
-    }
+    return training_figures(run) | {name: report[name] for name in ("data", "levels", "clusters")}
 
 
 def _probes(runs: Sequence[Row]) -> list[str]:

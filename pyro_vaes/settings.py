@@ -50,6 +50,8 @@ class Settings:
         network: kind of the networks, mlp, conv, resnet or densenet, with options if any; mlp-kaiming-head is mlp with
             the guide's linear head initialized like the other layers, resnet-linear has a decoder of one linear layer,
             densenet keeps the latent as maps.
+        batch_norm: whether batch normalization stands before every nonlinearity of the networks.
+        denoise: whether the encoder sees images with salt, pepper and normal noise in training; of pixels in [0, 1].
         latent_dim: size Z of the latent; of a hierarchy of each latent, the lowest first, such as 2,2,2.
         condition_dim: number of classes of the labels y that a conditional model is given, or size of the vectors.
         hidden: hidden layers of the encoder and, reversed, of the decoder, such as 256,256: units of fully connected
@@ -94,6 +96,8 @@ class Settings:
     prior: str = "standard-normal"
     loss: str | None = None
     network: str = "mlp"
+    batch_norm: bool = False
+    denoise: bool = False
     latent_dim: int | Sequence[int] = 16
     condition_dim: int | None = None
     hidden: Sequence[int] = (256, 256)

@@ -4,6 +4,7 @@ from pyro_vaes.losses.base import Loss
 from pyro_vaes.losses.elbo import ELBO
 from pyro_vaes.losses.free_bits import FreeBits
 from pyro_vaes.losses.iwae import IWAE
+from pyro_vaes.losses.maximum_mean_discrepancy import MaximumMeanDiscrepancy
 from pyro_vaes.losses.mixture_elbo import MixtureELBO, RecursiveMixtureELBO
 from pyro_vaes.losses.mutual_posterior_divergence import MutualPosteriorDivergence
 from pyro_vaes.losses.progressive import ProgressiveELBO
@@ -17,6 +18,7 @@ __all__ = [
     "ExponentialWarmup",
     "FreeBits",
     "Loss",
+    "MaximumMeanDiscrepancy",
     "MixtureELBO",
     "MutualPosteriorDivergence",
     "ProgressiveELBO",

@@ -1,6 +1,7 @@
 """Plain torch modules: encoders, decoders, and masked and autoregressive networks. Independent of Pyro."""
 
 from pyro_vaes.networks.batch_apply import BatchApply
+from pyro_vaes.networks.batch_norm import FeatureBatchNorm, batch_normalize
 from pyro_vaes.networks.conditional import ConditionalDecoder, ConditionalEncoder
 from pyro_vaes.networks.constant import ConstantDecoder
 from pyro_vaes.networks.conv import ConvDecoder, ConvEncoder
@@ -12,6 +13,7 @@ from pyro_vaes.networks.linearize import Linearization, linear_head, linearize
 from pyro_vaes.networks.made import MADE
 from pyro_vaes.networks.masked import MaskedConv2d, MaskedLinear
 from pyro_vaes.networks.mlp import KaimingHeadMLPEncoder, MLPDecoder, MLPEncoder
+from pyro_vaes.networks.noisy_input import NoisyInput
 from pyro_vaes.networks.residual_pixelcnn import ResidualPixelCNN, SkipPixelCNN
 from pyro_vaes.networks.resnet import LinearDecoder, ResNetDecoder, ResNetEncoder
 from pyro_vaes.networks.weight_norm import initialize_weight_norm, weight_normalize
@@ -27,6 +29,7 @@ __all__ = [
     "DenseNetDecoder",
     "DenseNetEncoder",
     "DownsamplingPixelCNN",
+    "FeatureBatchNorm",
     "GatedPixelCNN",
     "KaimingHeadMLPEncoder",
     "LadderConvDecoder",
@@ -39,10 +42,12 @@ __all__ = [
     "MLPEncoder",
     "MaskedConv2d",
     "MaskedLinear",
+    "NoisyInput",
     "ResNetDecoder",
     "ResNetEncoder",
     "ResidualPixelCNN",
     "SkipPixelCNN",
+    "batch_normalize",
     "initialize_weight_norm",
     "linear_head",
     "linearize",

@@ -75,26 +75,43 @@ def build_guide(
 
 
 def build_encoder(event_shape: Sequence[int], settings: Settings, known: Networks = NETWORKS) -> nn.Module:
-    """The encoder of some settings."""
-    return build_network(0, settings.network, known, event_shape, settings.hidden)
+    """The encoder of some settings, of noisy images in training if they say so.
+
+    Raises:
+        InputError: If the data that are to be noisy are no pixels in [0, 1].
+    """
+    encoder = build_network(0, settings, known, event_shape, settings.hidden)
+    if not settings.denoise:
+        return encoder
+    kind = settings.kind or needed_kind(resolve("likelihood", likelihoods, Likelihood, settings.likelihood)[0])
+    if kind != "pixels" or settings.center or settings.logit:
+        raise InputError(
+            "denoise is for pixels in [0, 1], but the data are "
+            f"{'pixels under center or logit' if kind == 'pixels' else kind}: leave one of them out (command line: "
+            "--no-denoise)"
+        )
+    return networks.NoisyInput(encoder)
 
 
 def build_decoder(features_shape: Sequence[int], settings: Settings) -> nn.Module:
     """The decoder of some settings, from the latent, or the lowest of several."""
     hidden = tuple(reversed(settings.hidden))
-    return build_network(1, settings.network, NETWORKS, settings.latent_dims[0], features_shape, hidden)
+    return build_network(1, settings, NETWORKS, settings.latent_dims[0], features_shape, hidden)
 
 
-def build_network(which: int, text: str, known: Networks, *args: Any, **own: Any) -> nn.Module:
-    """The encoder (0) or decoder (1) of a kind of networks, from its name with options.
+def build_network(which: int, settings: Settings, known: Networks, *args: Any, **own: Any) -> nn.Module:
+    """The encoder (0) or decoder (1) of a kind of networks, from its name with options, with batch norm if asked for.
 
     Raises:
         InputError: If the kind or an option is unknown.
     """
-    name, options = parse(text)
+    name, options = parse(settings.network)
     if name not in known:
         raise unknown("network", name, known)
-    return apply_options("network", text, known[name][which], *args, **{**own, **options})
+    made: nn.Module = apply_options("network", settings.network, known[name][which], *args, **{**own, **options})
+    if settings.batch_norm:
+        networks.batch_normalize(made)
+    return made
 
 
 def build_likelihood(event_shape: Sequence[int], settings: Settings) -> Likelihood:

@@ -36,7 +36,7 @@ from pyro_vaes.recipes.build import (
     build_prior,
     features_shape,
 )
-from pyro_vaes.recipes.published import CLUSTERS, FACETS, FACETS_COLOR, HIERARCHY, LADDER, LADDER_COLOR
+from pyro_vaes.recipes.published import CLUSTERS, FACETS, FACETS_COLOR, HIERARCHY, LADDER, LADDER_COLOR, LADDER_FACES
 from pyro_vaes.recipes.recipe import Recipe, System
 from pyro_vaes.recipes.spec import resolve, split
 from pyro_vaes.settings import Settings
@@ -109,7 +109,7 @@ def _ladder_parts(event_shape: Sequence[int], settings: Settings) -> tuple[nn.Mo
     likelihood = build_likelihood(event_shape, settings)
     merge = "gate" if event_shape[0] == 1 else "concatenate"
     shape = features_shape(likelihood, event_shape)
-    decoder = build_network(1, settings.network, LADDERS, settings.latent_dims, shape, settings.hidden, merge=merge)
+    decoder = build_network(1, settings, LADDERS, settings.latent_dims, shape, settings.hidden, merge=merge)
     names = split(settings.prior)
     names = names * len(settings.latent_dims) if len(names) == 1 else names
     if len(names) != len(settings.latent_dims):
@@ -142,7 +142,7 @@ ladder = Recipe(
     build_ladder,
     "VLAE: independent latents at several depths. Learning Hierarchical Features (Zhao, Song, Ermon, 2017).",
     small=HIERARCHY,
-    published={"mnist": LADDER, "svhn": LADDER_COLOR},
+    published={"mnist": LADDER, "svhn": LADDER_COLOR, "celeba": LADDER_FACES},
 )
 #: The recipe ``hierarchical``; its attribute ``paper`` says what it is.
 hierarchical = Recipe(
@@ -150,7 +150,7 @@ hierarchical = Recipe(
     build_hierarchical,
     "Stacked latents, each the parent of the one below. Deep latent Gaussian models (Rezende et al., 2014).",
     small=HIERARCHY,
-    published={"mnist": LADDER, "svhn": LADDER_COLOR},
+    published={"mnist": LADDER, "svhn": LADDER_COLOR, "celeba": LADDER_FACES},
 )
 #: The recipe ``mixture``; its attribute ``paper`` says what it is.
 mixture = Recipe(
@@ -165,6 +165,6 @@ ladder_mixture = Recipe(
     "ladder-mixture",
     build_ladder_mixture,
     "VLAC: a ladder with clusters. Variational ladder autoencoder clustering (Willetts et al., 2019).",
-    small=replace(HIERARCHY, prior="gaussian-mixture(components=10)", cluster_epoch=10),
+    small=replace(HIERARCHY, warmup=0, prior="gaussian-mixture(components=10)", cluster_epoch=10),
     published={"mnist": FACETS, "svhn": FACETS_COLOR},
 )

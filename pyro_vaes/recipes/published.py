@@ -11,7 +11,7 @@ PIXELCNN = Settings(
     likelihood="pixelcnn(layers=6, channels=12)", latent_dim=20, epochs=3, batch_size=32, lr=2e-3, ema=0.99
 )
 HIERARCHY = Settings(
-    likelihood="gaussian(scale=0.177, learn=False)", latent_dim=(4, 12), hidden=(384, 256), batch_size=100
+    likelihood="gaussian(scale=0.177, learn=False)", latent_dim=(4, 12), hidden=(384, 256), warmup=100, batch_size=100
 )
 
 # Below, numbers of epochs are this project's where the papers train until nothing improves.
@@ -81,11 +81,12 @@ MAE_COLOR = replace(
     ema=0.9995,
 )
 
-# Learning Hierarchical Features from Deep Generative Models (Zhao, Song, Ermon, 2017), from its code; its fully
-# connected top and its batch norm are a third convolution here.
+# Learning Hierarchical Features from Deep Generative Models (Zhao, Song, Ermon, 2017), from its code, whose fully
+# connected top is a third convolution here. Faces are in [-1, 1] there, so that their scale is halved.
 LADDER = Settings(
     likelihood="gaussian(scale=0.25, learn=False)",
     network="conv(hidden=1024)",
+    batch_norm=True,
     latent_dim=(2, 2, 2),
     hidden=(64, 128, 256),
     warmup=15_000,
@@ -96,9 +97,11 @@ LADDER = Settings(
 LADDER_COLOR = replace(
     LADDER,
     likelihood="gaussian(scale=0.177, learn=False)",
+    denoise=True,
     latent_dim=(5, 5, 5, 10),
     hidden=(64, 128, 256, 512),
 )
+LADDER_FACES = replace(LADDER_COLOR, likelihood="gaussian(scale=0.088, learn=False)", latent_dim=(10, 10, 10, 10))
 
 # Multi-Facet Clustering Variational Autoencoders (Falck et al., 2021), the nearest published code: the highest level is
 # alone for 101 epochs, of 114 steps on MNIST and 476 on SVHN; then its mixture starts, and the others fade in.
@@ -108,6 +111,7 @@ FACETS = replace(
     prior="gaussian-mixture(components=25, learn_weights=False)",
     loss="progressive-elbo(steps=15000, alone=11514)",
     network="mlp",
+    batch_norm=False,
     latent_dim=(5, 5),
     hidden=(500, 2000),
     warmup=0,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import stateless
 
+from pyro_vaes.training.pair import unchanged_buffers
 from pyro_vaes.training.step import CannotCompile, EagerStep, check_repeatable, same_draws
 
 TOLERANCE = 1e-3  # of a gradient, against the eager one, in units of its norm
@@ -48,8 +49,13 @@ class CompiledStep(EagerStep):
         return sums
 
     def prepare_for(self, *batch: Tensor) -> None:
-        """Trace, compile and check the graph of batches such as this one."""
+        """Trace, compile and check the graph of batches such as this one; running averages stay as they are."""
         check_repeatable(self.loss)
+        with unchanged_buffers(self.model, self.guide):
+            self._compile(*batch)
+        self.shape = batch[0].shape
+
+    def _compile(self, *batch: Tensor) -> None:
         import torch._inductor as inductor  # seconds, which no other step should wait for
         from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -76,7 +82,6 @@ class CompiledStep(EagerStep):
         _check_equal([expected], [sums])
         _check_equal(gradients, list(found))
         self.views = _views(self.values, found)
-        self.shape = x.shape
 
     def _function(self, *inputs: Tensor) -> tuple[Tensor | None, ...]:
         """Sums over the batch, and the gradients, as a function of batch, schedule and weights."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyro_vaes.training.pair import unchanged_buffers
 from pyro_vaes.training.step import CannotCompile, EagerStep, check_repeatable, same_draws
 
 WARM_UP = 3  # steps before the recording, in which libraries get their workspaces
@@ -84,7 +85,7 @@ class GraphStep(EagerStep):
                 self.optimizer.step()
             return [sums, *(weight.grad for weight in self.weights)]
 
-        with same_draws(x), self._unchanged() as new:
+        with same_draws(x), unchanged_buffers(self.model, self.guide), self._unchanged() as new:
             replay, (self.sums, *self.gradients) = record(advance, x.device)
         self.batch, self.replay = batch, None if new else replay
 

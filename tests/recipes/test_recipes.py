@@ -14,7 +14,7 @@ from pyro_vaes.recipes.build import build_loss
 from pyro_vaes.runs.load_run import load_run
 from tests.helpers.command_line import run
 
-SHAPES = {"svhn": (3, 32, 32), "cifar10": (3, 32, 32)}
+SHAPES = {"svhn": (3, 32, 32), "celeba": (3, 64, 64), "cifar10": (3, 32, 32)}
 QUICK = {
     "ladder": ["--latent-dim", "2,2", "--hidden", "8,8"],
     "hierarchical": ["--latent-dim", "2,2", "--hidden", "8,8"],

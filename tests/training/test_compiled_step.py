@@ -54,6 +54,29 @@ def test_equal_to_eager_with_a_schedule_and_averages():
     assert_same_steps(pair, lambda: ELBO(beta=Warmup(steps=3)), ema=0.9)
 
 
+def normalized():
+    """A pair of networks with batch normalization, whose encoder sees noisy images."""
+    vae, guide = pair()
+    for network in (vae.decoder, guide.encoder):
+        pv.networks.batch_normalize(network)
+    guide.encoder = pv.networks.NoisyInput(guide.encoder)
+    return vae, guide
+
+
+@needs_compiler
+def test_equal_to_eager_with_batch_norm_and_noise():
+    """Weights, sums and running averages, of which those of the trial are taken back."""
+    buffers = []
+
+    def kept():
+        made = normalized()
+        buffers.append([value for module in made for value in module.buffers()])
+        return made
+
+    assert_same_steps(kept, ELBO)
+    torch.testing.assert_close(*buffers, rtol=1e-4, atol=1e-5)
+
+
 @needs_compiler
 @pytest.mark.slow
 @pytest.mark.parametrize("guide", GUIDES)

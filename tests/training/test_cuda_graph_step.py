@@ -73,6 +73,16 @@ def test_a_capture_leaves_a_resumed_optimizer_as_it_was(monkeypatch, optimizer):
     torch.testing.assert_close(after, before, rtol=0, atol=0)
 
 
+def test_a_capture_leaves_running_averages_as_they_were(monkeypatch):
+    monkeypatch.setattr(graph, "record", again)
+    vae, guide = pair()
+    pv.networks.batch_normalize(vae.decoder)
+    before = [value.clone() for value in vae.buffers()]
+    with restored_param_store():
+        GraphStep(vae, guide, ELBO(), 1e-2).prepare_for(torch.rand(5, *SHAPE))
+    torch.testing.assert_close([*vae.buffers()], before, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("optimizer", ["adam(capturable=True)", "adamax"])
 def test_moments_that_start_again_are_recorded_anew(monkeypatch, optimizer):
     recorded = []

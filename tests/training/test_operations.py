@@ -9,7 +9,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import pyro_vaes as pv
-from pyro_vaes.losses import ELBO, IWAE, FreeBits, MutualPosteriorDivergence, Warmup, default_loss
+from pyro_vaes.losses import (
+    ELBO,
+    IWAE,
+    FreeBits,
+    MaximumMeanDiscrepancy,
+    MutualPosteriorDivergence,
+    Warmup,
+    default_loss,
+)
 from pyro_vaes.param_store import restored_param_store
 from pyro_vaes.recipes.spec import instantiate
 from pyro_vaes.training.step import EagerStep
@@ -42,6 +50,7 @@ LOSSES = {
     "importance-weighted": (lambda: IWAE(3), 116),
     "free bits": (lambda: FreeBits(total=1.0), 114),
     "mutual posterior divergence": (MutualPosteriorDivergence, 257),
+    "maximum mean discrepancy": (MaximumMeanDiscrepancy, 147),
 }
 
 
