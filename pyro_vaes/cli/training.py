@@ -54,7 +54,8 @@ def train(
             if recipe not in RECIPES:
                 raise unknown("recipe", recipe, RECIPES)
             changes = given(flags)
-            settings = RECIPES[recipe].settings(published, changes.get("data", Settings.data)).updated(changes)
+            chosen = (changes.get("data", Settings.data), changes.get("likelihood", ""))
+            settings = RECIPES[recipe].settings(published, *chosen).updated(changes)
             data = load_data(settings)
             system = build_seeded(RECIPES[recipe], data.event_shape, settings, settings.seed)
             trained = load_start(start, settings) if start and not resume else None

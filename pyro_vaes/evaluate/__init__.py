@@ -18,6 +18,7 @@ from pyro_vaes.evaluate.log_weights import log_weights
 from pyro_vaes.evaluate.marginal.estimate import MarginalLogLikelihood, marginal_log_likelihood
 from pyro_vaes.evaluate.mutual_information import MutualInformation, mutual_information
 from pyro_vaes.evaluate.nuts_reference import ReferencePosterior, reference_posterior
+from pyro_vaes.evaluate.posterior_covariance import posterior_covariance
 from pyro_vaes.evaluate.posterior_means import active_units, posterior_mean, posterior_means
 from pyro_vaes.evaluate.ppca import PPCA, ppca
 from pyro_vaes.evaluate.psis import pareto_k, smoothed_weights
@@ -59,6 +60,7 @@ __all__ = [
     "mean_interval",
     "mutual_information",
     "pareto_k",
+    "posterior_covariance",
     "posterior_mean",
     "posterior_means",
     "ppca",

@@ -83,10 +83,15 @@ def posterior_means(guide: Callable[..., Any], x: Tensor, *, y: Tensor | None = 
     with evaluating(guide):
         if isinstance(guide, Guide):
             return {site: mean(q) for site, q in guide.posteriors(x).items()}
-        with pyro.plate("particles", NUM_SAMPLES, dim=-2):
-            sites = sample_sites(poutine.trace(guide).get_trace(x))
+        return {site: draws.mean(0) for site, draws in latent_draws(guide, x, NUM_SAMPLES).items()}
+
+
+def latent_draws(guide: Callable[..., Any], x: Tensor, num_samples: int) -> dict[str, Tensor]:
+    """Joint draws of every continuous latent by its site, the lowest first, each ``(S, B, Z_l)``."""
+    with pyro.plate("particles", num_samples, dim=-2):
+        sites = sample_sites(poutine.trace(guide).get_trace(x))
     drawn = {name: site["value"] for name, site in sites.items() if not site["fn"].has_enumerate_support}
-    return {name: drawn[name].mean(0) for name in sorted(drawn, key=lambda name: (len(name), name))}
+    return {name: drawn[name] for name in sorted(drawn, key=lambda name: (len(name), name))}
 
 
 def mean(q: dist.TorchDistribution, num_samples: int = NUM_SAMPLES) -> Tensor:

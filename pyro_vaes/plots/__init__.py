@@ -1,5 +1,6 @@
 """Matplotlib figures of training, samples, reconstructions and posteriors."""
 
+from pyro_vaes.plots.covariances import posterior_covariances
 from pyro_vaes.plots.diagnostics import gap_bars, learning_curves, pareto_histogram, rank_histograms
 from pyro_vaes.plots.frontier import gap_against_time
 from pyro_vaes.plots.images import as_pictures, clusters, image_grid
@@ -16,6 +17,7 @@ __all__ = [
     "image_grid",
     "learning_curves",
     "pareto_histogram",
+    "posterior_covariances",
     "posteriors",
     "rank_histograms",
     "reference_posteriors",

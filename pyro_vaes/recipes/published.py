@@ -16,7 +16,7 @@ HIERARCHY = Settings(
 
 # Below, numbers of epochs are this project's where the papers train until nothing improves.
 
-# Variational Laplace Autoencoders (Park, Kim, Kim, 2019), on centered pixels.
+# Variational Laplace Autoencoders (Park, Kim, Kim, 2019), on centered pixels, or on binarized ones as they are.
 PARK = Settings(
     center=True,
     likelihood="gaussian",
@@ -27,6 +27,8 @@ PARK = Settings(
     batch_size=128,
     lr=5e-4,
 )
+
+PARK_BINARY = replace(PARK, center=False, likelihood="bernoulli")
 
 # Variational Lossy Autoencoder (Chen et al., 2017): one setting for all binary images; of the residual networks only
 # the kind is stated. 0.01 nat a pixel are 7.84.

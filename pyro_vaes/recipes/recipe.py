@@ -53,7 +53,8 @@ class Recipe(Generic[Model_co, Guide_co]):
         build: a function of the shape of one datum and settings.
         paper: the paper's short name, what is special, title, authors and year.
         small: settings for 2 cores.
-        published: settings as published, by data set; the first data set's serve others too.
+        published: settings as published, by data set; the first data set's serve others too. Those of a data set under
+            another likelihood have its name after that of the data set, as in ``"mnist bernoulli"``.
 
     Example:
         >>> from pyro_vaes.recipes import vae
@@ -91,14 +92,20 @@ class Recipe(Generic[Model_co, Guide_co]):
             module.__dict__["origin"] = Origin(self.name, tuple(map(int, event_shape)), chosen)
         return system
 
-    def settings(self, published: bool = False, data: str = "") -> Settings:
-        """The small settings, or the published ones of a data set.
+    def settings(self, published: bool = False, data: str = "", likelihood: str = "") -> Settings:
+        """The small settings, or the published ones of a data set, of a likelihood if there are such.
 
         Raises:
             InputError: If nothing is published.
+
+        Example:
+            >>> from pyro_vaes.recipes import vae
+            >>> vae.settings(published=True, data="mnist", likelihood="bernoulli").center
+            False
         """
         if not published:
             return self.small
         if not self.published:
             raise InputError(f"recipe {self.name!r} has no published settings: leave --published out")
-        return self.published.get(Path(data).stem, next(iter(self.published.values())))
+        name = Path(data).stem if Path(data).stem in self.published else next(iter(self.published))
+        return self.published.get(f"{name} {likelihood.partition('(')[0].strip()}", self.published[name])

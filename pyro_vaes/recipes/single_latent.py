@@ -18,7 +18,7 @@ from pyro_vaes.recipes.build import (
     build_vae,
     features_shape,
 )
-from pyro_vaes.recipes.published import BINARY, LOSSY, LOSSY_COLOR, MAE, MAE_COLOR, PARK, PIXELCNN
+from pyro_vaes.recipes.published import BINARY, LOSSY, LOSSY_COLOR, MAE, MAE_COLOR, PARK, PARK_BINARY, PIXELCNN
 from pyro_vaes.recipes.recipe import Recipe, System
 from pyro_vaes.settings import Settings
 from pyro_vaes.vae import VAE, Guide
@@ -60,7 +60,7 @@ vae = Recipe(
     "vae",
     single_latent,
     "VAE: mean-field posterior. Auto-Encoding Variational Bayes (Kingma, Welling, 2014).",
-    published={"mnist": PARK},
+    published={"mnist": PARK, "mnist bernoulli": PARK_BINARY},
 )
 #: The recipe ``conditional``; its attribute ``paper`` says what it is.
 conditional = Recipe(
@@ -80,7 +80,10 @@ laplace = Recipe(
     "laplace",
     partial(single_latent, guide="laplace"),
     "VLAE: Laplace posterior. Variational Laplace Autoencoders (Park, Kim, Kim, 2019).",
-    published={"mnist": replace(PARK, guide="laplace(updates=4, step_size=0.5, warmup=0)")},
+    published={
+        "mnist": replace(PARK, guide="laplace(updates=4, step_size=0.5, warmup=0)"),
+        "mnist bernoulli": replace(PARK_BINARY, guide="laplace(updates=4, step_size=0.5, warmup=0)"),
+    },
 )
 #: The recipe ``lossy``; its attribute ``paper`` says what it is.
 lossy = Recipe(

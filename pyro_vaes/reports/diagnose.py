@@ -26,6 +26,7 @@ from pyro_vaes.evaluate import (
     inference_gaps,
     inference_ms,
     mutual_information,
+    posterior_covariance,
     posterior_means,
     reference_posterior,
     to_arviz,
@@ -44,6 +45,7 @@ IMAGES = 50  # in a report, unless given
 WORST = 10  # images shown
 INFORMATION = 1000  # test data for the mutual information, which takes the square of their number
 BATCH = 128  # images whose inference is timed
+COVARIANCES = 6  # images whose posterior covariances are shown
 DRAWS = 400  # of a posterior that is shown
 
 PAGE, FIGURES = "diagnosis.html", "diagnosis.json"
@@ -164,7 +166,8 @@ def _diagnosis(
     }
     chosen = torch.tensor(worst)
     draws, rebuilt = _draws(take(model, chosen), take(guide, chosen), x[chosen])
-    return Diagnosis(pair, gaps, simulated, compared, worst, draws, rebuilt, numbers)
+    covariances = posterior_covariance(take(guide, slice(COVARIANCES)), x[:COVARIANCES]).cpu()
+    return Diagnosis(pair, gaps, simulated, compared, worst, covariances, draws, rebuilt, numbers)
 
 
 def advice(diagnoses: Sequence[Diagnosis]) -> list[str]:

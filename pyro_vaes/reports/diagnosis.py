@@ -43,6 +43,7 @@ class Diagnosis:
         calibrated: its calibration on data from its own model.
         reference: its comparison with NUTS on the first images, if asked for.
         worst: indices of the images with the largest gaps, among those looked at.
+        covariances: covariances of the guide for the first images, ``(N, Z, Z)``.
         draws: draws of the guide for these images, and as its importance weights correct them, each ``(S, N, Z)``.
         rebuilt: mean of E[x | z] over the guide's draws of these images, ``(N, *event_shape)``.
         numbers: all figures, as the JSON and the page have them.
@@ -53,6 +54,7 @@ class Diagnosis:
     calibrated: Calibration
     reference: ReferenceComparison | None
     worst: list[int]
+    covariances: Tensor
     draws: tuple[Tensor, Tensor]
     rebuilt: Tensor
     numbers: dict[str, Any] = field(default_factory=dict)

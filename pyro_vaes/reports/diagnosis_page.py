@@ -79,6 +79,8 @@ def write_page(
     """
     gaps = {diagnosis.pair.name: diagnosis.gaps for diagnosis in diagnoses}
     ranks = {diagnosis.pair.name: diagnosis.calibrated for diagnosis in diagnoses}
+    covariances = {diagnosis.pair.name: diagnosis.covariances for diagnosis in diagnoses}
+    shown = as_pixels(x[: len(diagnoses[0].covariances)])
     rows = report["guides"]
     templates = Environment(
         loader=PackageLoader("pyro_vaes.reports"), autoescape=True, trim_blocks=True, undefined=StrictUndefined
@@ -93,6 +95,7 @@ def write_page(
             "gaps": _picture(plots.gap_bars(gaps)),
             "pareto": _picture(plots.pareto_histogram(gaps)),
             "ranks": _picture(plots.rank_histograms(ranks)),
+            "covariances": _picture(plots.posterior_covariances(shown, covariances)),
         },
         guides=[_guide(diagnosis, x, as_pixels) for diagnosis in diagnoses],
         figures=path.with_suffix(".json").name,

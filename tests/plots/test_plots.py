@@ -119,6 +119,24 @@ def test_a_guide_has_one_color_in_all_pictures_of_a_report():
     assert [line.get_color() for line in curves] == drawn == list(colors(names).values())
 
 
+@pytest.mark.parametrize(("shape", "first"), [((3, 1, 4, 4), 3), ((3, 7), 0)])
+def test_posterior_covariances_have_a_row_a_guide_below_the_images(shape, first):
+    x, factor = torch.rand(shape), torch.randn(3, 2, 2)
+    matrices = {"one": factor @ factor.mT, "other": torch.eye(2).expand(3, 2, 2)}
+    figure = plots.posterior_covariances(x, matrices)
+    drawn_ones = [axes for axes in figure.axes if axes.images and not axes.get_label()]
+    assert len(drawn_ones) == first + 6
+    for row, (name, expected) in enumerate(matrices.items()):
+        line = drawn_ones[first + 3 * row : first + 3 * row + 3]
+        assert line[0].get_ylabel() == name
+        for axes, matrix in zip(line, expected, strict=True):
+            np.testing.assert_array_equal(axes.images[0].get_array(), matrix)
+            assert axes.images[0].get_clim() == (-float(expected.max()), float(expected.max()))
+    assert drawn(figure)
+    with pytest.raises(InputError, match=r"covariances of one have shape \(2, 2, 2\): expected \(3, Z, Z\)"):
+        plots.posterior_covariances(x, {"one": factor[:2]})
+
+
 def test_posteriors_need_two_dimensions():
     linear = LinearGaussian(latent_dim=3)
     with pytest.raises(InputError, match=r"3 dimensions: contours need 2 \(--latent-dim 2\)"):

@@ -98,6 +98,23 @@ def test_published_numbers_of_newton_steps(updates):
     assert not guide.head.bias.any()
 
 
+@pytest.mark.parametrize("name", ["vae", "laplace"])
+@pytest.mark.parametrize("data", ["mnist", "fashion-mnist"])
+def test_published_binary_images_are_not_centered(name, data):
+    gray, binary = (RECIPES[name].settings(True, data, likelihood) for likelihood in ("gaussian", "bernoulli"))
+    assert (gray.center, binary.center) == (True, False)
+    assert dataclasses.replace(binary, center=True, likelihood="gaussian") == gray
+    assert RECIPES[name].settings(True, data) == gray
+
+
+def test_published_settings_train_on_binary_images_from_the_command_line(here):
+    quick = ["--epochs", "1", "--latent-dim", "2", "--hidden", "8", "--data", "tiny.npz", "--out", "run"]
+    assert on_cpu("train", "laplace", "--published", "--likelihood", "bernoulli", *quick) == 0
+    loaded = load_run(here / "run")
+    assert "binarized" in loaded.data.description
+    assert (loaded.system.guide.updates, type(loaded.system.model.likelihood).__name__) == (4, "Bernoulli")
+
+
 def test_published_settings_follow_the_data(here):
     picked = {"mnist": (2, 2, 2), "svhn": (5, 5, 5, 10), "digits": (2, 2, 2)}
     assert {data: RECIPES["ladder"].settings(published=True, data=data).latent_dims for data in picked} == picked

@@ -78,7 +78,7 @@ def test_the_page_stands_alone(report):
     assert "<script" not in page
     assert not re.search(r"(src|href)=\"(?!data:)", page)
     assert "http" not in re.sub(r"data:image/png;base64,[^\"]*", "", page)
-    assert page.count("data:image/png;base64,") == 3 + len(GUIDES)
+    assert page.count("data:image/png;base64,") == 4 + len(GUIDES)
     assert "tiny &lt;data&gt;" in page
     assert "training was &lt;interrupted&gt;" in page
 
@@ -89,7 +89,7 @@ def test_the_page_renders_in_a_browser(report, tmp_path):
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--log-level=0", "--dump-dom"]
     flags.append("--host-resolver-rules=MAP * ~NOTFOUND")
     done = subprocess.run(["chromium", *flags, f"file://{tmp_path / PAGE}"], capture_output=True, text=True, check=True)
-    assert done.stdout.count("<img") == 3 + len(GUIDES)
+    assert done.stdout.count("<img") == 4 + len(GUIDES)
     assert "CONSOLE" not in done.stderr
     assert "net::ERR" not in done.stderr
 
