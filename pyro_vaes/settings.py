@@ -37,7 +37,7 @@ class Settings:
         labels: number of training images whose labels a model with clusters is given, as many of each class, drawn by
             the seed; those of a ladder are of its highest latent; none by default.
         guide: name of the guide, with options if any, such as laplace(updates=1), or module:Class of your own; by
-            default the recipe's.
+            default the recipe's. Of several, comma-separated, train takes the one of the best validation ELBO.
         likelihood: of pixels gaussian, discretized-logistic, categorical, pixelcnn, residual-pixelcnn, skip-pixelcnn
             or pixelcnnpp; of binary data bernoulli; of counts poisson, negative-binomial or zero-inflated; of values
             gaussian, student-t, heteroscedastic-gaussian or standardized; with options if any, such as
@@ -60,6 +60,7 @@ class Settings:
             initialization.
         warmup: time constant of the KL weight's rise, in gradient steps; 0 for none.
         cluster_epoch: epoch after which mixture priors are set to the clusters of the codes; 0 for never.
+        start_epochs: epochs of a mean-field training, from whose weights model and guide start; 0 for none.
         epochs: passes through the training data, at most.
         patience: epochs without a rise of the validation ELBO after which the training ends; none by default. Those up
             to cluster_epoch, and of the guide's warm-up, do not count.
@@ -104,6 +105,7 @@ class Settings:
     weight_norm: bool = False
     warmup: int = 0
     cluster_epoch: int = 0
+    start_epochs: int = 0
     epochs: int = 20
     patience: int | None = None
     batch_size: int = 128

@@ -118,7 +118,7 @@ def _configured(path: str, tokens: Sequence[str]) -> cyclopts.config.Dict:
         values = value if isinstance(value, list) else [value]
         if not all(each is None or isinstance(each, (str, int, float)) for each in values):
             raise InputError(f"{path}: {name} is {shown(value)}: expected one value, or a list of them")
-        own = name in (*PARTS, "guides") and any(":" in str(each).partition("(")[0] for each in values)
+        own = name in (*PARTS, "guides") and any(":" in str(each) for each in values)
         if own and not any(token.partition("=")[0] == f"--{name}" for token in tokens):
             raise InputError(
                 f"{path} names {shown(value)}, and a file never has a module imported: name it again, --{name} {value}"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the classes are made from the settings
     from typing import Any as ComparisonFlags
     from typing import Any as Flags
 else:
-    Flags, ComparisonFlags = settings_flags(), settings_flags("guide", "seed")
+    Flags, ComparisonFlags = settings_flags(), settings_flags("guide", "start_epochs", "seed")
 
 
 def train(
@@ -43,11 +43,12 @@ def train(
         overwrite: replace the run that is there.
         resume: go on with the run that is there.
     """
-    from pyro_vaes.recipes import RECIPES, build_seeded, load_data
+    from pyro_vaes.recipes import RECIPES, load_data
+    from pyro_vaes.recipes.spec import split
     from pyro_vaes.runs.folder import RunFolder
     from pyro_vaes.runs.load_run import load_start
     from pyro_vaes.training.distributed import process_group
-    from pyro_vaes.training.fit import fit
+    from pyro_vaes.training.stages import fit_recipe
 
     with process_group() as group:
         with group.raise_together():
@@ -57,31 +58,30 @@ def train(
             chosen = (changes.get("data", Settings.data), changes.get("likelihood", ""))
             settings = RECIPES[recipe].settings(published, *chosen).updated(changes)
             data = load_data(settings)
-            system = build_seeded(RECIPES[recipe], data.event_shape, settings, settings.seed)
-            trained = load_start(start, settings) if start and not resume else None
+            several = len(split(settings.guide or "")) > 1
+            trained = load_start(start, settings) if start and (several or not resume) else None
         folder = out or f"runs/{recipe}-{data.name}"
         say(f"{recipe} on {data.description}")
-        run = fit(
-            system.model,
-            system.guide,
+        _, run = fit_recipe(
+            RECIPES[recipe],
             data,
-            system.loss,
-            **settings.training,
-            out=folder,
+            settings,
+            folder,
+            start=trained,
             overwrite=overwrite,
             resume=resume,
-            config={"recipe": recipe, **settings.config(), **_start_config(start), "out": folder},
-            start=trained,
-            labels=settings.labels is not None,
+            config=_start_config(start),
         )
     if run.interrupted:
-        if RunFolder(folder).resumable:
+        if RunFolder(run.path or folder).resumable:
             where = f"after epoch {len(run.history)}" if run.history else "in the first epoch"
             say(f"interrupted {where}; go on with --config {folder}/config.yaml --resume")
         else:
             say("interrupted in the first epoch, of which nothing is kept; start again with --overwrite")
         raise SystemExit(INTERRUPTED)
     say(f"{run.summary()}\nthe run is in {folder}")
+    if several:
+        say(f"its guide is {RunFolder(folder).read_config()['guide']}, that of the best validation ELBO")
 
 
 def compare(

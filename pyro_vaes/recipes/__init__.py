@@ -19,6 +19,7 @@ from pyro_vaes.recipes.single_latent import (
     lossy,
     mae,
     pixelcnn,
+    recursive_mixture,
     vae,
 )
 from pyro_vaes.settings import Settings
@@ -44,6 +45,7 @@ __all__ = [
     "mae",
     "mixture",
     "pixelcnn",
+    "recursive_mixture",
     "vae",
 ]
 
@@ -52,6 +54,7 @@ _ROWS: tuple[Recipe[Any, Any], ...] = (
     conditional,
     full_covariance,
     laplace,
+    recursive_mixture,
     lossy,
     af_prior,
     iaf,

@@ -20,13 +20,14 @@ from pyro_vaes.recipes.build import (
 )
 from pyro_vaes.recipes.published import BINARY, LOSSY, LOSSY_COLOR, MAE, MAE_COLOR, PARK, PARK_BINARY, PIXELCNN
 from pyro_vaes.recipes.recipe import Recipe, System
+from pyro_vaes.recipes.spec import split
 from pyro_vaes.settings import Settings
 from pyro_vaes.vae import VAE, Guide
 from pyro_vaes.validation import checked_sizes
 
 
 def single_latent(event_shape: Sequence[int], settings: Settings, guide: str = "mean-field") -> System[VAE, Guide]:
-    """The plain VAE with the guide of the settings, or else the given one."""
+    """The plain VAE with the guide of the settings, the first if there are several, or else the given one."""
     return _with_guide(build_vae(event_shape, settings), event_shape, replace(settings, guide=settings.guide or guide))
 
 
@@ -51,7 +52,8 @@ def conditional_vae(event_shape: Sequence[int], settings: Settings) -> System[VA
 
 
 def _with_guide(model: VAE, event_shape: Sequence[int], settings: Settings) -> System[VAE, Guide]:
-    guide = build_guide(settings.guide or "mean-field", model, event_shape, settings)
+    text = settings.guide or "mean-field"
+    guide = build_guide(next(iter(split(text)), text), model, event_shape, settings)
     return System(model, guide, build_loss(guide, settings))
 
 
@@ -84,6 +86,15 @@ laplace = Recipe(
         "mnist": replace(PARK, guide="laplace(updates=4, step_size=0.5, warmup=0)"),
         "mnist bernoulli": replace(PARK_BINARY, guide="laplace(updates=4, step_size=0.5, warmup=0)"),
     },
+)
+#: The recipe ``recursive-mixture``; its attribute ``paper`` says what it is.
+recursive_mixture = Recipe(
+    "recursive-mixture",
+    single_latent,
+    "RME: mixture of amortized posteriors. Recursive Inference for Variational Autoencoders (Kim, Pavlovic, 2020).",
+    small=Settings(
+        guide="recursive-mixture(components=2), recursive-mixture(components=4)", start_epochs=20, epochs=10
+    ),
 )
 #: The recipe ``lossy``; its attribute ``paper`` says what it is.
 lossy = Recipe(

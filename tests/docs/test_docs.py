@@ -12,7 +12,7 @@ import torch
 import pyro_vaes as pv
 from pyro_vaes.cli import app as cli
 from pyro_vaes.runs import load_run
-from pyro_vaes.training import fit as training
+from pyro_vaes.training import stages
 from tests.helpers import ROOT
 from tests.helpers.markdown_files import PAGES, README, RESULTS, blocks, commands, linked_files, run_python
 from tests.helpers.tables import load_tables
@@ -61,7 +61,8 @@ def test_commands(line, monkeypatch, tmp_path):
     built = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pv.recipes, "load_data", lambda *_: data)
-    monkeypatch.setattr(training, "fit", lambda *system, **_: built.append(system) or trained())
+    monkeypatch.setattr(stages, "fit", lambda *system, **_: built.append(system) or trained())
+    monkeypatch.setattr(stages, "_keep", lambda *_: None)  # of runs that are not there
     monkeypatch.setattr(load_run, "load_start", lambda *_: None)  # the run of a page is not there
     with pytest.raises(SystemExit) as ended:
         cli.main(words)

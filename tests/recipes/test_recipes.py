@@ -16,6 +16,7 @@ from tests.helpers.command_line import run
 
 SHAPES = {"svhn": (3, 32, 32), "celeba": (3, 64, 64), "cifar10": (3, 32, 32)}
 QUICK = {
+    "recursive-mixture": ["--latent-dim", "2", "--hidden", "8", "--start-epochs", "1"],
     "ladder": ["--latent-dim", "2,2", "--hidden", "8,8"],
     "hierarchical": ["--latent-dim", "2,2", "--hidden", "8,8"],
     "ladder-mixture": [
