@@ -73,6 +73,16 @@ def test_a_module_that_a_file_names_is_not_imported(own, capsys, words):
     assert sorted(path for path in here.rglob("*")) == before, "a file was written, or the module imported"
 
 
+@pytest.mark.parametrize("part", ["guide", "prior"])
+def test_a_module_that_a_file_names_after_another_part_is_not_imported_either(own, capsys, part):
+    here, _ = own
+    name = {"guide": "own_parts:Narrow", "prior": "own_parts:Wide"}[part]
+    (here / "list.yaml").write_text(f"recipe: vae\n{part}: gaussian-mixture(components=(2)), {name}\n")
+    assert run("train", "--config", "list.yaml") == 2
+    assert f"name it again, --{part}" in " ".join(capsys.readouterr().err.split())
+    assert not (here / "imported").exists()
+
+
 def test_a_saved_pair_never_has_a_module_imported(own):
     here, flags = own
     system = pv.load_run(

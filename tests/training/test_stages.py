@@ -138,4 +138,3 @@ def test_the_kept_run_loads(tmp_path):
     assert_equal(weights(loaded.system[:2]), weights(system[:2]))
     x = data.test.x[:4]
     assert torch.equal(loaded.system.guide.posterior(x).locs, system.guide.posterior(x).locs)
-
