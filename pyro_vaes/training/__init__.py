@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyro_vaes.training.callbacks import Callback
+    from pyro_vaes.training.stages import fit_recipe
     from pyro_vaes.training.time_limit import TimeLimit
 
-__all__ = ["Callback", "TimeLimit"]
+__all__ = ["Callback", "TimeLimit", "fit_recipe"]
 
-_HOMES = {"Callback": "callbacks", "TimeLimit": "time_limit"}
+_HOMES = {"Callback": "callbacks", "TimeLimit": "time_limit", "fit_recipe": "stages"}
 
 
 def __getattr__(name: str) -> Any:

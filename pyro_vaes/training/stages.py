@@ -27,7 +27,7 @@ from pyro_vaes.validation import check_whole
 
 Trained = tuple[System[Any, Any], Run]
 
-MEAN_FIELD, CANDIDATES = "mean-field", "candidates.json"
+START, CANDIDATES = "start", "candidates.json"
 
 
 def fit_recipe(
@@ -43,8 +43,8 @@ def fit_recipe(
 ) -> Trained:
     """Build a recipe and train it.
 
-    With ``settings.start_epochs`` the mean-field guide is trained first, in ``out/mean-field``, and the guide starts
-    from its weights. Of several guides, comma-separated in ``settings.guide``, each is trained, in a folder of its own
+    With ``settings.start_epochs`` the mean-field guide is trained first, in ``out/start``, and the guide starts from
+    its weights. Of several guides, comma-separated in ``settings.guide``, each is trained, in a folder of its own
     in ``out``; the run in ``out`` is that of the best validation ELBO, and ``candidates.json`` has those of all.
 
     Args:
@@ -70,14 +70,14 @@ def fit_recipe(
     Example:
         >>> import tempfile
         >>> import pyro_vaes as pv
-        >>> from pyro_vaes.recipes import recursive_mixture
+        >>> recipe = pv.recipes.recursive_mixture
         >>> data = pv.data.load("digits", train_size=100)
         >>> guides = "recursive-mixture(components=2), recursive-mixture(components=3)"
         >>> settings = Settings(guide=guides, latent_dim=2, hidden=(8,), start_epochs=1, epochs=1)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     system, run = fit_recipe(recursive_mixture, data, settings, folder, overwrite=True)
+        ...     system, run = pv.training.fit_recipe(recipe, data, settings, folder, overwrite=True)
         ...     sorted(path.name for path in run.path.iterdir() if path.is_dir())
-        ['mean-field', 'recursive-mixture-components=2-', 'recursive-mixture-components=3-']
+        ['recursive-mixture-components=2', 'recursive-mixture-components=3', 'start']
     """
     guides: list[str | None] = [*split(settings.guide or "")] or [None]
     first = check_whole("start_epochs", settings.start_epochs, least=0) > 0 and start is None
@@ -85,12 +85,12 @@ def fit_recipe(
         train = partial(_train, group, recipe, data, config or {})
         if not first and len(guides) == 1:
             return train(settings, Path(out), start, overwrite, resume)
-        mean_field = replace(settings, guide=MEAN_FIELD, loss=None, epochs=settings.start_epochs, start_epochs=0)
+        mean_field = replace(settings, guide="mean-field", loss=None, epochs=settings.start_epochs, start_epochs=0)
         with group.raise_together():
             _check_starts(recipe, data, [replace(settings, guide=guide) for guide in guides], start or mean_field)
         group.on_rank_zero(lambda: _claim(RunFolder(out), _config(recipe, settings, out, config), overwrite, resume))
         if first:
-            system, run = _go_on(train, mean_field, Path(out) / MEAN_FIELD, None, resume)
+            system, run = _go_on(train, mean_field, Path(out) / START, None, resume)
             if run.interrupted:
                 return system, run
             start = system.guide
@@ -146,6 +146,9 @@ def _go_on(train: Callable[..., Trained], settings: Settings, out: Path, start: 
 
 def _check_starts(recipe: Recipe[Any, Any], data: Data, guides: Sequence[Settings], start: Guide | Settings) -> None:
     """Refuse guides that cannot be built, or cannot start from a mean-field guide, which settings may describe."""
+    folders = [slug(settings.guide or "") for settings in guides]
+    if repeated := {folder for folder in folders if folders.count(folder) > 1}:
+        raise InputError(f"guide names {min(repeated)} twice: give each candidate once")
     if isinstance(start, Settings):
         try:
             start = build_seeded(recipe, data.event_shape, start, start.seed).guide

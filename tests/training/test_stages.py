@@ -13,11 +13,11 @@ from pyro_vaes.recipes import RECIPES, Settings, build_seeded, load_data
 from pyro_vaes.training import stages
 from pyro_vaes.training.fit import fit
 from pyro_vaes.training.run import Run
-from pyro_vaes.training.stages import CANDIDATES, MEAN_FIELD, fit_recipe
+from pyro_vaes.training.stages import CANDIDATES, START, fit_recipe
 from tests.helpers.training import DATA, assert_equal, timeless, weights
 
 RME = RECIPES["recursive-mixture"]
-GUIDES = ["recursive-mixture(components=2)", "mixture(components=2)", "boosted-mixture(components=2)"]
+GUIDES = ["recursive-mixture(components=2)", "mixture(components=2)", "boosted-mixture(components=2)", "mean-field"]
 FOLDERS = [stages.slug(guide) for guide in GUIDES]
 SETTINGS = Settings(
     guide=", ".join(GUIDES), latent_dim=2, hidden=(8,), start_epochs=2, epochs=1, batch_size=32, lr=1e-2, device="cpu"
@@ -68,7 +68,7 @@ def test_one_guide_is_trained_in_the_run_s_own_folder(tmp_path):
     settings = dataclasses.replace(SETTINGS, guide=GUIDES[1])
     system, run = fit_recipe(RME, DATA, settings, tmp_path / "run")
     assert_equal(weights(system[:2]), weights(by_hand(GUIDES[1])[0][:2]))
-    assert sorted(path.name for path in run.path.iterdir() if path.is_dir()) == [MEAN_FIELD]
+    assert sorted(path.name for path in run.path.iterdir() if path.is_dir()) == [START]
     again, _ = fit_recipe(RME, DATA, settings, tmp_path / "run", resume=True)
     assert_equal(weights(again[:2]), weights(system[:2]))
 
@@ -80,7 +80,7 @@ def test_a_start_stands_for_the_first_stage(tmp_path):
     fit(*start[:2], DATA, start.loss, **first.training, progress=False)
     system, run = fit_recipe(RME, DATA, settings, tmp_path / "run", start=start.guide)
     assert_equal(weights(system[:2]), weights(by_hand(GUIDES[1])[0][:2]))
-    assert not (run.path / MEAN_FIELD).exists()
+    assert not (run.path / START).exists()
 
 
 def test_an_interrupted_training_goes_on_in_its_stage(trained, tmp_path, monkeypatch):
@@ -119,6 +119,7 @@ def test_the_folder_is_claimed_before_any_training(trained, tmp_path):
     ("recipe", "changes", "words"),
     [
         (RME, {"guide": "mixture(components=2), mixture(component=2)"}, "has no option 'component'"),
+        (RME, {"guide": "mixture(components=2), mixture( components=2)"}, "names mixture-components=2 twice"),
         (RME, {"start_epochs": -1}, "start_epochs is -1"),
         (RME, {"guide": "mean-field, laplace(updates=-1)"}, "updates is -1"),
         (RECIPES["mixture"], {"guide": None, "prior": "gaussian-mixture"}, r"no mean-field guide .*\(start_epochs\)"),
