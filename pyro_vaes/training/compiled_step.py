@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pyro
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.nn.utils import stateless
 
 from pyro_vaes.training.pair import unchanged_buffers
+from pyro_vaes.training.products import choose_products, summary
 from pyro_vaes.training.step import CannotCompile, EagerStep, check_repeatable, same_draws
 
 TOLERANCE = 1e-3  # of a gradient, against the eager one, in units of its norm
@@ -27,7 +29,14 @@ class CompiledStep(EagerStep):
     so that under one seed both see the same noise. Schedules of the loss are inputs of the graph. A batch of another
     size, such as an epoch's last, is taken eagerly, and so is every step in which the guide warms up.
 
+    On a CPU, each of its matrix products in float32 is taken by oneDNN where that is faster, see
+    :mod:`pyro_vaes.training.products`. A resumed training keeps the choices of the first; several processes, which
+    would each choose for themselves, keep torch's products.
+
     Its arguments are those of :class:`EagerStep`.
+
+    Attributes:
+        products: whether oneDNN takes each kind of product.
 
     Raises:
         CannotCompile: If the loss cannot be traced or compiled, or the graph's gradients differ, at the first batch.
@@ -35,6 +44,7 @@ class CompiledStep(EagerStep):
 
     shape: torch.Size | None = None
     graph: Callable[..., Any]
+    products: Mapping[str, bool] = MappingProxyType({})
 
     def differentiate(self, *batch: Tensor) -> Tensor:
         """Set the gradients of all weights; returns the sums over the batch of objective and terms."""
@@ -68,6 +78,9 @@ class CompiledStep(EagerStep):
         try:
             with same_draws(x), pyro.validation_enabled(False):  # whose checks look at values
                 traced = make_fx(self._function)(*inputs)
+            if self.group.size == 1:
+                self.products = choose_products(traced, known=self.products)
+                self.remark = summary(self.products)
             with torch.no_grad():
                 with warnings.catch_warnings(action="ignore"):  # that torch gives itself
                     self.graph = inductor.compile(
@@ -82,6 +95,15 @@ class CompiledStep(EagerStep):
         _check_equal([expected], [sums])
         _check_equal(gradients, list(found))
         self.views = _views(self.values, found)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state on which the next step depends beside the weights, to the bit."""
+        return super().state_dict() | {"products": dict(self.products)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what :meth:`state_dict` gave, with its products, before the step is prepared."""
+        super().load_state_dict(state)
+        self.products = dict(state.get("products", {}))
 
     def _function(self, *inputs: Tensor) -> tuple[Tensor | None, ...]:
         """Sums over the batch, and the gradients, as a function of batch, schedule and weights."""

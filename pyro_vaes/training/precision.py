@@ -17,8 +17,9 @@ LAYERS = (F.linear, F.conv1d, F.conv2d, F.conv_transpose2d)
 class BFloat16Layers(TorchFunctionMode):
     """Context manager in which linear layers and convolutions compute in bfloat16, forward and backward.
 
-    Their results are float32. So are densities, divergences, factorizations and sums, as without it; float64 layers
-    stay as they are. It holds for the layers of any network, wherever it is called.
+    Their results are float32. So are densities, divergences, factorizations and sums, as without it, and products of
+    matrices that are no layers, such as Jacobians in a precision matrix; float64 layers stay as they are. It holds for
+    the layers of any network, wherever it is called.
 
     References:
         A Study of BFLOAT16 for Deep Learning Training (Kalamkar et al., 2019).

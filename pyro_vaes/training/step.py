@@ -44,7 +44,10 @@ class EagerStep:
         given: names of the inputs beside x that model and guide take; a batch has them after x; none at first.
         group: the processes that take the step together, each on its part of the batch; one at first.
         warmup: number of the first steps in which the guide warms up, see :class:`pyro_vaes.vae.Guide`; 0 at first.
+        remark: what the log says of the step beside its kind, once it is prepared.
     """
+
+    remark = ""
 
     def __init__(
         self,

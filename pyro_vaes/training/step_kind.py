@@ -46,7 +46,7 @@ def choose_step(asked: str, device: torch.device, steps: int) -> tuple[str, str]
 
 
 def prepare_step(step: EagerStep, batch: Sequence[Tensor], asked: str, chosen: str, reason: str) -> str:
-    """Prepare a step for batches such as this one; returns which kind it is now, and why.
+    """Prepare a step for batches such as this one; returns which kind it is now, why, and its remark.
 
     One that cannot be recorded is taken eagerly if ``"auto"`` chose it.
 
@@ -59,4 +59,4 @@ def prepare_step(step: EagerStep, batch: Sequence[Tensor], asked: str, chosen: s
         if asked != "auto":
             raise InputError(f"this step cannot be {PAST[asked]}: {error}. Take step='eager'") from error
         return f"eager, as it cannot be {PAST[chosen]}: {error}"
-    return f"{chosen}: {reason}"
+    return "; ".join(filter(None, [f"{chosen}: {reason}", step.remark]))

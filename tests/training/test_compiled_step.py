@@ -39,14 +39,16 @@ def steps(kind, model, guide, loss, batches, **options):
     return sums, [weight.detach().clone() for weight in step.weights], step
 
 
-def assert_same_steps(make, loss, **options):
-    batches = [torch.rand(size, *SHAPE) for size in (5, 5, 2, 5)]  # one smaller than that of the graph
+def assert_same_steps(make, loss, dtype=torch.float32, **options):
+    """Compares sums and weights; returns the compiled step."""
+    batches = [torch.rand(size, *SHAPE, dtype=dtype) for size in (5, 5, 2, 5)]  # one smaller than that of the graph
     (one, first, _), (other, second, compiled) = (
         steps(kind, *make(), loss(), batches, **options) for kind in (EagerStep, CompiledStep)
     )
     assert compiled.shape == batches[0].shape
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-5)
+    return compiled
 
 
 @needs_compiler
