@@ -10,7 +10,6 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from pyro_vaes.distributions.normal import PrecisionNormal
 from pyro_vaes.errors import InputError
@@ -147,7 +146,7 @@ class Laplace(Guide):
             change = shared.score - (at.hidden + pushed) @ shared.gram
         else:
             features = self._unflat(flat_features(at))
-            slope = pushed if at.output is None else F.linear(pushed, at.output.weight)
+            slope = pushed if at.output is None else pushed @ at.output.weight.T
             change = self._flat(likelihood.score(features, x)) - self._flat(likelihood.fisher(features)) * slope
             change = change if at.output is None else change @ at.output.weight
         return at.pull(change) + prior.score(mean) - (prior.precision(mean) @ step.unsqueeze(-1)).squeeze(-1)

@@ -1,4 +1,8 @@
-"""A decoder and its Jacobian at a point, factored if the decoder's structure allows."""
+"""A decoder and its Jacobian at a point, factored if the decoder's structure allows.
+
+Jacobians are matrix products here, not calls of layers, which may be computed in bfloat16: J v, Jᵀ c and J itself are
+those of one and the same Jacobian, in float32.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,6 @@ from typing import Protocol, TypeGuard
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pyro_vaes.given import given_of
 from pyro_vaes.networks.conditional import ConditionalDecoder
@@ -90,7 +93,7 @@ def gauss_newton(at: Linearization, fisher: Callable[[Tensor], Tensor]) -> Tenso
         >>> torch.allclose(curvature, decoder.weight.T @ decoder.weight)
         True
     """
-    jacobian = at.transposed() if at.output is None else F.linear(at.transposed(), at.output.weight)
+    jacobian = at.transposed() if at.output is None else at.transposed() @ at.output.weight.T
     return (jacobian * fisher(flat_features(at)).unsqueeze(-2)) @ jacobian.mT
 
 
@@ -128,7 +131,7 @@ class _ByLayers:
         if self.size > self.latent_dim:
             direction = F.pad(direction, (0, self.size - self.latent_dim))
         for factor in self.factors:
-            direction = F.linear(direction, factor.weight) if isinstance(factor, nn.Linear) else direction * factor
+            direction = direction @ factor.weight.T if isinstance(factor, nn.Linear) else direction * factor
         return direction
 
     def pull(self, cotangent: Tensor) -> Tensor:
@@ -139,7 +142,7 @@ class _ByLayers:
     def transposed(self) -> Tensor:
         rows = torch.eye(self.latent_dim, self.size, dtype=self.hidden.dtype, device=self.hidden.device)
         for factor in self.factors:
-            rows = F.linear(rows, factor.weight) if isinstance(factor, nn.Linear) else rows * factor.unsqueeze(-2)
+            rows = rows @ factor.weight.T if isinstance(factor, nn.Linear) else rows * factor.unsqueeze(-2)
         return rows
 
 

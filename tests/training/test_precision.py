@@ -7,9 +7,12 @@ from torch.nn import functional as F
 
 import pyro_vaes as pv
 from pyro_vaes.errors import InputError
+from pyro_vaes.networks.linearize import gauss_newton, linearize
 from pyro_vaes.param_store import restored_param_store
+from pyro_vaes.training.compiled_step import CompiledStep
 from pyro_vaes.training.precision import BFloat16Layers
 from pyro_vaes.training.step import EagerStep
+from tests.training.test_compiled_step import needs_compiler
 
 SHAPE = (1, 6, 6)
 
@@ -68,3 +71,34 @@ def test_fit_trains_in_it():
 def test_an_unknown_precision_is_refused():
     with pytest.raises(InputError, match=r"unknown precision 'half'.*bfloat16"):
         pv.fit(*pair(), pv.data.load("digits"), precision="half", progress=False)
+
+
+def test_jacobians_are_float32():
+    """Those of `Laplace`'s precision matrices, of which no product is rounded."""
+    torch.manual_seed(0)
+    decoder, z = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 5)), torch.randn(4, 3)
+    direction, cotangent = torch.randn(4, 3), torch.randn(4, 8)
+
+    def products(at):
+        return at.transposed(), at.push(direction), at.pull(cotangent), gauss_newton(at, torch.ones_like)
+
+    with BFloat16Layers():
+        at = linearize(decoder, z)
+        inside = products(at)
+    assert not torch.equal(at.hidden, linearize(decoder, z).hidden)
+    for one, other in zip(inside, products(at), strict=True):
+        assert torch.equal(one, other)
+
+
+@needs_compiler
+def test_a_compiled_step_takes_the_eager_ones():
+    def trained(kind):
+        step = kind(*pair(), pv.losses.ELBO(), lr=1e-2, precision="bfloat16")
+        torch.manual_seed(1)
+        with restored_param_store():
+            step.prepare_for(x)
+            sums = torch.stack([step(x) for _ in range(3)])
+        return sums, [weight.detach() for weight in step.weights]
+
+    x = torch.rand(32, *SHAPE).round()
+    torch.testing.assert_close(trained(CompiledStep), trained(EagerStep), rtol=1e-3, atol=1e-3)
