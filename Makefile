@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/installed
 CHECKED = tests/test_*.py $(addprefix tests/,contract priors likelihoods distributions networks guides losses models data)
-BENCHMARKS = step pythae laplace laplace_samples inference growth profiles
+BENCHMARKS = step rivals pythae laplace laplace_samples inference growth profiles
 
 .PHONY: demo install test check slow lint format doctest bench tutorials docs clean
 

@@ -22,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.name is None:
         print("\n".join(f"{name:<17}{title(name)}" for name in NAMES))
         return
-    os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: one thread in this process and those it starts
+    threads = os.environ.setdefault("OMP_NUM_THREADS", "1")  # of torch, in this process and those it starts
+    os.environ.setdefault("PJRT_NPROC", threads)  # of JAX
 
     from benchmarks.helpers.results import Folders, measure, render
 

@@ -78,7 +78,7 @@ def _pythae(adam: dict[str, Any], x: Tensor) -> list[float]:
         def on_log(self, training_config: BaseTrainerConfig, logs: Any, **kwargs: Any) -> None:
             self.ends.append(time.perf_counter())
 
-    model = VAE(VAEConfig(input_dim=IMAGE, latent_dim=LATENT, reconstruction_loss="bce"), *_networks())
+    model = VAE(VAEConfig(input_dim=IMAGE, latent_dim=LATENT, reconstruction_loss="bce"), *networks())
     with tempfile.TemporaryDirectory() as folder:
         config = BaseTrainerConfig(
             output_dir=folder,
@@ -93,7 +93,7 @@ def _pythae(adam: dict[str, Any], x: Tensor) -> list[float]:
     return [end - start for start, end in zip(clock.starts, clock.ends, strict=True)]
 
 
-def _networks() -> tuple[nn.Module, nn.Module]:
+def networks() -> tuple[nn.Module, nn.Module]:
     """The same networks, with the outputs that pythae expects."""
     from pythae.models.base.base_utils import ModelOutput
     from pythae.models.nn import BaseDecoder, BaseEncoder

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import pyro
@@ -15,7 +13,8 @@ from torch import Tensor
 
 import pyro_vaes as pv
 from benchmarks.baselines import by_hand
-from benchmarks.helpers.pairs import HIDDEN, IMAGE, LATENT, pair
+from benchmarks.baselines.products import products_alone
+from benchmarks.helpers.pairs import IMAGE, pair
 from benchmarks.helpers.results import Folders, Row
 from benchmarks.helpers.timing import Seconds, interleaved, ratio_rows, ratio_table
 from pyro_vaes.losses import default_loss
@@ -44,10 +43,10 @@ def cases(kinds: Mapping[str, type[EagerStep]]) -> Iterator[tuple[str, Seconds]]
     x = _batch()
     with pyro.get_param_store().scope(), pyro.validation_enabled(False):
         for guide in by_hand.LOSSES:
-            ways: dict[str, Prepare] = {name: partial(_ours, kind) for name, kind in kinds.items()}
+            ways: dict[str, Prepare] = {name: partial(ours, kind) for name, kind in kinds.items()}
             ways["plain PyTorch"] = by_hand.training
             if guide is pv.guides.MeanField:
-                ways["stock SVI"] = _stock
+                ways["stock SVI"] = stock
             steps: dict[str, Step] = {}
             for name, prepare in ways.items():
                 try:
@@ -55,13 +54,13 @@ def cases(kinds: Mapping[str, type[EagerStep]]) -> Iterator[tuple[str, Seconds]]
                 except CannotCompile as error:
                     print(f"{_case(guide)}: no {name} step, {error}")
             if guide is pv.guides.MeanField:
-                steps["matrix products alone"] = _products()
+                steps["matrix products alone"] = products_alone(BATCH)
             yield _case(guide), interleaved(steps, TURNS.get(guide, 100), warmup=5)
 
 
 def eager_training(guide: type[Guide]) -> Step:
     """The library's eager step under a guide, on torch's default device."""
-    return _training(partial(_ours, EagerStep), guide, _batch())
+    return _training(partial(ours, EagerStep), guide, _batch())
 
 
 def _batch() -> Tensor:
@@ -87,9 +86,9 @@ def _training(prepare: Prepare, kind: type[Guide], x: Tensor) -> Step:
     return step
 
 
-def _ours(kind: type[EagerStep], vae: pv.VAE, guide: Guide, x: Tensor) -> Step:
+def ours(kind: type[EagerStep], vae: pv.VAE, guide: Guide, x: Tensor, precision: str = "float32") -> Step:
     """A step as ``fit`` takes it, without registration in Pyro's parameter store."""
-    step = kind(vae, guide, default_loss(guide), lr=1e-3)
+    step = kind(vae, guide, default_loss(guide), lr=1e-3, precision=precision)
     with without_registration():
         step.prepare_for(x)
 
@@ -100,25 +99,7 @@ def _ours(kind: type[EagerStep], vae: pv.VAE, guide: Guide, x: Tensor) -> Step:
     return call
 
 
-def _stock(vae: pv.VAE, guide: Guide, x: Tensor) -> Step:
+def stock(vae: pv.VAE, guide: Guide, x: Tensor) -> Step:
+    """A step of Pyro's SVI."""
     svi = SVI(vae, guide, pyro.optim.Adam({"lr": 1e-3}), Trace_ELBO())
     return lambda: svi.step(x)
-
-
-def _products() -> Step:
-    """The matrix products of the mean-field step alone, into allocated memory: a lower bound on its time."""
-    size = math.prod(IMAGE)
-    products: list[tuple[Tensor, Tensor]] = []
-    for fan_in, fan_out in (*pairwise((size, *HIDDEN, 2 * LATENT)), *pairwise((LATENT, *HIDDEN, size))):
-        inputs, weight, gradient = (
-            torch.randn(*each) for each in ((BATCH, fan_in), (fan_out, fan_in), (BATCH, fan_out))
-        )
-        products += [(inputs, weight.T), (gradient.T, inputs), (gradient, weight)]
-    del products[2]  # the gradient of the data, which is not needed
-    outputs = [one @ other for one, other in products]
-
-    def step() -> None:
-        for (one, other), output in zip(products, outputs, strict=True):
-            torch.mm(one, other, out=output)
-
-    return step

@@ -20,9 +20,9 @@ from pyro_vaes.distributions.autoregressive_transform import OPEN_GATE
 from pyro_vaes.vae import Guide
 
 
-def training(vae: VAE, guide: Guide, x: Tensor) -> Callable[[], Tensor]:
-    """A function that takes one gradient step on a batch and returns the loss."""
-    loss_of = LOSSES[type(guide)]
+def training(vae: VAE, guide: Guide, x: Tensor, compiled: bool = False) -> Callable[[], Tensor]:
+    """A function that takes one gradient step on a batch and returns the loss, which ``torch.compile`` may compile."""
+    loss_of = torch.compile(LOSSES[type(guide)]) if compiled else LOSSES[type(guide)]
     optimizer = torch.optim.Adam([*vae.parameters(), *guide.parameters()], lr=1e-3, fused=True)
 
     def step() -> Tensor:
