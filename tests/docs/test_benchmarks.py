@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from benchmarks import inference
+from benchmarks import inference, rivals
 from benchmarks.__main__ import NAMES, main, title
 from benchmarks.helpers import results
 
@@ -57,6 +57,26 @@ def test_a_benchmark_stores_its_rows_and_their_page(monkeypatch, tmp_path, capsy
     assert "| Bernoulli | RecursiveMixture(4) | SemiAmortized(8) |" in page
     assert "`python -m benchmarks inference`, 20" in page
     assert capsys.readouterr().out.startswith("# Inference of a batch")
+
+
+def test_rivals_that_are_not_installed_are_left_out(monkeypatch, capsys):
+    def missing(*_):
+        raise ImportError("No module named 'jax'")
+
+    def step(*_):
+        return lambda: sum(range(1000))
+
+    monkeypatch.setattr(rivals, "_ways", lambda: [("ours", step), ("JAX by hand", missing), ("theirs", step)])
+    monkeypatch.setattr(rivals, "TURNS", 4)
+    rows = rivals.run(results.Folders("rivals"))
+    assert [row["rival"] for row in rows] == ["ours", "theirs"]
+    assert rows[0]["ratio"] is None
+    assert rows[1]["ratio"]["turns"] == 4
+    assert "no JAX by hand: No module named 'jax'; pip install '.[bench]'" in capsys.readouterr().out
+    header, _, ours, theirs = rivals.page(rows)[0].splitlines()
+    assert header == "| step | ms (quartiles) | compiled, float32 / this (quartiles) |"
+    assert ours.endswith("|  |")
+    assert theirs.count(" to ") == 2
 
 
 @pytest.mark.parametrize("arguments", [["unknown"], ["inference", "--quick"]])
