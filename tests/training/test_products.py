@@ -95,6 +95,14 @@ def test_a_known_choice_stands_without_a_measurement(timed):
 
 
 @needs_onednn
+def test_it_multiplies_by_weights_that_are_not_trained(always):
+    x, weight = torch.rand(5, 3), torch.nn.Parameter(torch.rand(4, 3), requires_grad=False)
+    graph = traced(lambda rows: torch.nn.functional.linear(rows, weight), x)
+    assert list(choose_products(graph, {}).values()) == [True]
+    torch.testing.assert_close(graph(x), x @ weight.T)
+
+
+@needs_onednn
 @pytest.mark.parametrize(
     "graph",
     [
