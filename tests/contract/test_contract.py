@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from pyro.distributions.transforms import affine_coupling, spline
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 
 from pyro_vaes import testing
@@ -31,7 +32,14 @@ from pyro_vaes.likelihoods import (
     ZeroInflated,
 )
 from pyro_vaes.losses import ELBO, IWAE, MixtureELBO, RecursiveMixtureELBO, SemiSupervisedELBO, Warmup
-from pyro_vaes.priors import AutoregressiveFlow, ConvolutionalFlow, GaussianMixture, StandardNormal, VampPrior
+from pyro_vaes.priors import (
+    AutoregressiveFlow,
+    ConvolutionalFlow,
+    FlowPrior,
+    GaussianMixture,
+    StandardNormal,
+    VampPrior,
+)
 from pyro_vaes.testing.models import float64_and_a_batch_of_one, shapes, sites_and_plate, state_dict_round_trip
 from pyro_vaes.testing.pairs import NETWORKS, no_inner_noise
 from pyro_vaes.testing.training import assert_trains, gradients_are_finite
@@ -43,6 +51,7 @@ PRIORS = {
     "VampPrior": lambda size: VampPrior(size, components=5),
     "AutoregressiveFlow": lambda size: AutoregressiveFlow(size, flows=2, hidden=(8,)),
     "ConvolutionalFlow": lambda size: ConvolutionalFlow(size, (1, 1, size), flows=2, channels=(8,)),
+    "FlowPrior": lambda size: FlowPrior(size, [spline(size), affine_coupling(size, [8]).inv]),
 }
 LIKELIHOODS = {
     "Bernoulli": lambda shape: Bernoulli(),
