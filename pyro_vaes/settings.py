@@ -42,9 +42,9 @@ class Settings:
             or pixelcnnpp; of binary data bernoulli; of counts poisson, negative-binomial or zero-inflated; of values
             gaussian, student-t, heteroscedastic-gaussian or standardized; with options if any, such as
             gaussian(scale=0.25), or module:Class.
-        prior: standard-normal, gaussian-mixture, vamp-prior, autoregressive-flow or convolutional-flow, with options if
-            any, such as gaussian-mixture(components=5), or module:Class; of a ladder one for all latents, or one per
-            latent, comma-separated, the lowest first.
+        prior: standard-normal, gaussian-mixture, vamp-prior, autoregressive-flow, convolutional-flow or
+            hierarchical-prior, with options if any, such as gaussian-mixture(components=5), or module:Class; of a
+            ladder one for all latents, or one per latent, comma-separated, the lowest first.
         loss: elbo, iwae, free-bits or another of pyro_vaes.losses, with options if any, such as free-bits(total=4),
             or module:Class; by default the guide's.
         network: kind of the networks, mlp, conv, resnet or densenet, with options if any; mlp-kaiming-head is mlp with

@@ -9,6 +9,7 @@ from pyro_vaes.networks.densenet import DenseNetDecoder, DenseNetEncoder
 from pyro_vaes.networks.downsampling_pixelcnn import DownsamplingPixelCNN
 from pyro_vaes.networks.gated_pixelcnn import GatedPixelCNN
 from pyro_vaes.networks.ladder import LadderConvDecoder, LadderConvEncoder, LadderMLPDecoder, LadderMLPEncoder
+from pyro_vaes.networks.last_coordinates import LastCoordinates
 from pyro_vaes.networks.linearize import Linearization, linear_head, linearize
 from pyro_vaes.networks.made import MADE
 from pyro_vaes.networks.masked import MaskedConv2d, MaskedLinear
@@ -36,6 +37,7 @@ __all__ = [
     "LadderConvEncoder",
     "LadderMLPDecoder",
     "LadderMLPEncoder",
+    "LastCoordinates",
     "LinearDecoder",
     "Linearization",
     "MLPDecoder",

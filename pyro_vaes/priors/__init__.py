@@ -8,6 +8,7 @@ from pyro_vaes.priors.base import Prior
 from pyro_vaes.priors.convolutional_flow import ConvolutionalFlow
 from pyro_vaes.priors.flow_prior import FlowPrior
 from pyro_vaes.priors.gaussian_mixture import GaussianMixture
+from pyro_vaes.priors.hierarchical_prior import HierarchicalPrior
 from pyro_vaes.priors.standard_normal import StandardNormal
 from pyro_vaes.priors.vamp_prior import VampPrior
 
@@ -16,6 +17,7 @@ __all__ = [
     "ConvolutionalFlow",
     "FlowPrior",
     "GaussianMixture",
+    "HierarchicalPrior",
     "Prior",
     "StandardNormal",
     "VampPrior",

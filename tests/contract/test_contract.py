@@ -37,6 +37,7 @@ from pyro_vaes.priors import (
     ConvolutionalFlow,
     FlowPrior,
     GaussianMixture,
+    HierarchicalPrior,
     StandardNormal,
     VampPrior,
 )
@@ -52,6 +53,7 @@ PRIORS = {
     "AutoregressiveFlow": lambda size: AutoregressiveFlow(size, flows=2, hidden=(8,)),
     "ConvolutionalFlow": lambda size: ConvolutionalFlow(size, (1, 1, size), flows=2, channels=(8,)),
     "FlowPrior": lambda size: FlowPrior(size, [spline(size), affine_coupling(size, [8]).inv]),
+    "HierarchicalPrior": lambda size: HierarchicalPrior(size, hidden=(8,)),
 }
 LIKELIHOODS = {
     "Bernoulli": lambda shape: Bernoulli(),
