@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pyro
@@ -163,6 +163,21 @@ def sample_sites(trace: Trace) -> dict[str, dict[str, Any]]:
         for name, site in trace.nodes.items()
         if site["type"] == "sample" and not poutine.util.site_is_subsample(site)
     }
+
+
+def observed_site(sites: Mapping[str, Any]) -> str:
+    """Name of the one site that a model observes, among the sites of ``poutine.uncondition(model)``.
+
+    Raises:
+        InputError: If there is none, or are several.
+    """
+    observed = [name for name, site in sites.items() if site["infer"].get("was_observed")]
+    if len(observed) != 1:
+        raise InputError(
+            f"the model observes {observed}, expected exactly one site: "
+            "condition it on the others (pyro.poutine.condition) or merge them into one"
+        )
+    return observed[0]
 
 
 def total(values: Iterable[Tensor]) -> Tensor:

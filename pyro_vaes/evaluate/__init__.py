@@ -12,6 +12,7 @@ from pyro_vaes.evaluate.classification import Classification, classification
 from pyro_vaes.evaluate.clustering import Clustering, clustering
 from pyro_vaes.evaluate.differences import MeanInterval, difference, mean_interval, rank_ranges
 from pyro_vaes.evaluate.factor_probes import FactorProbe, FactorProbes, factor_probes
+from pyro_vaes.evaluate.fit_prior import FittedPrior, fit_prior
 from pyro_vaes.evaluate.gaps import InferenceGaps, inference_gaps
 from pyro_vaes.evaluate.log_likelihood import LogLikelihood, log_likelihood
 from pyro_vaes.evaluate.log_weights import log_weights
@@ -21,6 +22,7 @@ from pyro_vaes.evaluate.nuts_reference import ReferencePosterior, reference_post
 from pyro_vaes.evaluate.posterior_covariance import posterior_covariance
 from pyro_vaes.evaluate.posterior_means import active_units, posterior_mean, posterior_means
 from pyro_vaes.evaluate.ppca import PPCA, ppca
+from pyro_vaes.evaluate.predictive_check import PredictiveCheck, predictive_check
 from pyro_vaes.evaluate.psis import pareto_k, smoothed_weights
 from pyro_vaes.evaluate.reference import ReferenceComparison, compare_with_reference
 from pyro_vaes.evaluate.representation import Representation, representation
@@ -34,11 +36,13 @@ __all__ = [
     "Clustering",
     "FactorProbe",
     "FactorProbes",
+    "FittedPrior",
     "InferenceGaps",
     "LogLikelihood",
     "MarginalLogLikelihood",
     "MeanInterval",
     "MutualInformation",
+    "PredictiveCheck",
     "ReferenceComparison",
     "ReferencePosterior",
     "Representation",
@@ -52,6 +56,7 @@ __all__ = [
     "compare_with_reference",
     "difference",
     "factor_probes",
+    "fit_prior",
     "inference_gaps",
     "inference_ms",
     "log_likelihood",
@@ -64,6 +69,7 @@ __all__ = [
     "posterior_mean",
     "posterior_means",
     "ppca",
+    "predictive_check",
     "rank_ranges",
     "reference_posterior",
     "representation",

@@ -18,7 +18,7 @@ from pyro_vaes.evaluate.nuts_reference import continuous, joined
 from pyro_vaes.evaluate.reference import guide_draws
 from pyro_vaes.given import in_turn, split
 from pyro_vaes.networks.probe import reference_weight
-from pyro_vaes.traces import sample_sites
+from pyro_vaes.traces import observed_site, sample_sites
 from pyro_vaes.vae import LatentVariableModel
 from pyro_vaes.validation import check_whole
 
@@ -152,13 +152,7 @@ def _placeholder(model: Callable[..., Any], like: Tensor | None) -> Tensor:
 def _ranks(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int) -> Tensor:
     """Ranks of the latents of B simulated observations, ``(B, Z)``."""
     sites = sample_sites(poutine.trace(poutine.uncondition(model)).get_trace(x))
-    observed = [name for name, site in sites.items() if site["infer"].get("was_observed")]
-    if len(observed) != 1:
-        raise InputError(
-            f"the model observes {observed}, expected exactly one site: "
-            "condition it on the others (pyro.poutine.condition) or merge them into one"
-        )
-    simulated = sites.pop(observed[0])["value"]
+    simulated = sites.pop(observed_site(sites))["value"]
     latents = continuous(sites, len(x))
     sizes = {name: value.shape[-1] for name, value in latents.items()}
     return (guide_draws(guide, simulated, num_samples, sizes) < joined(latents, sizes)).sum(0)
