@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
@@ -158,11 +158,14 @@ class Data:
         seed: int = 0,
         num_bins: int = 256,
         channels: str | None = None,
+        item: Callable[[Any], Any] | None = None,
+        num_workers: int = 0,
     ) -> Data:
         """Data whose training images are read from a torch ``Dataset`` on demand, one batch ahead.
 
         For sets that do not fit into memory. Arrays that fit into the host's memory but not into the device's need no
-        ``Dataset``, since batches are copied to the device on demand in any case.
+        ``Dataset``, since batches are copied to the device on demand in any case. Every example is read once per epoch,
+        and a few of the first ones before the training, to try and initialize the model.
 
         Args:
             train: items are images (tensors, arrays or PIL images) or vectors, or tuples whose first element is one;
@@ -176,13 +179,17 @@ class Data:
             seed: seed of the noise.
             num_bins: number of gray levels of integer pixels.
             channels: ``"first"`` or ``"last"``, for ``x_valid`` and ``x_test`` whose shape is ambiguous.
+            item: function of an item of the ``Dataset`` that returns x, or (x, y), of which y is left out, such as
+                ``lambda each: each["image"]`` for dictionaries.
+            num_workers: processes that read and decode batches ahead, those of a ``DataLoader``; by default the
+                training reads them itself. Where processes are spawned, ``train`` and ``item`` must be picklable.
 
         Raises:
             InputError: If the ``Dataset``, an array or an option is invalid.
         """
         if binarize == "static":
             raise InputError("binarize is 'static', which draws each pixel once and keeps it: a Dataset is not kept")
-        pixels = StreamedPixels(train, num_bins)
+        pixels = StreamedPixels(train, num_bins, item, num_workers)
         held = cls.from_arrays(
             x_train=x_valid,
             y_train=y_valid,

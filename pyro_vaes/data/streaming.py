@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from pyro_vaes.data.arrays import CHANNEL_COUNTS
 from pyro_vaes.data.conversion import as_numpy
 from pyro_vaes.errors import InputError
+from pyro_vaes.validation import check_whole
 
 
 class StreamedPixels:
@@ -22,9 +23,12 @@ class StreamedPixels:
         dataset: map-style, with a length; each item is an image or vector, see :func:`as_image`, or a tuple whose first
             element is one.
         num_bins: number of gray levels of integer pixels; floats lie in [0, 1].
+        item: function of an item of the ``Dataset`` that returns such an image or tuple; by default the item itself.
+        num_workers: number of processes that read batches ahead; none by default.
 
     Raises:
-        InputError: If the items are something else; when they are read, if one is unlike the first or out of range.
+        InputError: If the items are something else, or a number is negative; when they are read, if one is unlike the
+            first or out of range.
 
     Example:
         >>> pixels = StreamedPixels(torch.utils.data.TensorDataset(torch.arange(6).view(3, 2)))
@@ -40,14 +44,22 @@ class StreamedPixels:
 
     device = torch.device("cpu")
 
-    def __init__(self, dataset: Dataset[Any], num_bins: int = 256) -> None:
-        self.dataset, self.num_bins = dataset, num_bins
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        num_bins: int = 256,
+        item: Callable[[Any], Any] | None = None,
+        num_workers: int = 0,
+    ) -> None:
+        self.dataset, self.num_bins, self.item = dataset, num_bins, item
+        self.num_workers = check_whole("num_workers", num_workers, least=0)
         try:
             size, first = len(dataset), self._read(0)  # type: ignore[arg-type]
         except (TypeError, ValueError, IndexError) as error:
             raise InputError(
                 f"the {type(dataset).__name__} cannot be read as images ({error}): give a torch Dataset with a length, "
-                "whose items are tensors, or tuples that begin with one, for example (image, label)"
+                "whose items are tensors, or tuples that begin with one, for example (image, label), or a function "
+                'item that makes such of an item, for example item=lambda each: each["image"]'
             ) from error
         self.shape, self.dtype = torch.Size([size, *first.shape]), first.dtype
 
@@ -68,6 +80,23 @@ class StreamedPixels:
         self._check_range(batch, indices)
         return batch
 
+    def batches(self, indices: Iterable[Tensor]) -> Iterator[Tensor]:
+        """The pixels at each of some indices, on the host, read ahead by the workers if there are any.
+
+        The workers are those of one pass. The seed that they give to random transforms follows torch's random state,
+        which is left as it was, so that batches depend on the number of workers in nothing else.
+        """
+        if not self.num_workers:
+            yield from (self[index] for index in indices)
+            return
+        loader = DataLoader(_Reader(self), batch_size=None, sampler=list(indices), num_workers=self.num_workers)
+        with torch.random.fork_rng([]):
+            coming = iter(loader)
+        for batch in coming:
+            if isinstance(batch, InputError):
+                raise batch
+            yield batch
+
     def is_floating_point(self) -> bool:
         """Whether the pixels are floats."""
         return self.dtype.is_floating_point
@@ -77,8 +106,15 @@ class StreamedPixels:
         return self
 
     def _read(self, index: int) -> Tensor:
-        item = self.dataset[index]
-        return as_image(item[0] if isinstance(item, (tuple, list)) else item)
+        value = self.dataset[index]
+        if self.item is not None:
+            try:
+                value = self.item(value)
+            except Exception as error:  # of the user's function
+                raise self._error(
+                    index, f"makes the function item raise {type(error).__name__} ({error}): it takes an item"
+                ) from error
+        return as_image(value[0] if isinstance(value, (tuple, list)) else value)
 
     def _check_range(self, batch: Tensor, indices: Sequence[int]) -> None:
         top = 1 if self.is_floating_point() else self.num_bins - 1
@@ -96,6 +132,19 @@ class StreamedPixels:
 
     def _error(self, index: int, words: str) -> InputError:
         return InputError(f"item {index} of the {type(self.dataset).__name__} {words}")
+
+
+class _Reader(Dataset[Any]):
+    """Batches by their indices, for workers, whose errors are returned, since torch would make tracebacks of them."""
+
+    def __init__(self, pixels: StreamedPixels) -> None:
+        self.pixels = pixels
+
+    def __getitem__(self, index: Tensor) -> Tensor | InputError:
+        try:
+            return self.pixels[index]
+        except InputError as error:
+            return error
 
 
 def as_image(value: object) -> Tensor:
@@ -136,12 +185,15 @@ def batches(pixels: Tensor | StreamedPixels, indices: Iterable[Tensor], device: 
         indices: indices of the examples of each batch.
         device: device of the batches.
     """
+    if isinstance(pixels, StreamedPixels):
+        read = pixels.batches(indices)
+    else:
+        read = (pixels[index.to(pixels.device)] for index in indices)
     if pixels.device == device:
-        yield from (pixels[index] for index in indices)
+        yield from read
         return
     sent: list[Tensor] = []
-    for index in indices:
-        batch = pixels[index.to(pixels.device)]
+    for batch in read:
         sent.append((batch.pin_memory() if device.type == "cuda" else batch).to(device, non_blocking=True))
         if len(sent) > 1:
             yield sent.pop(0)

@@ -12,7 +12,6 @@ from pyro import poutine
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.inputs import as_input, bound, evaluating, seeded
 from pyro_vaes.evaluate.nuts_reference import continuous, joined
 from pyro_vaes.evaluate.reference import guide_draws

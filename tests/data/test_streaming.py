@@ -1,5 +1,7 @@
 """Pixels that stay in a Dataset, and batches that are sent one ahead."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -212,3 +214,94 @@ def test_items_that_are_mappings_are_refused(images):
     words = r"an item is a dict\): .* tensors, or tuples that begin with one, for example \(image, label\)"
     with pytest.raises(InputError, match=words):
         pv.data.Data.from_dataset(Listed(items), x_valid=images, x_test=images)
+
+
+# --- functions of items, and workers -------------------------------------------------------------------------------
+
+
+class Counted(Dataset):
+    """Items by a function, with the number of times that each was read, which workers count too."""
+
+    def __init__(self, images, make=lambda image: image):
+        self.images, self.make = images, make
+        self.reads = torch.zeros(len(images), dtype=torch.long).share_memory_()
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, place):
+        self.reads[place] += 1
+        return self.make(self.images[place])
+
+
+ITEMS = {
+    "dictionary": (lambda image: {"image": image, "label": 3}, lambda each: each["image"]),
+    "pair": (lambda image: {"image": image, "label": 3}, lambda each: (each["image"], each["label"])),
+    "label first": (lambda image: (3, image), lambda each: each[1]),
+    "PIL": (lambda image: {"image": Image.fromarray(image[0].numpy())}, lambda each: each["image"]),
+    "channels last": (lambda image: {"image": image.movedim(0, -1).numpy()}, lambda each: each["image"]),
+}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("make", "item"), ITEMS.values(), ids=ITEMS)
+def test_items_of_any_form(images, make, item, workers):
+    pixels = StreamedPixels(Counted(images, make), item=item, num_workers=workers)
+    order = torch.randperm(11)
+    found = list(batches(pixels, order.split(4), CPU))
+    assert torch.equal(torch.cat(found), images[order])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_example_is_read_once_per_epoch(images, workers):
+    dataset, seen = Counted(images), []
+    data = pv.data.Data.from_dataset(dataset, x_valid=images[:3], x_test=images[:3], num_workers=workers)
+    vae = pv.VAE(pv.networks.MLPDecoder(2, (1, 6, 6), (8,)), pv.priors.StandardNormal(2), pv.likelihoods.Gaussian())
+    guide = pv.guides.MeanField(vae, pv.networks.MLPEncoder((1, 6, 6), (8,)))
+
+    class Read(pv.training.Callback):
+        def on_epoch_end(self, *_):
+            seen.append(dataset.reads.clone())
+
+    pv.fit(vae, guide, data, epochs=3, batch_size=4, device="cpu", progress=False, callbacks=[Read()])
+    for before, after in itertools.pairwise(seen):
+        assert torch.equal(after - before, torch.ones(11, dtype=torch.long))
+
+
+def test_training_with_workers_is_that_without(images):
+    weights = []
+    for workers in (0, 2):
+        data = pv.data.Data.from_dataset(
+            TensorDataset(images), x_valid=images[:3], x_test=images[:3], num_workers=workers
+        )
+        torch.manual_seed(0)
+        vae = pv.VAE(pv.networks.MLPDecoder(2, (1, 6, 6), (8,)), pv.priors.StandardNormal(2), pv.likelihoods.Gaussian())
+        guide = pv.guides.MeanField(vae, pv.networks.MLPEncoder((1, 6, 6), (8,)))
+        pv.fit(vae, guide, data, epochs=2, batch_size=4, device="cpu", progress=False)
+        weights.append(torch.cat([weight.flatten() for weight in vae.parameters()]))
+    assert torch.equal(*weights)
+
+
+def test_an_item_that_a_worker_refuses_is_named(images):
+    dataset = Counted(images.float() / 255)
+    dataset.images[7, 0, 1, 1] = 3.0
+    pixels = StreamedPixels(dataset, num_workers=1)
+    with pytest.raises(
+        InputError, match=r"^item 7 of the Counted holds 3: float pixels must be finite and in \[0, 1\]"
+    ):
+        list(batches(pixels, torch.arange(11).split(4), CPU))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"num_workers": -1}, "num_workers is -1: expected a whole number, 0 or more"),
+        ({"num_workers": 1.5}, "num_workers is 1.5"),
+        ({"item": lambda each: each["image"]}, r"item 0 of the Counted makes the function item raise \w+Error"),
+        ({"item": lambda each: None}, r"the Counted cannot be read as images \(an item is None"),
+        ({"item": lambda each: {"image": each}}, r"an item is a dict.*item=lambda each: each"),
+    ],
+)
+def test_items_and_workers_that_are_refused(images, options, words):
+    with pytest.raises(InputError, match=words):
+        pv.data.Data.from_dataset(Counted(images), x_valid=images, x_test=images, **options)
