@@ -23,7 +23,7 @@ class ZukoDistribution(ZukoToPyro):
     """
 
     @property
-    def support(self) -> constraints.Constraint:
+    def support(self) -> constraints.Constraint | None:
         """Its own, or of a flow that states none that of its base, which zuko's transforms map to itself."""
         return getattr(self.dist, "base", self.dist).support
 

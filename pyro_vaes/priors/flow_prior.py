@@ -74,9 +74,8 @@ class FlowPrior(Prior):
                 raise InputError(
                     f"the flow {type(self.flow).__name__} has a base distribution of its own: leave base out"
                 )
-        given = [transforms] if isinstance(transforms, Transform) else transforms
         # A copy of an inverse loses what it inverts, see `Transform.__getstate__`: hence the two apart.
-        self._parts = [(each.inv, True) if _is_inverse(each) else (each, False) for each in _flat(given)]
+        self._parts = [(each.inv, True) if _is_inverse(each) else (each, False) for each in _flat(transforms)]
         self.networks = nn.ModuleList(_modules([each for each, _ in self._parts], set()))
         self.base: Prior = base or StandardNormal(latent_dim).to(reference_weight(self))
         self.probe()
@@ -131,8 +130,8 @@ class FlowPrior(Prior):
                         setattr(each, name, (None, None) if name == "_cached_x_y" else None)
 
 
-def _flat(transforms: Sequence[Transform]) -> Iterator[Transform]:
-    """The transforms, with compositions taken apart."""
+def _flat(transforms: Any) -> Iterator[Transform]:
+    """The transforms of a list, with compositions taken apart."""
     for each in transforms if isinstance(transforms, (list, tuple)) else [transforms]:
         if not isinstance(each, Transform):
             raise InputError(
