@@ -181,8 +181,7 @@ class Guide(TakesGiven):
     Args:
         vae: the model; not registered here, its parameters stay its own.
         encoder: any module ``x (..., *event_shape) -> (..., out_features)``; None if the guide holds others.
-        outputs: size of the linear head, which the encoder's ``initialize_head(head)``, if any, initializes, or its
-            ``make_head(outputs)`` makes; or None.
+        outputs: size of the head, which the encoder's ``make_head(outputs)`` or ``initialize_head(head)`` may set up.
 
     Attributes:
         head: the layer, linear or the encoder's own, from the encoder's features to the family's parameters.

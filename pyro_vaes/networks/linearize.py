@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeGuard
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pyro_vaes.given import given_of
