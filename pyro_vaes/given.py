@@ -85,7 +85,7 @@ def accepted(*owners: Callable[..., Any], optional: bool = True) -> tuple[str, .
         (('y',), ())
     """
     held = getattr(owners[0], "__dict__", {}).get("vae")
-    owners = owners if held is None else (held, *owners)
+    owners = (held, *owners) if callable(held) else owners
     model, *guides = map(_signature, owners)
     required = [name for name in NAMES if name in model and model[name].default is inspect.Parameter.empty]
     for owner, guide in zip(owners[1:], guides, strict=True):
