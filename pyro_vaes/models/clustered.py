@@ -31,6 +31,17 @@ class ClusteredModel(LatentVariableModel):
     References:
         Semi-Supervised Learning with Deep Generative Models (Kingma, Rezende, Mohamed, Welling, 2014); GM-DGM for
         clusters without labels.
+
+    Example:
+        >>> import pyro_vaes as pv
+        >>> decoder = pv.networks.MLPDecoder(2, (1, 8, 8), hidden=(16,))
+        >>> prior = pv.priors.GaussianMixture(2, components=3)
+        >>> model = pv.models.MixtureVAE(decoder, prior, pv.likelihoods.Gaussian())
+        >>> model(x, torch.tensor([0, -1, 3, -1]))
+        Traceback (most recent call last):
+            ...
+        pyro_vaes.errors.InputError: the labels of 'y' are -1 to 3: expected 0 to 2, the model's 3 clusters, or -1 where
+        there is none; give the prior more components, or number the labels from 0
     """
 
     @property
