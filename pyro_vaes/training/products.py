@@ -63,7 +63,7 @@ def choose_products(graph: GraphModule, known: Mapping[str, bool]) -> Choices:
         tensor([3., 3., 3., 3.])
     """
     choices: Choices = {}
-    if not offered():
+    if not _offered():
         return choices
     for node in graph.graph.nodes:
         if (key := _key(node)) is None:
@@ -78,7 +78,7 @@ def choose_products(graph: GraphModule, known: Mapping[str, bool]) -> Choices:
     return choices
 
 
-def offered() -> bool:
+def _offered() -> bool:
     """Whether this torch has the product of oneDNN, and neither it nor the environment switches it off."""
     switched_on = bool(torch.backends.mkldnn.enabled) and os.environ.get(SWITCH) != "0"
     return switched_on and torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")

@@ -9,13 +9,13 @@ import pyro_vaes as pv
 from pyro_vaes.losses import ELBO, default_loss
 from pyro_vaes.training import products
 from pyro_vaes.training.compiled_step import CompiledStep
-from pyro_vaes.training.products import SWITCH, choose_products, offered, summary
+from pyro_vaes.training.products import SWITCH, _offered, choose_products, summary
 from tests.training.test_compiled_step import GUIDES, SHAPE, assert_same_steps, needs_compiler, pair, steps
 
 ONEDNN = torch.ops.pyro_vaes.onednn_product.default
 KEY = "mm 5x3:3,1 3x4:4,1"
 
-needs_onednn = pytest.mark.skipif(not offered(), reason="this torch has no product of oneDNN")
+needs_onednn = pytest.mark.skipif(not _offered(), reason="this torch has no product of oneDNN")
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_the_compiled_graph_has_them_too(always):
 def test_switched_off_the_step_is_as_before(always, uncompiled, monkeypatch, switch):
     monkeypatch.setenv(SWITCH, switch)
     *_, step = steps(CompiledStep, *pair(), ELBO(), [torch.rand(5, *SHAPE)])
-    assert bool(step.products) == (bool(step.remark)) == (switch == "1" and offered())
+    assert bool(step.products) == (bool(step.remark)) == (switch == "1" and _offered())
 
 
 @needs_onednn
