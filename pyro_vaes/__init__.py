@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         training,
     )
     from pyro_vaes.errors import InputError
+    from pyro_vaes.missing import missing_values
     from pyro_vaes.models.conditional import ConditionalVAE
     from pyro_vaes.models.sequential_guide import SequentialGuide
     from pyro_vaes.reports.compare import compare
@@ -48,6 +49,7 @@ _HOMES = {
     "save": "runs.save",
     "load": "runs.save",
     "InputError": "errors",
+    "missing_values": "missing",
     "compare": "reports.compare",
     "diagnose": "reports.diagnose",
     "traverse": "reports.traverse",
@@ -75,6 +77,7 @@ __all__ = [
     "load",
     "load_run",
     "losses",
+    "missing_values",
     "models",
     "networks",
     "plots",

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from pyro_vaes.errors import InputError
 from pyro_vaes.given import Given, TakesGiven, bind, in_turn
 from pyro_vaes.likelihoods import Likelihood
+from pyro_vaes.missing import seen
 from pyro_vaes.networks.copy_weights import check_sizes, copy_rows, copy_weights
 from pyro_vaes.networks.evaluation_mode import evaluation_mode
 from pyro_vaes.networks.probe import check_encoder, probe_decoder
@@ -66,8 +67,7 @@ class LatentVariableModel(TakesGiven):
     @property
     def sites(self) -> tuple[str, ...]:
         """Names of the continuous latents, the lowest first: ``("z",)``, or ``("z1", …, "zL")`` of several."""
-        count = len(self.latent_dims)
-        return ("z",) if count == 1 else tuple(f"z{index}" for index in range(1, count + 1))
+        return ("z",) if len(self.latent_dims) == 1 else tuple(f"z{i}" for i, _ in enumerate(self.latent_dims, 1))
 
     def draw(self) -> list[Tensor]:
         """Sample the latents' sites, inside the plate; returns z_1 to z_L."""
@@ -81,11 +81,11 @@ class LatentVariableModel(TakesGiven):
         """Log p(z_1, …, z_L) in nats, clusters summed out."""
         raise NotImplementedError(f"{type(self).__name__} must implement log_prior(*z)")
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """The Pyro model: the latents' sites and ``x`` (observed) in the plate ``data``; returns the latents."""
+    def forward(self, x: Tensor, *, mask: Tensor | None = None) -> dict[str, Tensor]:
+        """The Pyro model: the latents' sites and ``x`` (observed, where the mask is True); returns the latents."""
         register_params(self)
         self.check_event_shape(x.shape[1:])
-        with pyro.plate("data", len(x)):
+        with seen(x, mask) as x, pyro.plate("data", len(x)):
             z = self.draw()
             pyro.sample("x", self.likelihood(self.features(*z)), obs=x)
         return dict(zip(self.sites, z, strict=True))
@@ -226,7 +226,7 @@ class Guide(TakesGiven):
 
     def encode(self, x: Tensor) -> Any:
         """The encoder's features of x, in the form that the model's likelihood gives x to encoders."""
-        return self.encoder(self.vae.likelihood.encoder_input(x))
+        return self.encoder(self.vae.likelihood.filled_encoder_input(x))
 
     def local_parameters(self, x: Tensor) -> tuple[Tensor, ...]:
         """The parameters of each datum's q(z | x), ``(..., B, ·)`` each; here the outputs of the head."""
@@ -276,20 +276,19 @@ class Guide(TakesGiven):
         """This guide with given local parameters in place of the encoder's; the copy shares all weights.
 
         Example:
-            >>> free = [each.detach().requires_grad_() for each in guide.local_parameters(x)]
-            >>> guide.with_local_parameters(free).posterior(x).mean.shape
+            >>> guide.with_local_parameters(guide.local_parameters(x)).posterior(x).mean.shape
             torch.Size([4, 2])
         """
         member = copy.copy(self)
         member.__dict__["local_parameters"] = lambda x: parameters
         return member
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
-        """The Pyro guide: the latents' sites in the plate ``data``, given y if there is one; returns the latents."""
+    def forward(self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> dict[str, Tensor]:
+        """The Pyro guide: the latents' sites in the plate ``data``, given y and x where it was seen; returns them."""
         register_params(self)
         self.vae.check_event_shape(x.shape[1:])
         guide = self if y is None else bind(self, Given(y=y))
-        with pyro.plate("data", len(x)):
+        with seen(x, mask) as x, pyro.plate("data", len(x)):
             return guide.draw(x)
 
     def draw(self, x: Tensor) -> dict[str, Tensor]:

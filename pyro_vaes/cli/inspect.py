@@ -184,6 +184,7 @@ def export(run: str, *, parts: Parts | None = None, out: str | None = None) -> N
         parts: classes of your own that the run names, to be named again.
         out: folder to write to, the run folder by default.
     """
+    from pyro_vaes.missing import missing_values
     from pyro_vaes.reports.tables import write_csv
     from pyro_vaes.runs.export import export as write_programs
     from pyro_vaes.runs.load_run import load_run
@@ -193,5 +194,6 @@ def export(run: str, *, parts: Parts | None = None, out: str | None = None) -> N
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(folder / "metrics.csv", history)
     print(f"{folder / 'metrics.csv'}: one row per epoch")
-    for line in write_programs(*system[:2], data.test.x[:1], folder):
-        print(line)
+    with missing_values(data.has_missing):
+        for line in write_programs(*system[:2], data.test.x[:1], folder):
+            print(line)

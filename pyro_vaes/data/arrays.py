@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pyro_vaes.data.conversion import as_numpy
 from pyro_vaes.data.kinds import Kind, Pixels
+from pyro_vaes.data.missing import store, take_mask
 from pyro_vaes.data.sparse import as_dense_matrix
 from pyro_vaes.errors import InputError
 
@@ -15,7 +16,9 @@ CHANNELS = ("first", "last")
 CHANNEL_COUNTS = (1, 2, 3, 4)  # gray, two stains or gray with transparency, color, color with transparency
 
 
-def as_images(values: object, name: str, channels: str | None = None, kind: Kind | None = None) -> Tensor:
+def as_images(
+    values: object, name: str, channels: str | None = None, kind: Kind | None = None, mask: object = None
+) -> Tensor:
     """Images or vectors as a contiguous tensor, channels first, stored as their kind is.
 
     Args:
@@ -23,6 +26,7 @@ def as_images(values: object, name: str, channels: str | None = None, kind: Kind
         name: name of the array in errors.
         channels: ``"first"`` or ``"last"``, for shapes that are ambiguous.
         kind: kind of data; 8-bit pixels by default.
+        mask: True where a value was seen, of the shape of the array; None for all.
 
     Shapes:
         values: ``(N, D)``, ``(N, H, W)``, ``(N, C, H, W)`` or ``(N, H, W, C)``;
@@ -35,14 +39,15 @@ def as_images(values: object, name: str, channels: str | None = None, kind: Kind
         >>> as_images(np.zeros((2, 32, 32, 3), dtype=np.uint8), "x_train").shape
         torch.Size([2, 3, 32, 32])
     """
-    array = as_numpy(as_dense_matrix(values, name), name)
+    values, mask = take_mask(as_dense_matrix(values, name), mask, name)
+    array = as_numpy(values, name)
     if array.ndim not in (2, 3, 4):
         raise InputError(
             f"{name} has shape {array.shape}: give vectors (N, D), or images (N, H, W), (N, C, H, W) or (N, H, W, C)"
         )
     if array.size == 0:
         raise InputError(f"{name} is empty: its shape is {array.shape}")
-    array = (kind or Pixels()).store(array, name)
+    array = store(array, mask, kind or Pixels(), name)
     if array.ndim == 3:
         array = array[:, None]
     elif array.ndim == 4 and _channel_place(array.shape, name, channels) == "last":

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from pyro_vaes.data.arrays import CHANNELS, as_images, as_labels
 from pyro_vaes.data.holdout import Part, draw_missing
 from pyro_vaes.data.kinds import find_kind
+from pyro_vaes.data.missing import MISSING, check_seen_features, is_missing, share_missing, widened
 from pyro_vaes.data.pixel_transform import PixelTransform, check_transform
 from pyro_vaes.data.preprocess import Preprocessing
 from pyro_vaes.data.split import Split, per_pixel_mean
@@ -51,6 +52,11 @@ class Data:
         return tuple(self.train.pixels.shape[1:])
 
     @property
+    def has_missing(self) -> bool:
+        """Whether values are missing, which are NaN in ``x`` and False in ``mask`` of the splits."""
+        return self.train.preprocessing.missing
+
+    @property
     def kind(self) -> str:
         """Name of the kind of data, such as ``"pixels"``."""
         return self.train.preprocessing.kind
@@ -84,6 +90,9 @@ class Data:
         center: bool = False,
         logit: bool = False,
         kind: str = "pixels",
+        mask_train: object = None,
+        mask_valid: object = None,
+        mask_test: object = None,
     ) -> Data:
         """Data from NumPy or torch arrays, data frames, SciPy sparse matrices or AnnData objects.
 
@@ -109,6 +118,10 @@ class Data:
             center: whether the per-pixel mean of the training images is subtracted, see `PixelTransform`.
             logit: whether the logit of the pixels is taken, densities then being those in logit space.
             kind: ``"pixels"``, ``"binary"``, ``"counts"`` or ``"values"``.
+            mask_train: True where ``x_train`` was seen, of its shape; None if nothing is missing but what a masked
+                NumPy array masks and, of the kind ``"values"``, NaN.
+            mask_valid: the same for ``x_valid``.
+            mask_test: the same for ``x_test``.
 
         Shapes:
             x: ``(N, D)``, ``(N, H, W)``, ``(N, C, H, W)`` or ``(N, H, W, C)``; y: ``(N,)``, ``(N, F)`` or ``(N, C)``.
@@ -119,21 +132,30 @@ class Data:
         check_options(binarize, seed, channels, train_size, kind)
         check_transform(binarize, dequantize, center, logit, kind)
         stored = find_kind(kind)(num_bins)
-        given = {"train": (x_train, y_train), "valid": (x_valid, y_valid), "test": (x_test, y_test)}
+        given = {
+            "train": (x_train, y_train, mask_train),
+            "valid": (x_valid, y_valid, mask_valid),
+            "test": (x_test, y_test, mask_test),
+        }
         parts: dict[str, Part] = {}
-        for part, (x, y) in given.items():
+        for part, (x, y, mask) in given.items():
             if x is not None or part == "train":
-                images = as_images(x, f"x_{part}", channels, stored)
+                images = as_images(x, f"x_{part}", channels, stored, mask)
                 parts[part] = (images, as_labels(y, f"y_{part}", len(images)))
-            elif y is not None:
-                raise InputError(f"y_{part} was given without x_{part}")
+            elif y is not None or mask is not None:
+                raise InputError(f"{'mask' if y is None else 'y'}_{part} was given without x_{part}")
+        missing = share_missing([x for x, _ in parts.values()])
+        if missing:
+            check_seen_features(parts["train"][0], "x_train")
+            parts = {part: (widened(x), y) for part, (x, y) in parts.items()}
         _check_alike({f"x_{part}": x for part, (x, _) in parts.items()})
         parts, kept_bins = _gray_levels(parts, num_bins) if kind == "pixels" else (parts, None)
-        note = "" if "test" in parts else f"; test split: a tenth of x_train, drawn by seed {seed}"
+        note = f"; {missing:.1%} of the values missing" if missing else ""
+        note += "" if "test" in parts else f"; test split: a tenth of x_train, drawn by seed {seed}"
         *seeds, draw_seed = (int(s) for s in np.random.SeedSequence(int(seed)).generate_state(4))
         parts = draw_missing(parts, train_size, np.random.default_rng(draw_seed))
 
-        preprocessing = Preprocessing(binarize, dequantize, kept_bins, PixelTransform(logit), kind)
+        preprocessing = Preprocessing(binarize, dequantize, kept_bins, PixelTransform(logit), kind, missing > 0)
         if center:
             mean = per_pixel_mean(Split(*parts["train"], preprocessing, seeds[0]))
             preprocessing = replace(preprocessing, transform=PixelTransform(logit, mean))
@@ -234,7 +256,7 @@ def _gray_levels(parts: dict[str, Part], num_bins: int) -> tuple[dict[str, Part]
     if num_bins <= max(top, 1):
         raise InputError(f"num_bins is {num_bins}, but pixels go up to {top}: give at least {max(top, 1) + 1}")
     if top == 1 and num_bins == 256:
-        return {part: (x.to(torch.float32), y) for part, (x, y) in parts.items()}, None
+        return {part: (torch.where(is_missing(x), torch.nan, x.float()), y) for part, (x, y) in parts.items()}, None
     return parts, num_bins
 
 
@@ -256,4 +278,5 @@ def _split(part: Part, preprocessing: Preprocessing, seed: int) -> Split:
     if preprocessing.binarize != "static":
         return split
     drawn = replace(split, preprocessing=replace(preprocessing, binarize="dynamic")).x
-    return replace(split, pixels=drawn.to(torch.uint8), preprocessing=replace(preprocessing, num_bins=2))
+    pixels = drawn.nan_to_num(nan=MISSING).to(torch.int16) if preprocessing.missing else drawn.to(torch.uint8)
+    return replace(split, pixels=pixels, preprocessing=replace(preprocessing, num_bins=2))

@@ -15,7 +15,7 @@ from pyro_vaes.data.sources import Source
 from pyro_vaes.data.tables import read_table
 from pyro_vaes.errors import InputError
 
-KEYS = ("x_train", "y_train", "x_valid", "y_valid", "x_test", "y_test")
+KEYS = tuple(f"{name}_{part}" for part in ("train", "valid", "test") for name in ("x", "y", "mask"))
 
 
 def read_file(path: Path) -> Source:

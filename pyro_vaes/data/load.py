@@ -34,7 +34,8 @@ def load(
 
     Args:
         name_or_npz_path: one of `datasets`, or the path of a file: ``.npz`` with ``x_train`` and optionally
-            ``y_train, x_valid, y_valid, x_test, y_test``; or one array or table, of which splits are drawn: ``.npy``,
+            ``y_train, x_valid, y_valid, x_test, y_test``, and ``mask_train, mask_valid, mask_test``, True where a
+            value was seen; or one array or table, of which splits are drawn: ``.npy``,
             a sparse matrix of ``scipy.sparse.save_npz``, ``.csv`` or ``.parquet`` with a header, ``.h5ad``.
         root: folder of downloaded data in torchvision's layout, ``~/.cache/pyro_vaes`` if None; of a set that is
             binary as published its file, or the folder of it.

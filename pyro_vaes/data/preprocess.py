@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pyro_vaes.data.missing import is_missing
 from pyro_vaes.data.pixel_transform import IDENTITY, PixelTransform
 from pyro_vaes.errors import unknown
 
@@ -34,6 +35,7 @@ class Preprocessing:
         num_bins: number of gray levels of integer pixels; None for float pixels and other kinds of data.
         transform: map of these values to those that the model takes; the identity by default.
         kind: name of the kind of data, one of ``pyro_vaes.data.kinds``.
+        missing: whether values are missing, which are marked in the stored data and NaN in those that a model takes.
 
     Raises:
         InputError: If ``binarize`` is unknown.
@@ -51,6 +53,7 @@ class Preprocessing:
     num_bins: int | None = 256
     transform: PixelTransform = IDENTITY
     kind: str = "pixels"
+    missing: bool = False
 
     def __post_init__(self) -> None:
         if self.binarize is not None and self.binarize not in BINARIZATIONS:
@@ -66,7 +69,8 @@ class Preprocessing:
         Shapes:
             pixels: ``(B, *event_shape)``; result: the same, float32.
         """
-        return self.transform(self._values(pixels, generator))
+        x = self.transform(self._values(pixels, generator))
+        return torch.where(is_missing(pixels), torch.nan, x) if self.missing else x
 
     def _values(self, pixels: Tensor, generator: torch.Generator | None) -> Tensor:
         """Values in [0, 1]."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from pyro_vaes.data.missing import is_missing
 from pyro_vaes.data.preprocess import Preprocessing
 from pyro_vaes.data.streaming import StreamedPixels
 from pyro_vaes.errors import InputError
@@ -80,6 +81,11 @@ class Split:
             return self
         return replace(self, pixels=self.pixels[known.nonzero().squeeze(1)], y=self.y[known])
 
+    @property
+    def mask(self) -> Tensor | None:
+        """Whether each value of `Split.x` was seen; None if nothing is missing."""
+        return ~is_missing(self.pixels[:]) if self.preprocessing.missing else None
+
     def preprocess(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Preprocess a training batch taken from ``pixels``, with fresh noise."""
         return self.preprocessing(pixels, generator).to(self.dtype)
@@ -91,15 +97,17 @@ class Split:
 
 
 def per_pixel_mean(split: Split) -> Tensor:
-    """Mean of `Split.x` over the examples, ``event_shape``, in chunks that bound the memory.
+    """Mean of `Split.x` over the examples in which a pixel was seen, ``event_shape``, in chunks that bound the memory.
 
     Example:
         >>> per_pixel_mean(Split(torch.tensor([[0.0, 0.5], [1.0, 0.5]]), None, Preprocessing(), seed=0))
         tensor([0.5000, 0.5000])
     """
     generator = torch.Generator().manual_seed(split.seed)
-    total = torch.zeros(split.pixels.shape[1:], dtype=torch.float64)
+    total, count = torch.zeros(2, *split.pixels.shape[1:], dtype=torch.float64)
     for start in range(0, len(split), CHUNK):
         chunk = split.pixels[start : start + CHUNK].cpu()
-        total += split.preprocessing(chunk, generator).sum(0, dtype=torch.float64)
-    return (total / len(split)).to(torch.float32)
+        x = split.preprocessing(chunk, generator)
+        total += x.nansum(0, dtype=torch.float64)
+        count += (~x.isnan()).sum(0)
+    return (total / count).to(torch.float32)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pyro.distributions as dist
 import torch
+from pyro.distributions.util import sum_rightmost
 from torch import Tensor
 from torch.distributions import constraints
 from torch.nn import functional as F
@@ -76,7 +77,7 @@ class RoundedLogistic(dist.TorchDistribution):
         width = torch.log(-torch.expm1(-1 / (self.scale * (self.num_bins - 1))))
         log_prob = F.logsigmoid(upper).masked_fill(top, 0) + F.logsigmoid(-lower).masked_fill(bottom, 0)
         log_prob = log_prob + width.expand_as(log_prob).masked_fill(top | bottom, 0)
-        return log_prob.sum(tuple(range(-len(self.event_shape), 0)))
+        return sum_rightmost(log_prob, len(self.event_shape))
 
 
 class UniformGrid(constraints.Constraint):

@@ -80,6 +80,7 @@ def annealed_importance_sampling(
     progress: bool = False,
     *,
     y: Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> AnnealedLikelihood:
     """log p(x) by annealed importance sampling with HMC transitions, vectorized over chains and data.
 
@@ -101,6 +102,7 @@ def annealed_importance_sampling(
         leapfrog_steps: leapfrog steps of one transition, one gradient of log p(x, z) each.
         progress: whether to show a progress bar.
         y: labels or conditions of x, ``(N, ...)``, for a model that takes them.
+        mask: True where x was seen, of its shape; the estimate is then log p(x_seen).
 
     Raises:
         InputError: If latents are discrete or bounded, sites lie outside the plate, sizes are below 1, or the
@@ -115,9 +117,13 @@ def annealed_importance_sampling(
         >>> estimate.per_datum.shape, estimate.log_weights.shape
         (torch.Size([4]), torch.Size([4, 4]))
     """
-    batches = _batches(model, x, y, num_chains, num_steps, leapfrog_steps)
+    x, model = as_inputs(x, y, model, mask=mask)
+    batches = _batches(model, x, num_chains, num_steps, leapfrog_steps)
     log_weights, acceptance = [], []
-    with evaluating(model), tqdm(total=2 * num_steps * len(batches), desc="annealing", disable=not progress) as bar:
+    with (
+        evaluating(model, x=x),
+        tqdm(total=2 * num_steps * len(batches), desc="annealing", disable=not progress) as bar,
+    ):
         for batch, view in batches:
             target = Target(view, batch, leapfrog_steps, bar.update)
             schedule = adapt_schedule(target, num_chains, num_steps)
@@ -166,7 +172,8 @@ def bidirectional_monte_carlo(
         >>> bounds.x.shape, bounds.lower.shape, bounds.upper.shape
         (torch.Size([4, 1, 8, 8]), torch.Size([4]), torch.Size([4]))
     """
-    batches = _batches(model, x, y, num_chains, num_steps, leapfrog_steps)
+    x, model = as_inputs(x, y, model)
+    batches = _batches(model, x, num_chains, num_steps, leapfrog_steps)
     drawn, lower, upper = [], [], []
     with evaluating(model), tqdm(total=3 * num_steps * len(batches), desc="annealing", disable=not progress) as bar:
         for batch, view in batches:
@@ -219,13 +226,10 @@ def anneal(target: HMC, z: Tensor, schedule: Sequence[Temperature], reverse: boo
     return log_weights, accepted / len(schedule)
 
 
-def _batches(
-    model: Model, x: Tensor, y: Tensor | None, num_chains: int, num_steps: int, leapfrog_steps: int
-) -> list[tuple[Any, ...]]:
+def _batches(model: Model, x: Tensor, num_chains: int, num_steps: int, leapfrog_steps: int) -> list[tuple[Any, ...]]:
     """The data, validated and split into batches that fit into memory with their chains, each with its model."""
     checked_sizes(num_chains=(num_chains,), num_steps=(num_steps,), leapfrog_steps=(leapfrog_steps,))
-    x, model = as_inputs(x, y, model)
-    with evaluating(model):
+    with evaluating(model, x=x):
         two, view = next(split(2, x, model))
         checked_sites(view, two)
     return list(split(max(1, CHUNK_VALUES // (x[0].numel() * num_chains)), x, model))

@@ -31,6 +31,7 @@ def to_arviz(
     progress: bool = False,
     *,
     y: Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> Any:
     """Draws of a guide with their densities and Pareto-smoothed importance weights, as arviz data.
 
@@ -62,6 +63,7 @@ def to_arviz(
         resample: whether to resample the draws by their weights.
         progress: whether to show a progress bar.
         y: labels or conditions of x, ``(N, ...)``, for a model that takes them.
+        mask: True where x was seen, of its shape; ``log_likelihood`` is then log p(x_seen | z).
 
     Returns:
         ``arviz.InferenceData`` for arviz 0.x, an ``xarray.DataTree`` of the same groups for arviz 1.0 or later.
@@ -82,9 +84,9 @@ def to_arviz(
             f"{num_samples} samples in {num_chains} chains: expected at least {MIN_DRAWS} samples, "
             "a multiple of the number of chains"
         )
-    x, model, guide = as_inputs(x, y, model, guide)
+    x, model, guide = as_inputs(x, y, model, guide, mask=mask)
     batches = list(split(max(1, CHUNK_VALUES // (x[0].numel() * num_samples)), x, model, guide))
-    with evaluating(model, guide):
+    with evaluating(model, guide, x=x):
         parts = [
             _draws(view, start, batch, num_samples)
             for batch, view, start in tqdm(batches, "draws", disable=not progress)

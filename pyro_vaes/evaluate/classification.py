@@ -11,9 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vaes.data import Data, Split
+from pyro_vaes.data.missing import is_missing
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.inputs import as_input, evaluating, seeded
 from pyro_vaes.evaluate.representation import labels, thresholded
+from pyro_vaes.missing import missing_values
+from pyro_vaes.networks.probe import reference_weight
 from pyro_vaes.vae import Guide
 
 CHUNK = 500  # data clustered at a time
@@ -28,7 +31,8 @@ class Classification:
         accuracy: share of the test data whose likeliest cluster is the label.
         accuracy_stderr: standard error of the accuracy over the test data.
         shown: accuracy on the test data of those classes that training labels show.
-        neighbors: accuracy of the nearest neighbors among the labeled training data, by distance of the data.
+        neighbors: accuracy of the nearest neighbors among the labeled training data, by distance of the data, missing
+            values being 0.
         num_labels: number of labeled training data.
         num_classes: number of classes that they show.
     """
@@ -80,8 +84,9 @@ def classification(
     train, test = data.train.labeled, data.test
     if not len(train):
         raise InputError("no training example has a label: give y_train with labels from 0 on, and -1 where unknown")
-    x = as_input(model, thresholded(test))
-    with evaluating(model, guide), seeded(seed, x.device):
+    device = reference_weight(model).device
+    with evaluating(model, guide), missing_values(data.has_missing), seeded(seed, device):
+        x = as_input(model, thresholded(test))
         batches = [guide.clusters(batch) for batch in x.split(CHUNK)]
     name, column = _site(guide, batches[0], site)
     y_train, y_test = (labels(*named, column) for named in ((train, "train"), (test, "test")))
@@ -109,6 +114,7 @@ def _site(guide: Guide, found: Mapping[str, Tensor], site: str | None) -> tuple[
 def _neighbors(train: Split, y_train: np.ndarray, test: Split, y_test: np.ndarray) -> float:
     from sklearn.neighbors import KNeighborsClassifier
 
-    inputs = [torch.as_tensor(split.pixels[:]).flatten(1).double().cpu().numpy() for split in (train, test)]
+    pixels = [torch.as_tensor(split.pixels[:]) for split in (train, test)]
+    inputs = [torch.where(is_missing(each), 0, each).flatten(1).double().cpu().numpy() for each in pixels]
     found = KNeighborsClassifier(min(NEIGHBORS, len(y_train)), weights="distance").fit(inputs[0], y_train)
     return float(found.score(inputs[1], y_test))

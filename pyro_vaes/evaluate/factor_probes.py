@@ -18,6 +18,7 @@ from pyro_vaes.evaluate.inputs import as_input, evaluating, of_split, seeded
 from pyro_vaes.evaluate.posterior_means import posterior_means
 from pyro_vaes.evaluate.representation import labels, linear_probe, thresholded
 from pyro_vaes.given import split
+from pyro_vaes.missing import missing_values
 
 CHUNK = 512  # data encoded at a time
 
@@ -109,7 +110,12 @@ def factor_probes(
     """
     data = data.labeled
     columns = _columns(data, factors)
-    with evaluating(model, guide), seeded(seed, next(guide.parameters()).device), torch.no_grad():
+    with (
+        evaluating(model, guide),
+        missing_values(data.has_missing),
+        seeded(seed, next(guide.parameters()).device),
+        torch.no_grad(),
+    ):
         train, test = (_codes(model, guide, part) for part in (data.train, data.test))
     pairs = [(level, factor) for level in train for factor in columns]
     bar = tqdm(pairs, desc="factors", disable=not progress)

@@ -56,6 +56,7 @@ def fit_prior(
     num_samples: int = 10,
     seed: int = 0,
     progress: bool = False,
+    mask: Tensor | None = None,
 ) -> FittedPrior:
     """Fit a prior to the aggregated posterior of a trained model, whose decoder and guide stay as they are.
 
@@ -76,6 +77,7 @@ def fit_prior(
         num_samples: draws per datum.
         seed: fixes what is held out, the draws and the order of the data; the random state is left as it was.
         progress: whether to show a bar.
+        mask: True where x was seen, of its shape; the posteriors are then q(z | x_seen).
 
     Raises:
         InputError: If the model is no ``VAE``, the guide belongs to another, the prior is of another size, has no
@@ -97,7 +99,7 @@ def fit_prior(
     check_positive("lr", lr, "a positive number, for example lr=0.01")
     check_seed(seed)
     _check_parts(prior, model, guide)
-    x = as_input(model, x)
+    x = as_input(model, x, mask)
     if len(x) < 2 * HELD_OUT:
         raise InputError(f"x holds {len(x)} observations: give {2 * HELD_OUT} or more, of which a tenth is held out")
     prior.to(reference_weight(model))
@@ -155,7 +157,7 @@ def _check_parts(prior: Prior, model: VAE, guide: Guide) -> None:
 @torch.no_grad()
 def _draws(model: VAE, guide: Guide, x: Tensor, num_samples: int) -> Tensor:
     """Draws from q(z | x), ``(N, S, Z)``."""
-    with evaluating(model, guide):
+    with evaluating(model, guide, x=x):
         parts = [guide.posteriors(batch)["z"].sample((num_samples,)) for batch in x.split(CHUNK_DATA)]
     return torch.cat(parts, 1).transpose(0, 1)
 

@@ -95,6 +95,7 @@ def inference_gaps(
     progress: bool = False,
     *,
     y: Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> InferenceGaps:
     """The inference gap of each datum, split into approximation and amortization gap.
 
@@ -120,6 +121,7 @@ def inference_gaps(
             here, with 1,000 draws per datum and round.
         progress: whether to show a progress bar of the optimization.
         y: labels or conditions of x, ``(N, ...)``, for a model that takes them.
+        mask: True where x was seen, of its shape; the gaps are then those of log p(x_seen).
 
     Raises:
         InputError: If the guide has no parameters that can be fitted by gradients, a size is below 1, the likelihood
@@ -139,11 +141,11 @@ def inference_gaps(
             f"the guide is a {type(guide).__name__}: to fit a posterior to each datum, expected a torch module whose "
             "parameters can be optimized, such as a pyro_vaes Guide or any nn.Module"
         )
-    x, model, guide = as_inputs(x, y, model, guide)
+    x, model, guide = as_inputs(x, y, model, guide, mask=mask)
     if log_likelihood is not None:
         _check_estimate(log_likelihood, x)
     starts, ends, khat = [], [], []
-    with evaluating(model, guide):
+    with evaluating(model, guide, x=x):
         if isinstance(guide, Guide) and _has_family(*next(split(1, x, model, guide))):
             members = _local_members(model, guide, x, num_steps, _width(x, num_samples), progress)
         else:
@@ -154,7 +156,8 @@ def inference_gaps(
             starts.append(weights.mean(0))
             khat.append(pareto_k(weights))
             ends.append(_seeded_weights(view, member, batch, num_samples, seed).mean(0))
-    elbo, log_p = torch.cat(starts), log_likelihood or marginal_log_likelihood(model, x, guide, progress=progress)
+        log_p = log_likelihood or marginal_log_likelihood(model, x, guide, progress=progress)
+    elbo = torch.cat(starts)
     return InferenceGaps(
         log_likelihood=log_p.per_datum.double(),
         elbo=elbo,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,44 +14,60 @@ from pyro_vaes.data.conversion import as_dense
 from pyro_vaes.data.split import Split
 from pyro_vaes.errors import InputError
 from pyro_vaes.given import Given, accepted, bind, given_of
+from pyro_vaes.missing import check_hidden, check_mask, hide, missing_values, nan_is_missing
 from pyro_vaes.networks.evaluation_mode import evaluation_mode
 from pyro_vaes.networks.probe import reference_weight
 from pyro_vaes.param_store import adopt_loaded, isolated
 from pyro_vaes.vae import Guide, LatentVariableModel
 
 
-def as_input(model: Callable[..., Any], x: object) -> Tensor:
+def as_input(model: Callable[..., Any], x: object, mask: Tensor | np.ndarray | None = None) -> Tensor:
     """The data as a tensor of the model's dtype, on its device, checked to be data of the model.
 
     Args:
         model: a model, whose likelihood checks the values too, or a guide; of other callables only ``x`` is checked.
-        x: tensor or NumPy array, ``(N, *event_shape)``.
+        x: tensor or NumPy array, ``(N, *event_shape)``; values that a NumPy array masks are missing.
+        mask: True where x was seen, of its shape; None where nothing is missing, or NaN marks what is, see
+            :func:`~pyro_vaes.missing_values`.
+
+    Returns:
+        The data, with NaN for missing values.
 
     Raises:
         InputError: If x is no tensor or array, is empty, holds values that are not finite, or has another shape than
-            the model's data, or the model's likelihood refuses it.
+            the model's data, the model's likelihood refuses it, or the mask does not fit it or hides all of a datum.
 
     Example:
         >>> as_input(vae, x.double().numpy()).dtype
         torch.float32
     """
-    values = as_tensor(x)
-    if not isinstance(model, nn.Module):
-        return values
-    like = reference_weight(model)
-    known = model.vae if isinstance(model, Guide) else model
-    if not isinstance(known, LatentVariableModel):
-        return values.to(like if values.is_floating_point() and like.numel() else like.device)
-    if values.dtype == torch.uint8:
-        raise InputError("x is uint8: give preprocessed pixels, such as data.test.x")
-    known.check_event_shape(values.shape[1:])
-    values = values.to(like)
-    if model is known:
-        known.likelihood.check(values)
+    if isinstance(x, np.ma.MaskedArray) and mask is None and np.ma.is_masked(x):
+        x, mask = x.data, ~np.ma.getmaskarray(x)
+    values, known = _converted(x, "x"), model.vae if isinstance(model, Guide) else model
+    if mask is None and nan_is_missing():
+        mask = ~values.isnan()
+    _check_finite(values, "x", mask)
+    if isinstance(known, LatentVariableModel):
+        if values.dtype == torch.uint8:
+            raise InputError("x is uint8: give preprocessed pixels, such as data.test.x")
+        known.check_event_shape(values.shape[1:])
+        values = values.to(reference_weight(cast(nn.Module, model)))
+    elif isinstance(model, nn.Module):
+        like = reference_weight(model)
+        values = values.to(like if values.is_floating_point() and like.numel() else like.device)
+    if mask is not None:
+        values = hide(values if values.is_floating_point() else values.float(), torch.as_tensor(mask))
+    missing = values.isnan()
+    if missing.any():
+        check_hidden(~missing)
+    if isinstance(model, LatentVariableModel):
+        model.likelihood.check(model.likelihood.filled(values))
     return values
 
 
-def as_inputs(x: object, y: object, model: Any, *guides: Any) -> tuple[Any, ...]:
+def as_inputs(
+    x: object, y: object, model: Any, *guides: Any, mask: Tensor | np.ndarray | None = None
+) -> tuple[Any, ...]:
     """The data as a tensor, and model and guides bound to their labels or conditions y.
 
     Args:
@@ -59,6 +75,7 @@ def as_inputs(x: object, y: object, model: Any, *guides: Any) -> tuple[Any, ...]
         y: tensor or NumPy array, ``(N, ...)``, or None, which leaves bound ones bound.
         model: a model, or a guide alone; it checks x, see :func:`as_input`, and y.
         guides: its guides; None for none.
+        mask: True where x was seen, see :func:`as_input`.
 
     Raises:
         InputError: If :func:`as_input` refuses x, a model or guide takes no y but is given one, or requires one and
@@ -69,7 +86,7 @@ def as_inputs(x: object, y: object, model: Any, *guides: Any) -> tuple[Any, ...]
         >>> data is x, model is vae, guide
         (True, True, None)
     """
-    x = as_input(model, x)
+    x = as_input(model, x, mask)
     for name, value in given_of(model).items():
         if y is None and len(value) != len(x):
             raise InputError(f"{type(model).__name__} is bound to {len(value)} rows of {name}, but x has {len(x)}")
@@ -133,6 +150,12 @@ def as_tensor(x: object, name: str = "x") -> Tensor:
         >>> as_tensor(np.ones((2, 3), dtype=">f4")).dtype
         torch.float32
     """
+    values = _converted(x, name)
+    _check_finite(values, name, None)
+    return values
+
+
+def _converted(x: object, name: str) -> Tensor:
     x = as_dense(x, name)
     if isinstance(x, np.ndarray) and x.dtype.kind in "biuf":
         x = torch.from_numpy(np.array(x, dtype=x.dtype.newbyteorder("="), order="C"))
@@ -142,24 +165,36 @@ def as_tensor(x: object, name: str = "x") -> Tensor:
         )
     if not x.dim() or not len(x):
         raise InputError(f"{name} holds no data: give at least one observation")
-    finite = x.isfinite()
-    if not finite.all():
-        index = tuple((~finite).nonzero()[0].tolist())
-        raise InputError(f"{name}[{', '.join(map(str, index))}] is {x[index].item()}: every value must be finite")
     return x
 
 
+def _check_finite(x: Tensor, name: str, mask: Tensor | np.ndarray | None) -> None:
+    """Check that all values are finite, or all that a mask says were seen."""
+    finite = x.isfinite()
+    if mask is not None:
+        check_mask(mask, tuple(x.shape), name)
+        finite = finite | ~torch.as_tensor(mask).to(x.device)
+    if not finite.all():
+        index = tuple((~finite).nonzero()[0].tolist())
+        advice = "; if NaN marks missing values, give mask=~x.isnan()" if x[index].isnan() and mask is None else ""
+        raise InputError(
+            f"{name}[{', '.join(map(str, index))}] is {x[index].item()}: every value must be finite{advice}"
+        )
+
+
 @contextlib.contextmanager
-def evaluating(*owners: Any) -> Iterator[None]:
+def evaluating(*owners: Any, x: Tensor | None = None) -> Iterator[None]:
     """Context manager for an evaluation of models and guides, which it leaves as they were.
 
     They are in evaluation mode, Pyro's parameter store is restored on exit, and Pyro's validation is off.
 
     Args:
         owners: models and guides; the mode of callables that are no modules is their own.
+        x: the data from :func:`as_input`, whose NaN are missing values; None where these are declared otherwise.
     """
     adopt_loaded(*owners)
-    with isolated(), evaluation_mode(*owners):
+    missing = nan_is_missing() if x is None else bool(x.isnan().any())
+    with isolated(), evaluation_mode(*owners), missing_values(missing):
         yield
 
 

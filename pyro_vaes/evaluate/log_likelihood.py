@@ -59,6 +59,7 @@ def log_likelihood(
     progress: bool = False,
     *,
     y: Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> LogLikelihood:
     """The bound log (1/S) Σ w of log p(x), by importance sampling from the guide, in batches of bounded size.
 
@@ -74,6 +75,7 @@ def log_likelihood(
         num_samples: number S of draws per datum.
         progress: whether to show a progress bar.
         y: labels or conditions of x, ``(N, ...)``, for a model that takes them.
+        mask: True where x was seen, of its shape; the bound is then one of log p(x_seen).
 
     Raises:
         InputError: If the number of samples is below 1, or the model or its likelihood refuses x.
@@ -88,7 +90,7 @@ def log_likelihood(
         >>> estimate.per_datum.shape, estimate.mean > estimate.elbo.mean()
         (torch.Size([4]), tensor(True))
     """
-    x, model, guide = as_inputs(x, y, model, guide)
+    x, model, guide = as_inputs(x, y, model, guide, mask=mask)
     per_datum, elbo, khat = [], [], []
     with tqdm(total=len(x), unit=" data", disable=not progress, mininterval=0.5) as bar:
         for weights in chunks(model, guide, x, num_samples):

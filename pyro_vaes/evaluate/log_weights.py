@@ -17,7 +17,13 @@ CHUNK_VALUES = 2**21  # maximum number of values of x in one pass: 8 MiB in floa
 
 
 def log_weights(
-    model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int, *, y: Tensor | None = None
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    x: Tensor,
+    num_samples: int,
+    *,
+    y: Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Log importance weights, log p(x, z) - log q(z | x) with z ~ q(z | x).
 
@@ -30,6 +36,7 @@ def log_weights(
         x: the data, ``(N, *event_shape)``.
         num_samples: number S of draws per datum.
         y: labels or conditions of x, ``(N, ...)``, for a model that takes them.
+        mask: True where x was seen, of its shape; the weights are then those of p(x_seen, z).
 
     Returns:
         The weights in nats, shape ``(S, N)``.
@@ -39,7 +46,7 @@ def log_weights(
         >>> log_weights(vae, pv.guides.MeanField(vae, encoder), x, num_samples=5).shape
         torch.Size([5, 4])
     """
-    x, model, guide = as_inputs(x, y, model, guide)
+    x, model, guide = as_inputs(x, y, model, guide, mask=mask)
     return torch.cat(list(chunks(model, guide, x, num_samples)), 1)
 
 
@@ -60,7 +67,7 @@ def chunks(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_
 
 @torch.no_grad()
 def _log_weights(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, num_samples: int) -> Tensor:
-    with evaluating(model, guide):
+    with evaluating(model, guide, x=x):
         model_trace, guide_trace = paired_traces(model, guide, x, num_particles=num_samples)
     log_p = total(site["log_prob"] for site in sample_sites(model_trace).values())
     log_q = total(site["log_prob"] for site in sample_sites(guide_trace).values())

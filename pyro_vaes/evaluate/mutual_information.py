@@ -47,6 +47,7 @@ def mutual_information(
     progress: bool = False,
     *,
     y: Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> MutualInformation:
     """Mutual information between data and latents under the guide.
 
@@ -65,6 +66,7 @@ def mutual_information(
         x: the data, ``(N, *event_shape)``.
         progress: whether to show a progress bar.
         y: labels or conditions of x, ``(N, ...)``, for a model that takes them.
+        mask: True where x was seen, of its shape.
 
     Raises:
         InputError: If there are fewer than two observations, or the likelihood refuses them.
@@ -79,10 +81,10 @@ def mutual_information(
         >>> information.value < information.limit, round(information.limit, 4)
         (True, 1.3863)
     """
-    x, model, guide = as_inputs(x, y, model, guide)
+    x, model, guide = as_inputs(x, y, model, guide, mask=mask)
     if len(x) < 2:
         raise InputError(f"mutual information needs at least 2 observations, but x holds {len(x)}")
-    with evaluating(model, guide):
+    with evaluating(model, guide, x=x):
         draws, log_prior = _draws(model, guide, x)
         own, log_marginal = _densities(guide, x, draws, progress)
     pointwise, kl = own - log_marginal, (own - log_prior).mean().item()

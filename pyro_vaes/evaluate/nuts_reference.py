@@ -60,6 +60,7 @@ def reference_posterior(
     progress: bool = False,
     *,
     y: Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> ReferencePosterior:
     """Draws from p(z | x) by the No-U-Turn sampler, for a few observations.
 
@@ -76,6 +77,7 @@ def reference_posterior(
         seed: seed of initial values and draws.
         progress: whether to show a progress bar.
         y: labels or conditions of x, ``(N, ...)``, for a model that takes them.
+        mask: True where x was seen, of its shape; the draws are then from p(z | x_seen).
 
     Raises:
         InputError: If a latent is discrete, there are too many observations, or a number is out of range.
@@ -95,10 +97,10 @@ def reference_posterior(
         ("num_chains", num_chains, 1),
     ):
         check_whole(name, value, least)
-    x, model = as_inputs(x, y, model)
+    x, model = as_inputs(x, y, model, mask=mask)
     if len(x) > MAX_DATA:
         raise InputError(f"{len(x)} observations: expected 1 to {MAX_DATA}, such as x[:8], since each takes seconds")
-    with evaluating(model), seeded(seed, x.device), torch.enable_grad():
+    with evaluating(model, x=x), seeded(seed, x.device), torch.enable_grad():
         sites = {name: value.shape[-1] for name, value in prior_draws(model, x).items()}
         rows = torch.arange(len(x), device=x.device).repeat(num_chains)
         chains = x[rows]

@@ -19,7 +19,12 @@ NUM_SAMPLES = 2000  # draws that estimate a covariance without a closed form
 
 @torch.no_grad()
 def posterior_covariance(
-    guide: Callable[..., Any], x: Tensor, num_samples: int = NUM_SAMPLES, *, y: Tensor | None = None
+    guide: Callable[..., Any],
+    x: Tensor,
+    num_samples: int = NUM_SAMPLES,
+    *,
+    y: Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Covariance of q(z | x), in closed form if there is one, else that of draws; several latents are taken together.
 
@@ -28,6 +33,7 @@ def posterior_covariance(
         x: the data, ``(B, *event_shape)``.
         num_samples: number of draws if there is no closed form.
         y: labels or conditions of x, ``(B, ...)``, for a model that takes them.
+        mask: True where x was seen, of its shape.
 
     Shapes:
         The result is ``(B, Z, Z)``, with Z the size of all latents, the lowest first.
@@ -37,8 +43,8 @@ def posterior_covariance(
         >>> posterior_covariance(pv.guides.Laplace(vae, encoder), x).shape
         torch.Size([4, 2, 2])
     """
-    x, guide = as_inputs(x, y, guide)
-    with evaluating(guide):
+    x, guide = as_inputs(x, y, guide, mask=mask)
+    with evaluating(guide, x=x):
         if isinstance(guide, Guide) and len(q := guide.posteriors(x)) == 1:
             closed_form = _covariance(next(iter(q.values())))
             if closed_form is not None:

@@ -20,7 +20,9 @@ NUM_SAMPLES = 50  # draws that estimate a posterior mean without a closed form
 
 
 @torch.no_grad()
-def active_units(guide: nn.Module, x: Tensor, threshold: float = 0.01, *, y: Tensor | None = None) -> int:
+def active_units(
+    guide: nn.Module, x: Tensor, threshold: float = 0.01, *, y: Tensor | None = None, mask: Tensor | None = None
+) -> int:
     """Number of latent dimensions that respond to x: Var_x(E_q[z | x]) > threshold, over all latents.
 
     Args:
@@ -28,6 +30,7 @@ def active_units(guide: nn.Module, x: Tensor, threshold: float = 0.01, *, y: Ten
         x: the data, ``(N, *event_shape)``.
         threshold: minimum variance of an active unit.
         y: labels or conditions of x, ``(N, ...)``, for a model that takes them.
+        mask: True where x was seen, of its shape.
 
     References:
         Importance Weighted Autoencoders (Burda, Grosse, Salakhutdinov, 2016).
@@ -37,17 +40,20 @@ def active_units(guide: nn.Module, x: Tensor, threshold: float = 0.01, *, y: Ten
         >>> active_units(pv.guides.MeanField(vae, encoder), torch.zeros(4, 1, 8, 8))
         0
     """
-    x, guide = as_inputs(x, y, guide)
+    x, guide = as_inputs(x, y, guide, mask=mask)
     # the covariance of two estimates of each mean, since the variance of one would include the noise of its draws
-    first, second = (
-        torch.cat([_joined(posterior_means(view, batch)) for batch, view in split(512, x, guide)]) for _ in range(2)
-    )
+    with evaluating(guide, x=x):
+        first, second = (
+            torch.cat([_joined(posterior_means(view, batch)) for batch, view in split(512, x, guide)]) for _ in range(2)
+        )
     covariance = ((first - first.mean(0)) * (second - second.mean(0))).sum(0) / (len(x) - 1)
     return int((covariance > threshold).sum())
 
 
 @torch.no_grad()
-def posterior_mean(guide: Guide, x: Tensor, num_samples: int = NUM_SAMPLES, *, y: Tensor | None = None) -> Tensor:
+def posterior_mean(
+    guide: Guide, x: Tensor, num_samples: int = NUM_SAMPLES, *, y: Tensor | None = None, mask: Tensor | None = None
+) -> Tensor:
     """E_q[z | x], shape ``(B, Z)``, in closed form if there is one, else the mean of draws.
 
     Args:
@@ -55,32 +61,36 @@ def posterior_mean(guide: Guide, x: Tensor, num_samples: int = NUM_SAMPLES, *, y
         x: the data, ``(B, *event_shape)``.
         num_samples: number of draws if there is no closed form.
         y: labels or conditions of x, ``(B, ...)``, for a model that takes them.
+        mask: True where x was seen, of its shape.
 
     Example:
         >>> import pyro_vaes as pv
         >>> posterior_mean(pv.guides.InverseAutoregressiveFlow(vae, encoder), x).shape
         torch.Size([4, 2])
     """
-    x, guide = as_inputs(x, y, guide)
-    with evaluating(guide):
+    x, guide = as_inputs(x, y, guide, mask=mask)
+    with evaluating(guide, x=x):
         return mean(guide.posterior(x), num_samples)
 
 
 @torch.no_grad()
-def posterior_means(guide: Callable[..., Any], x: Tensor, *, y: Tensor | None = None) -> dict[str, Tensor]:
+def posterior_means(
+    guide: Callable[..., Any], x: Tensor, *, y: Tensor | None = None, mask: Tensor | None = None
+) -> dict[str, Tensor]:
     """E_q[z_l | x] of every continuous latent by its site, the lowest first, each ``(B, Z_l)``.
 
     Args:
         guide: a :class:`~pyro_vaes.vae.Guide`, or any Pyro guide, whose means are then those of 50 draws.
         x: the data, ``(B, *event_shape)``.
         y: labels or conditions of x, ``(B, ...)``, for a model that takes them.
+        mask: True where x was seen, of its shape.
 
     Example:
         >>> {name: code.shape for name, code in posterior_means(guide, x).items()}
         {'z': torch.Size([4, 2])}
     """
-    x, guide = as_inputs(x, y, guide)
-    with evaluating(guide):
+    x, guide = as_inputs(x, y, guide, mask=mask)
+    with evaluating(guide, x=x):
         if isinstance(guide, Guide):
             return {site: mean(q) for site, q in guide.posteriors(x).items()}
         return {site: draws.mean(0) for site, draws in latent_draws(guide, x, NUM_SAMPLES).items()}

@@ -28,7 +28,7 @@ def share_of_zeros(x: Tensor) -> Tensor:
         >>> share_of_zeros(torch.tensor([[0.0, 1.0], [0.0, 0.0]]))
         tensor([1.0000, 0.5000])
     """
-    return (x == 0).to(x).mean(0)
+    return (x == 0).to(x).masked_fill(x.isnan(), torch.nan).nanmean(0)
 
 
 def variance(x: Tensor) -> Tensor:
@@ -38,13 +38,13 @@ def variance(x: Tensor) -> Tensor:
         >>> variance(torch.tensor([[0.0, 1.0], [2.0, 1.0]]))
         tensor([2., 0.])
     """
-    return x.var(0)
+    return (x - x.nanmean(0)).square().nansum(0) / ((~x.isnan()).sum(0) - 1)
 
 
 #: Statistics of each feature over the observations, by name.
 STATISTICS: Mapping[str, Statistic] = {
     "zeros": share_of_zeros,
-    "mean": lambda x: x.mean(0),
+    "mean": lambda x: x.nanmean(0),
     "variance": variance,
 }
 
@@ -89,6 +89,7 @@ def predictive_check(
     *,
     seed: int = 0,
     progress: bool = False,
+    mask: Tensor | None = None,
 ) -> PredictiveCheck:
     """Compare statistics of observations with those of replications by the model.
 
@@ -105,6 +106,7 @@ def predictive_check(
         num_replications: number R of replications.
         seed: seed of all draws; torch's global random state is left as it was.
         progress: whether to show a bar.
+        mask: True where x was seen, of its shape; statistics get NaN elsewhere, in x and in replications.
 
     Raises:
         InputError: If there is not exactly one observed site, no statistic is given, or the data are refused.
@@ -121,10 +123,12 @@ def predictive_check(
     check_seed(seed)
     if not statistics:
         raise InputError('statistics is empty: give functions by name, such as {"mean": lambda x: x.mean(0)}')
-    x = as_input(model, x)
+    x = as_input(model, x, mask)
+    missing = x.isnan()
     rounds = tqdm(range(num_replications), desc="replications", disable=not progress)
-    with evaluating(model, guide), seeded(seed, x.device):
-        found = [_statistics(statistics, _replicate(model, guide, x)) for _ in rounds]
+    with evaluating(model, guide, x=x), seeded(seed, x.device):
+        drawn = (_replicate(model, guide, x).masked_fill(missing, torch.nan) for _ in rounds)
+        found = [_statistics(statistics, each) for each in drawn]
     replicated = {name: torch.stack([each[name] for each in found]) for name in statistics}
     return PredictiveCheck(_statistics(statistics, x), replicated)
 

@@ -68,6 +68,7 @@ def compare_with_reference(
     seed: int = 0,
     *,
     y: Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> ReferenceComparison:
     """Sliced Wasserstein distance between a guide and a reference, with its null distribution for an exact guide.
 
@@ -81,6 +82,7 @@ def compare_with_reference(
         reference: draws from the posterior, by :func:`reference_posterior`.
         seed: seed of draws, directions and halves.
         y: labels or conditions of x, ``(N, ...)``, for a model that takes them.
+        mask: True where x was seen, of its shape; the reference is then that of the same mask.
 
     Raises:
         InputError: If data or latents differ from those of the reference.
@@ -94,13 +96,13 @@ def compare_with_reference(
         >>> compare_with_reference(guide, x, reference).excess.shape
         torch.Size([4])
     """
-    x, guide = as_inputs(x, y, guide)
+    x, guide = as_inputs(x, y, guide, mask=mask)
     if len(x) != reference.draws.shape[2]:
         raise InputError(
             f"x holds {len(x)} observations, but the reference {reference.draws.shape[2]}: give the same data"
         )
     draws = reference.draws.flatten(0, 1)
-    with evaluating(guide), seeded(seed, x.device):
+    with evaluating(guide, x=x), seeded(seed, x.device):
         guided = guide_draws(guide, x, len(draws), reference.sites).cpu()
         sizes = reference.effective_sample_size.amin(-1).nan_to_num(0).int().tolist()
         pairs = zip(guided.unbind(1), draws.unbind(1), sizes, strict=True)

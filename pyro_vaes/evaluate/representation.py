@@ -21,6 +21,8 @@ from pyro_vaes.evaluate.inputs import as_input, of_split, seeded
 from pyro_vaes.evaluate.mutual_information import MutualInformation, mutual_information
 from pyro_vaes.evaluate.posterior_means import active_units, posterior_mean
 from pyro_vaes.given import split, take
+from pyro_vaes.missing import missing_values
+from pyro_vaes.networks.probe import reference_weight
 from pyro_vaes.vae import VAE, Guide
 
 if TYPE_CHECKING:
@@ -135,10 +137,11 @@ def representation(
     y_train, y_test = (labels(split, name, column) for split, name in ((data.train, "train"), (data.test, "test")))
     if len(np.unique(y_train)) < 2:
         raise InputError(f"all training data have the label {y_train[0]}: probes need at least two labels")
-    x_train, x = (as_input(model, thresholded(part)) for part in (data.train, data.test))
-    (train_guide,) = of_split(data.train, len(x_train), guide)
-    model, guide = of_split(data.test, len(x), model, guide)
-    with seeded(seed, x.device), torch.no_grad():
+    device = reference_weight(model).device
+    with missing_values(data.has_missing), seeded(seed, device), torch.no_grad():
+        x_train, x = (as_input(model, thresholded(part)) for part in (data.train, data.test))
+        (train_guide,) = of_split(data.train, len(x_train), guide)
+        model, guide = of_split(data.test, len(x), model, guide)
         drawn = torch.randperm(len(x))[:MAX_INFORMATION_DATA].to(x.device)
         information = mutual_information(take(model, drawn), take(guide, drawn), x[drawn], progress)
         train = _Codes(_codes(train_guide, x_train), y_train)

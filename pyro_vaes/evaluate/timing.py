@@ -15,7 +15,9 @@ from pyro_vaes.vae import Guide
 
 
 @torch.no_grad()
-def inference_ms(guide: nn.Module, x: Tensor, repeats: int = 5, *, y: Tensor | None = None) -> float:
+def inference_ms(
+    guide: nn.Module, x: Tensor, repeats: int = 5, *, y: Tensor | None = None, mask: Tensor | None = None
+) -> float:
     """Median time in milliseconds to infer the posteriors of a batch and to draw from each.
 
     Args:
@@ -23,13 +25,14 @@ def inference_ms(guide: nn.Module, x: Tensor, repeats: int = 5, *, y: Tensor | N
         x: the batch.
         repeats: number of measurements.
         y: labels or conditions of x, ``(B, ...)``, for a model that takes them.
+        mask: True where x was seen, of its shape.
 
     Example:
         >>> inference_ms(guide, x) > 0
         True
     """
-    (x, guide), times = as_inputs(x, y, guide), []
-    with evaluating(guide):
+    (x, guide), times = as_inputs(x, y, guide, mask=mask), []
+    with evaluating(guide, x=x):
         for _ in range(repeats + 1):
             start = time.perf_counter()
             _draw(guide, x)

@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 from pyro_vaes.distributions.normal import PrecisionNormal
 from pyro_vaes.errors import InputError
 from pyro_vaes.guides.mean_field import diagonal_normal
+from pyro_vaes.missing import nan_is_missing
 from pyro_vaes.networks.linearize import Linearization, flat_features, gauss_newton, linear_head, linearize
 from pyro_vaes.vae import VAE, Guide
 from pyro_vaes.validation import check_whole
@@ -108,7 +109,7 @@ class Laplace(Guide):
             for t in range(self.updates):
                 step = self._newton_step(x, mean, shared)
                 mean = mean + self._length(x, mean, step, t) * step
-        return PrecisionNormal(mean, self._precision_factor(mean, linearize(self.vae.decoder, mean), shared))
+        return PrecisionNormal(mean, self._precision_factor(x, mean, linearize(self.vae.decoder, mean), shared))
 
     def _gradients(self) -> contextlib.AbstractContextManager[Any]:
         """Context manager in which gradients stop, if the search is detached and the warm-up over."""
@@ -131,7 +132,7 @@ class Laplace(Guide):
         """
         at = linearize(self.vae.decoder, mean)
         with torch.no_grad():
-            factor = self._precision_factor(mean, at, shared)
+            factor = self._precision_factor(x, mean, at, shared)
             start = torch.zeros_like(mean)
             step = _solve(factor, self._residual(x, mean, start, at, shared))
         if not torch.is_grad_enabled():
@@ -147,23 +148,26 @@ class Laplace(Guide):
         else:
             features = self._unflat(flat_features(at))
             slope = pushed if at.output is None else pushed @ at.output.weight.T
-            change = self._flat(likelihood.score(features, x)) - self._flat(likelihood.fisher(features)) * slope
+            change = self._flat(likelihood.seen_score(features, x)) - self._fisher(features, x) * slope
             change = change if at.output is None else change @ at.output.weight
         return at.pull(change) + prior.score(mean) - (prior.precision(mean) @ step.unsqueeze(-1)).squeeze(-1)
 
-    def _precision_factor(self, mean: Tensor, at: Linearization, shared: _Quadratic | None) -> Tensor:
+    def _precision_factor(self, x: Tensor, mean: Tensor, at: Linearization, shared: _Quadratic | None) -> Tensor:
         """Cholesky factor of Λ = Jᵀ H J + prior precision, broadcastable to ``(..., B, Z, Z)``."""
         if shared is not None:
             curvature = _QuadraticForm.apply(at.transposed(), shared.gram)
         else:
-            curvature = gauss_newton(at, self._fisher)
+            curvature = gauss_newton(at, lambda features: self._fisher(self._unflat(features), x))
         # cholesky_ex, since cholesky synchronizes the host with the device
         return torch.linalg.cholesky_ex(curvature + self.vae.prior.precision(mean)).L
 
     def _shared(self, x: Tensor) -> _Quadratic | None:
-        """Quantities shared by all steps, if log p(x | features) is quadratic and the last layer W widens."""
+        """Quantities shared by all steps, if log p(x | features) is quadratic and the last layer W widens.
+
+        They are shared by all data too, so that there are none where the data differ in what is missing.
+        """
         head, likelihood = linear_head(self.vae.decoder), self.vae.likelihood
-        if head is None or not likelihood.quadratic or head.out_features < head.in_features:
+        if head is None or not likelihood.quadratic or head.out_features < head.in_features or nan_is_missing():
             return None
         flat: Tensor = torch.zeros_like(head.weight[:, 0]) if head.bias is None else head.bias
         bias = flat.view(self.vae.features_shape)
@@ -171,8 +175,8 @@ class Laplace(Guide):
         gram = head.weight.T @ (fisher.unsqueeze(-1) * head.weight)
         return _Quadratic(gram, self._flat(likelihood.score(bias, x)) @ head.weight)
 
-    def _fisher(self, features: Tensor) -> Tensor:
-        return self._flat(self.vae.likelihood.fisher(self._unflat(features)))
+    def _fisher(self, features: Tensor, x: Tensor) -> Tensor:
+        return self._flat(self.vae.likelihood.seen_fisher(features, x))
 
     def _unflat(self, features: Tensor) -> Tensor:
         return features.unflatten(-1, self.vae.features_shape)

@@ -83,7 +83,7 @@ class Mixture(Guide):
 
         A gate takes its component's features, detached from the encoder.
         """
-        inputs = self.vae.likelihood.encoder_input(x)
+        inputs = self.vae.likelihood.filled_encoder_input(x)
         features = [encoder(inputs) for encoder in (self.encoder, *self.encoders)]
         heads = (self.head, *self.heads)
         outputs = torch.stack([head(each) for head, each in zip(heads, features, strict=True)], -2)

@@ -11,7 +11,9 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyro_vaes.distributions.partially_observed import PartiallyObserved
 from pyro_vaes.errors import InputError
+from pyro_vaes.missing import fill, nan_is_missing
 from pyro_vaes.networks.probe import reference_weight
 
 
@@ -29,6 +31,7 @@ class Likelihood(nn.Module):
         kinds: names of the kinds of data that it is for, see ``pyro_vaes.data.kinds``; none for any.
         preprocessing: the arguments of ``data.load`` that give pixels in the support; the default of the command line.
         features_shape: shape of the features of one datum, if it differs from that of the datum.
+        neutral: a value in the support of every pixel, which stands for missing ones where nothing depends on it.
         initialized: whether ``fit`` set what is learned from a look at the data, or weights were loaded: a model that
             is fitted again goes on from what it learned.
 
@@ -42,6 +45,7 @@ class Likelihood(nn.Module):
     kinds: ClassVar[Sequence[str]] = ()
     preprocessing: ClassVar[Mapping[str, Any]] = {}
     features_shape: Sequence[int] | None = None
+    neutral: float = 0.0
     initialized: Tensor
 
     def __init__(self) -> None:
@@ -57,6 +61,21 @@ class Likelihood(nn.Module):
     def required_preprocessing(cls, **options: Any) -> Mapping[str, Any]:
         """The ``preprocessing`` for a likelihood with these options."""
         return cls.preprocessing
+
+    def __call__(self, features: Tensor) -> dist.TorchDistribution:
+        """p(x | features); where :func:`~pyro_vaes.missing_values` are declared, its ``log_prob`` leaves them out.
+
+        Raises:
+            InputError: If missing values are declared, and pixels are not independent given the features.
+        """
+        p: dist.TorchDistribution = super().__call__(features)
+        if nan_is_missing() and not isinstance(p, PartiallyObserved):
+            raise InputError(
+                f"{type(self).__name__} gives no density of a part of x, but x has missing values: take a likelihood "
+                "of independent pixels, such as Bernoulli, Categorical or DiscretizedLogistic, and in one of your own "
+                "return self.to_event(distribution of single pixels)"
+            )
+        return p
 
     def forward(self, features: Tensor) -> dist.TorchDistribution:
         """p(x | features), with the event shape of x."""
@@ -77,12 +96,46 @@ class Likelihood(nn.Module):
         """∇ log p(x | features) in the features, shape of the features."""
         return torch.func.grad(lambda value: self(value).log_prob(x).sum())(features)
 
+    def seen(self, x: Tensor) -> Tensor:
+        """Whether the value of x that a feature tells of is not missing, shape of the features.
+
+        Raises:
+            InputError: If the features have another shape than x.
+        """
+        if self.features_shape is not None and tuple(self.features_shape) != tuple(
+            x.shape[-len(self.features_shape) :]
+        ):
+            raise InputError(
+                f"{type(self).__name__} has features {tuple(self.features_shape)}, of another shape than x, which has "
+                "missing values: implement seen(x), which says for each feature whether its pixel was seen"
+            )
+        return ~x.isnan()
+
+    def seen_fisher(self, features: Tensor, x: Tensor) -> Tensor:
+        """:meth:`fisher`, 0 in the features of missing values."""
+        fisher = self.fisher(features)
+        return torch.where(self.seen(x), fisher, 0) if nan_is_missing() else fisher
+
+    def seen_score(self, features: Tensor, x: Tensor) -> Tensor:
+        """:meth:`score`, 0 in the features of missing values."""
+        if not nan_is_missing():
+            return self.score(features, x)
+        return torch.where(self.seen(x), self.score(features, self.filled(x)), 0)
+
+    def filled(self, x: Tensor) -> Tensor:
+        """x with ``neutral`` for missing values, of a density that leaves them out."""
+        return torch.where(x.isnan(), self.neutral, x)
+
     def encoder_input(self, x: Tensor) -> Tensor:
-        """x as encoders take it; by default as it is."""
+        """x as encoders take it; by default as it is. Missing values may stay NaN."""
         return x
 
+    def filled_encoder_input(self, x: Tensor) -> Tensor:
+        """:meth:`encoder_input` with 0 for missing values, as in MIWAE (Mattei, Frellsen, 2019)."""
+        return fill(self.encoder_input(x), 0.0)
+
     def initialize(self, x: Tensor) -> None:
-        """Data-dependent initialization; by default none."""
+        """Data-dependent initialization, by default none; x may hold NaN for missing values."""
 
     def check(self, x: Tensor) -> None:
         """Check that data lie in the support.
@@ -130,8 +183,9 @@ class Likelihood(nn.Module):
         return p.event_shape
 
     def to_event(self, base: dist.TorchDistribution) -> dist.TorchDistribution:
-        """Declare the dimensions of one datum as the event."""
-        return base.to_event(self._dims(len(base.batch_shape)))
+        """Declare the dimensions of one datum, of independent pixels, as the event; missing ones are left out."""
+        dims = self._dims(len(base.batch_shape))
+        return PartiallyObserved(base, dims, self.neutral) if nan_is_missing() else base.to_event(dims)
 
     def _dims(self, dims: int) -> int:
         """Number of dimensions of one datum, for features with this number of dimensions."""
@@ -183,8 +237,8 @@ class LocationScale(Likelihood):
     def initialize(self, x: Tensor) -> None:
         """Initialize the scale from the data's squared deviation from the per-pixel mean."""
         if self.from_data:
-            deviation = (x - x.mean(0)).square().mean(0)
-            variance = deviation if self.log_scale.dim() else deviation.mean()
+            deviation = (x - x.nanmean(0)).square()
+            variance = deviation.nanmean(0) if self.log_scale.dim() else deviation.nanmean()
             with torch.no_grad():
                 self.log_scale.copy_(0.5 * variance.clamp_min(1e-6).log() - math.log(self.unit_deviation))
 

@@ -12,6 +12,7 @@ from pyro_vaes.distributions.discretized_logistic import RoundedLogistic, bin_ed
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods.base import LocationScale
 from pyro_vaes.likelihoods.grid import check_grid
+from pyro_vaes.missing import nan_is_missing
 from pyro_vaes.validation import checked_sizes
 
 
@@ -65,7 +66,10 @@ class DiscretizedLogistic(LocationScale):
 
     def forward(self, features: Tensor) -> dist.TorchDistribution:
         """Independent rounded logistic distributions around the features."""
-        return RoundedLogistic(features, self.log_scale.exp(), self.num_bins, self._dims(features.dim()))
+        scale = self.log_scale.exp()
+        if nan_is_missing():
+            return self.to_event(RoundedLogistic(features, scale, self.num_bins, event_dim=0))
+        return RoundedLogistic(features, scale, self.num_bins, self._dims(features.dim()))
 
     def fisher(self, features: Tensor) -> Tensor:
         """Σⱼ σ'(eⱼ) (σ(eⱼ₊₁) - σ(eⱼ₋₁)) / s² over the standardized edges eⱼ between bins.

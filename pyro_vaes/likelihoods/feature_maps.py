@@ -59,6 +59,10 @@ class FeatureMaps(Likelihood):
         """Each map of the features, ``(..., *event_shape)``."""
         return self.split(features).unbind(-len(self.features_shape) - 1)
 
+    def seen(self, x: Tensor) -> Tensor:
+        """Whether the value of x that a feature tells of is not missing: the same in all maps."""
+        return self.join(*[~x.isnan()] * self.num_maps)
+
     def join(self, *maps: Tensor) -> Tensor:
         """Features ``(..., *features_shape)`` of maps ``(..., *event_shape)``."""
         return torch.cat(maps, -len(self.features_shape))

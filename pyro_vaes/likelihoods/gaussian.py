@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pyro_vaes.distributions.shared_scale_normal import SharedScaleNormal
 from pyro_vaes.likelihoods.base import LocationScale
+from pyro_vaes.missing import nan_is_missing
 
 
 class Gaussian(LocationScale):
@@ -31,7 +32,10 @@ class Gaussian(LocationScale):
 
     def forward(self, features: Tensor) -> dist.TorchDistribution:
         """Independent normal distributions around the features."""
-        return SharedScaleNormal(features, self.log_scale.exp(), self._dims(features.dim()))
+        scale = self.log_scale.exp()
+        if nan_is_missing():
+            return self.to_event(dist.Normal(features, scale))
+        return SharedScaleNormal(features, scale, self._dims(features.dim()))
 
     def mean(self, features: Tensor) -> Tensor:
         """The features themselves."""

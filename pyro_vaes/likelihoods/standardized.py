@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 from torch.distributions.transforms import AffineTransform
 
+from pyro_vaes.distributions.partially_observed import PartiallyObserved
 from pyro_vaes.errors import unknown
 from pyro_vaes.likelihoods.base import Likelihood
 from pyro_vaes.likelihoods.gaussian import Gaussian
 from pyro_vaes.likelihoods.heteroscedastic_gaussian import HeteroscedasticGaussian
 from pyro_vaes.likelihoods.student_t import StudentT
+from pyro_vaes.missing import fill_mean
 
 BASES: dict[str, type[Likelihood]] = {
     "gaussian": Gaussian,
@@ -82,9 +84,10 @@ class Standardized(Likelihood):
         self.likelihood.set_event_dim(event_dim)
 
     def initialize(self, x: Tensor) -> None:
-        """Set m and d to mean and standard deviation of the data, and initialize p₀ from y."""
-        deviation = x.std(0, correction=0)
-        self.loc.copy_(x.mean(0))
+        """Set m and d to mean and standard deviation of what was seen, and initialize p₀ from y."""
+        filled = fill_mean(x)
+        deviation = filled.std(0, correction=0) / (~x.isnan()).to(x).mean(0).sqrt()
+        self.loc.copy_(filled.mean(0))
         self.scale.copy_(torch.where(deviation > 0, deviation, 1.0))
         self.likelihood.initialize(self.encoder_input(x))
 
@@ -94,8 +97,12 @@ class Standardized(Likelihood):
 
     def forward(self, features: Tensor) -> dist.TorchDistribution:
         """The distribution of m + d y."""
+        p = self.likelihood(features)
+        if isinstance(p, PartiallyObserved):
+            transform = AffineTransform(self.loc, self.scale)
+            return self.to_event(dist.TransformedDistribution(p.base_dist, [transform]))
         transform = AffineTransform(self.loc, self.scale, event_dim=self.loc.dim())
-        return dist.TransformedDistribution(self.likelihood(features), [transform])
+        return dist.TransformedDistribution(p, [transform])
 
     def mean(self, features: Tensor) -> Tensor:
         """M + d E₀[y | f]."""
@@ -104,6 +111,10 @@ class Standardized(Likelihood):
     def fisher(self, features: Tensor) -> Tensor:
         """The information of p₀ in the features."""
         return self.likelihood.fisher(features)
+
+    def seen(self, x: Tensor) -> Tensor:
+        """Whether the value of x that a feature of p₀ tells of is not missing."""
+        return self.likelihood.seen(x)
 
     def score(self, features: Tensor, x: Tensor) -> Tensor:
         """The score of p₀ at y."""

@@ -10,6 +10,7 @@ import torch
 from pyro import infer
 from torch import Tensor
 
+from pyro_vaes.missing import seen
 from pyro_vaes.traces import paired_traces
 from pyro_vaes.validation import check_whole
 
@@ -77,23 +78,26 @@ class Loss(infer.ELBO):
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what :meth:`state_dict` gave."""
 
-    def differentiable_loss(self, model: Pair, guide: Pair, *args: Any) -> Tensor:
-        """Minus the objective, summed over the batch; a scalar with gradients."""
-        return -self.objective(model, guide, *args)[0].sum()
+    def differentiable_loss(
+        self, model: Pair, guide: Pair, x: Tensor, *args: Any, mask: Tensor | None = None
+    ) -> Tensor:
+        """Minus the objective, summed over the batch; a scalar with gradients. The mask is True where x was seen."""
+        with seen(x, mask) as x:
+            return -self.objective(model, guide, x, *args)[0].sum()
 
     def _get_trace(self, model: Pair, guide: Pair, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Abstract in Pyro's class."""
         return paired_traces(model, guide, *args, num_particles=self.num_particles, **kwargs)
 
-    def loss_and_grads(self, model: Pair, guide: Pair, *args: Any) -> Tensor:
+    def loss_and_grads(self, model: Pair, guide: Pair, *args: Any, **kwargs: Any) -> Tensor:
         """The loss, its gradients accumulated; what ``SVI.step`` calls."""
-        loss = self.differentiable_loss(model, guide, *args)
+        loss = self.differentiable_loss(model, guide, *args, **kwargs)
         if loss.requires_grad:
             loss.backward()
         self.num_steps += 1
         return loss.detach()
 
     @torch.no_grad()
-    def loss(self, model: Pair, guide: Pair, *args: Any) -> float:
+    def loss(self, model: Pair, guide: Pair, *args: Any, **kwargs: Any) -> float:
         """The loss as a number; what ``SVI.evaluate_loss`` calls."""
-        return self.differentiable_loss(model, guide, *args).item()
+        return self.differentiable_loss(model, guide, *args, **kwargs).item()

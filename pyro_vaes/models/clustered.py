@@ -67,15 +67,16 @@ class ClusteredModel(LatentVariableModel):
             self._check_range(columns)
         return columns
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> dict[str, Tensor]:
         """The Pyro model: clusters, latents and ``x`` (observed) in the plate ``data``; returns the latents.
 
         Args:
             x: the batch, ``(B, *event_shape)``.
             y: its labels, None for none.
+            mask: True where x was seen, of its shape; None for all.
         """
         self.labels(y, len(x))
-        return super().forward(x)
+        return super().forward(x, mask=mask)
 
     def check_given(self, given: Given) -> None:
         """Refuse labels whose shape, type or values are none of this model's."""

@@ -63,11 +63,13 @@ class ConditionalVAE(VAE):
         self.__dict__["condition_dim"] = condition_dim  # before nn.Module's own __init__, as the decoder is tried there
         super().__init__(joined, prior, likelihood)
 
-    def forward(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
-        """The Pyro model: site ``z`` and ``x`` (observed) in the plate ``data``, given y; returns z by site."""
+    def forward(  # type: ignore[override]
+        self, x: Tensor, y: Tensor, mask: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """The Pyro model: site ``z`` and ``x`` (observed, where the mask is True), given y; returns z by site."""
         if len(y) != len(x):
             raise InputError(f"y has {len(y)} rows for the {len(x)} observations of x: give one each")
-        return VAE.forward(bind(self, Given(y=y)), x)
+        return VAE.forward(bind(self, Given(y=y)), x, mask=mask)
 
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:

@@ -147,7 +147,7 @@ class HierarchicalGuide(SequentialGuide):
 
     def chain(self, x: Tensor, sample: Callable[[str, dist.TorchDistribution], Tensor]) -> None:
         """Sites ``z1`` up to ``zL``."""
-        below = x
+        below = self.vae.likelihood.filled_encoder_input(x)
         for site, conditional in zip(self.vae.sites, self.conditionals, strict=True):
             below = sample(site, conditional(below))
 

@@ -173,4 +173,4 @@ class TwoEncoderMixtureGuide(MixtureGuide):
         self.head = self._head(encoder, cluster_encoder)
 
     def _features(self, x: Tensor) -> tuple[Tensor, ...]:
-        return self.encode(x), self.cluster_encoder(self.vae.likelihood.encoder_input(x))
+        return self.encode(x), self.cluster_encoder(self.vae.likelihood.filled_encoder_input(x))

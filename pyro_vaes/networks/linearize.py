@@ -12,6 +12,7 @@ from typing import Protocol, TypeGuard
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pyro_vaes.given import given_of
 from pyro_vaes.networks.conditional import ConditionalDecoder

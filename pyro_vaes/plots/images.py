@@ -36,14 +36,14 @@ def image_grid(rows: Sequence[Tensor], names: Sequence[str] = ()) -> Figure:
 
 
 def as_pictures(images: Tensor) -> list[Tensor]:
-    """Images ``(N, C, H, W)`` in matplotlib's format, clipped to [0, 1].
+    """Images ``(N, C, H, W)`` in matplotlib's format, clipped to [0, 1], with missing pixels in gray.
 
     Raises:
         InputError: If the data are not images of 1 or 3 channels.
     """
     if images.dim() != 4 or images.shape[1] not in (1, 3):
         raise InputError(f"data of shape {tuple(images.shape[1:])} cannot be drawn: images are (1, H, W) or (3, H, W)")
-    return [image.movedim(0, -1).clamp(0, 1).squeeze(-1) for image in images.detach().cpu()]
+    return [image.movedim(0, -1).nan_to_num(nan=0.5).clamp(0, 1).squeeze(-1) for image in images.detach().cpu()]
 
 
 @torch.no_grad()

@@ -135,8 +135,8 @@ def _log_densities(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """A grid ``(points², 2)`` of z between two corners, and log p(x, z) and log q(z | x) on it."""
     sides = [torch.linspace(float(a), float(b), points) for a, b in zip(low, high, strict=True)]
-    with evaluating(model, guide):
-        x = as_input(model, datum)
+    x = as_input(model, datum)
+    with evaluating(model, guide, x=x):
         z = torch.stack(torch.meshgrid(*sides, indexing="xy"), -1).reshape(-1, 1, 2).to(x)
         return z[:, 0], model.log_joint(x, z)[:, 0], guide.posterior(x).log_prob(z)[:, 0]
 
@@ -144,8 +144,9 @@ def _log_densities(
 def _window(model: VAE, guide: Guide, datum: Tensor, points: int) -> Tensor:
     """The corners ``(2, 2)``, low and high, of the part of the latent space that holds both posteriors."""
     z, log_p, log_q = _log_densities(model, guide, datum, torch.full((2,), -5.0), torch.full((2,), 5.0), points)
-    with evaluating(model, guide):
-        draws = guide.posterior(as_input(model, datum)).sample((1000,))[:, 0]  # a flow's moments have no closed form
+    x = as_input(model, datum)
+    with evaluating(model, guide, x=x):
+        draws = guide.posterior(x).sample((1000,))[:, 0]  # a flow's moments have no closed form
     center, spread = draws.mean(0), 4 * draws.std(0)
     near = z[(log_p > log_p.max() - 8) | (log_q > log_q.max() - 8)]
     near = torch.cat([near, (center - spread)[None], (center + spread)[None]])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pyro_vaes.data.pixel_transform import IDENTITY
 from pyro_vaes.errors import InputError
-from pyro_vaes.evaluate.inputs import as_input
+from pyro_vaes.evaluate.inputs import as_input, evaluating
 from pyro_vaes.evaluate.posterior_means import posterior_means
 from pyro_vaes.given import in_turn
 from pyro_vaes.plots.images import tiled
@@ -50,7 +50,9 @@ def fixed_latents(model: nn.Module, guide: nn.Module, x: Tensor, views: Sequence
     """The value of each latent while another moves: a posterior mean, or a draw of the prior if there is none."""
     if not isinstance(guide, Guide):
         return [view.draws[0] for view in views]
-    return [code[0] for code in posterior_means(guide, as_input(model, x)).values()]
+    x = as_input(model, x)
+    with evaluating(guide, x=x):
+        return [code[0] for code in posterior_means(guide, x).values()]
 
 
 def traversals_of(views: Sequence[LatentView], fixed: Sequence[Tensor], points: int) -> Figure:

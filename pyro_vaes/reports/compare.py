@@ -15,6 +15,7 @@ from pyro_vaes.data.check import check_data
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import marginal_log_likelihood
 from pyro_vaes.evaluate.inputs import of_split
+from pyro_vaes.missing import missing_values
 from pyro_vaes.recipes.spec import slug
 from pyro_vaes.reports.compare_checks import check_comparison, check_same_model, claim
 from pyro_vaes.reports.compare_report import write_report
@@ -115,46 +116,47 @@ def compare(
     trials: list[Trial] = []
     diagnoses: list[Diagnosis] = []
     shown, marginal = progress and sys.stderr.isatty(), None
-    try:
-        if frozen_model:
-            (view,) = of_split(data.test, len(x_test), frozen_model.model)
-            marginal = marginal_log_likelihood(view, x_test, None, MARGINAL_SAMPLES, progress=shown)
-        for name, seed in ((name, seed) for name in made for seed in seeds):
-            if progress:
-                print(f"{name}, seed {seed}", flush=True)
-            path = out / "runs" / f"{slug(name)}-seed{seed}"
-            system = made[name].build(seed)
-            going_on = resume and (path / CHECKPOINT).exists()
-            with frozen(system.model) if frozen_model else contextlib.nullcontext():
-                if frozen_model and going_on:
-                    check_same_model(RunFolder(path), system.model)
-                if resume and (path / TRIAL).exists():
-                    trials.append(finished_trial(name, seed, system, path, len(x_test), num_samples))
-                    continue
-                run = fit(
-                    system.model,
-                    system.guide,
-                    data,
-                    system.loss,
-                    **replace(settings, seed=seed).training,
-                    out=path,
-                    overwrite=(overwrite or resume) and not going_on,
-                    resume=going_on,
-                    progress=progress,
-                    callbacks=limits,
-                    start=start,
-                    config={**described, **made[name].config, "seed": seed, "out": str(path)},
-                )
-            if run.interrupted:
-                break
-            trials.append(new_trial(name, seed, system, run, data.test, x_test, num_samples, marginal, shown))
-        if images and len(trials) == len(made) * len(seeds):
-            diagnoses = _diagnose(trials, data, out, min(images, len(x_test)), progress)
-    except KeyboardInterrupt:  # Ctrl-C while measuring: the trials before are whole
-        return trials
-    finally:
-        if trials:
-            write_report(Comparison(trials, diagnoses, data, settings, minutes, frozen_model), out)
+    with missing_values(data.has_missing):
+        try:
+            if frozen_model:
+                (view,) = of_split(data.test, len(x_test), frozen_model.model)
+                marginal = marginal_log_likelihood(view, x_test, None, MARGINAL_SAMPLES, progress=shown)
+            for name, seed in ((name, seed) for name in made for seed in seeds):
+                if progress:
+                    print(f"{name}, seed {seed}", flush=True)
+                path = out / "runs" / f"{slug(name)}-seed{seed}"
+                system = made[name].build(seed)
+                going_on = resume and (path / CHECKPOINT).exists()
+                with frozen(system.model) if frozen_model else contextlib.nullcontext():
+                    if frozen_model and going_on:
+                        check_same_model(RunFolder(path), system.model)
+                    if resume and (path / TRIAL).exists():
+                        trials.append(finished_trial(name, seed, system, path, len(x_test), num_samples))
+                        continue
+                    run = fit(
+                        system.model,
+                        system.guide,
+                        data,
+                        system.loss,
+                        **replace(settings, seed=seed).training,
+                        out=path,
+                        overwrite=(overwrite or resume) and not going_on,
+                        resume=going_on,
+                        progress=progress,
+                        callbacks=limits,
+                        start=start,
+                        config={**described, **made[name].config, "seed": seed, "out": str(path)},
+                    )
+                if run.interrupted:
+                    break
+                trials.append(new_trial(name, seed, system, run, data.test, x_test, num_samples, marginal, shown))
+            if images and len(trials) == len(made) * len(seeds):
+                diagnoses = _diagnose(trials, data, out, min(images, len(x_test)), progress)
+        except KeyboardInterrupt:  # Ctrl-C while measuring: the trials before are whole
+            return trials
+        finally:
+            if trials:
+                write_report(Comparison(trials, diagnoses, data, settings, minutes, frozen_model), out)
     return trials
 
 

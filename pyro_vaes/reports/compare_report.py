@@ -49,7 +49,7 @@ def write_report(comparison: Comparison, out: Path) -> None:
 def _baseline(comparison: Comparison) -> list[dict[str, Any]]:
     """The row of probabilistic PCA, where it is a model of these data."""
     model, measured = comparison.trials[0].system.model, comparison.trials[0].measured
-    if model.likelihood.quadratic:
+    if model.likelihood.quadratic and not comparison.data.has_missing:
         with contextlib.suppress(InputError):  # it has no closed form with so many factors
             x = comparison.data.test.x[: len(measured.gap)]
             exact = ppca(comparison.data.train.x, x, sum(model.latent_dims))

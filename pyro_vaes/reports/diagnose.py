@@ -33,6 +33,7 @@ from pyro_vaes.evaluate import (
 )
 from pyro_vaes.evaluate.inputs import evaluating, of_split
 from pyro_vaes.given import split, take
+from pyro_vaes.missing import missing_values
 from pyro_vaes.networks.probe import reference_weight
 from pyro_vaes.reports.advice import Candidate, advise
 from pyro_vaes.reports.diagnosis import Diagnosis, NamedPair
@@ -93,7 +94,7 @@ def diagnose(
         )
     devices = sorted({p.device for pair in pairs for p in pair.model.parameters() if p.is_cuda}, key=str)
     diagnoses, x_test = [], data.test.x
-    with torch.random.fork_rng(devices):
+    with torch.random.fork_rng(devices), missing_values(data.has_missing):
         for pair in tqdm(pairs, desc="diagnosing", unit=" guides", disable=not progress):
             torch.manual_seed(seed)
             diagnoses.append(_diagnosis(pair, data.test, x_test, images, num_samples, num_steps, reference, progress))

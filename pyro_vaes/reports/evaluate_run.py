@@ -14,6 +14,7 @@ from pyro_vaes.data import Data
 from pyro_vaes.data.labels import UNKNOWN
 from pyro_vaes.evaluate import Classification, active_units, classification
 from pyro_vaes.evaluate.inputs import of_split, seeded
+from pyro_vaes.missing import missing_values
 from pyro_vaes.models import ClusteredModel
 from pyro_vaes.networks.probe import reference_weight
 from pyro_vaes.reports.measurement import average, binarized, measure, part
@@ -51,10 +52,12 @@ def evaluate_run(
     draws = binarized(data, test_size, binarizations)
     x = draws[0]
     model, guide = of_split(data.test, len(x), model, guide)
-    measured = [measure(model, guide, each, num_samples, seed, progress=progress) for each in draws]
-    with seeded(seed, reference_weight(model).device):
-        units = active_units(guide, x)
-    figures, classes = average(measured), labeled_classification(model, guide, data, seed)
+    with missing_values(data.has_missing):
+        measured = [measure(model, guide, each, num_samples, seed, progress=progress) for each in draws]
+        with seeded(seed, reference_weight(model).device):
+            units = active_units(guide, x)
+        classes = labeled_classification(model, guide, data, seed)
+    figures = average(measured)
     described = measured[0].describe()
     if binarizations > 1:
         described += f"; each under {binarizations} binarizations of the same images, averaged"

@@ -20,6 +20,7 @@ from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import Classification, clustering, factor_probes
 from pyro_vaes.evaluate.inputs import as_input, evaluating, of_split, seeded
 from pyro_vaes.evaluate.representation import labels, thresholded
+from pyro_vaes.missing import missing_values
 from pyro_vaes.models.cluster_posterior import cluster_site
 from pyro_vaes.plots.traversals import LatentView, fixed_latents, latent_views, traversals_of
 from pyro_vaes.priors import GaussianMixture
@@ -104,7 +105,12 @@ def traverse(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     table = factor_probes(model, guide, data, factors, seed, progress).rows if factors else []
-    with evaluating(model, guide), seeded(seed, next(guide.parameters()).device), torch.no_grad():
+    with (
+        evaluating(model, guide),
+        missing_values(data.has_missing),
+        seeded(seed, next(guide.parameters()).device),
+        torch.no_grad(),
+    ):
         first, start = of_split(data.test, 1, model, guide)
         views = latent_views(first, data.as_pixels)
         scores = _cluster_scores(model, guide, data, factors)

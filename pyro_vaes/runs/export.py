@@ -83,7 +83,7 @@ def export(model: LatentVariableModel, guide: nn.Module, x: Tensor, out: str | o
     model.cpu(), guide.cpu()
     x = as_input(model, x)
     x = x[torch.arange(TRACED) % len(x)]
-    with evaluating(model, guide), torch.no_grad():
+    with evaluating(model, guide, x=x), torch.no_grad():
         decoder = _decoder(model, x)  # first, since without it nothing is written
         return [_encoder(model, guide, x).write(folder / ENCODER), decoder.write(folder / DECODER)]
 

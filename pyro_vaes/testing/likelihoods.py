@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal, constraints
@@ -32,8 +34,8 @@ def likelihood_shapes(make: MakePair) -> None:
 def likelihood_draws_have_its_density(make: MakePair) -> None:
     """The draws follow the density; the density of a real-valued x is normalized."""
     likelihood, features = _case(make)
-    p = likelihood(features)
-    other = likelihood(0.8 * features)
+    p: Any = likelihood(features)
+    other: Any = likelihood(0.8 * features)
     if constraints.is_dependent(p.support) or p.support.base_constraint is constraints.real:
         draws = p.sample((5000,))
         other = Independent(Normal(draws.mean(0), 0.8 * draws.std(0)), len(p.event_shape))

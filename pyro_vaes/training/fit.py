@@ -17,6 +17,7 @@ from pyro_vaes.data import Data
 from pyro_vaes.data.check import check_data
 from pyro_vaes.data.streaming import room_for
 from pyro_vaes.losses import Loss, default_loss
+from pyro_vaes.missing import missing_values
 from pyro_vaes.param_store import adopt_loaded, without_registration
 from pyro_vaes.recipes.spec import description
 from pyro_vaes.runs.folder import RunFolder
@@ -169,7 +170,13 @@ def fit(
     check_callbacks(callbacks)
     given = check_given(model, guide, data, labels)
     check_whole("guide.warmup", getattr(guide, "warmup", 0), least=0)
-    with only_thread(), process_group() as group, torch.inference_mode(False), torch.enable_grad():
+    with (
+        only_thread(),
+        process_group() as group,
+        missing_values(data.has_missing),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
         with group.raise_together():
             chosen = choose_device(device)
             check_shards(group.size, loss, model, guide)

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vaes.data.labels import UNKNOWN
+from pyro_vaes.data.missing import check_seen_features
 from pyro_vaes.data.split import Split
 from pyro_vaes.errors import InputError
 from pyro_vaes.given import Given, bind, split
 from pyro_vaes.losses import Loss
+from pyro_vaes.missing import fill_mean
 from pyro_vaes.models import initialize_from_codes
 from pyro_vaes.networks.copy_weights import copy_weights
 from pyro_vaes.networks.evaluation_mode import evaluation_mode
@@ -61,6 +63,7 @@ def initialize(
     loss.num_steps = 0
     x = _init_batch(train, device)
     check_fits(model, train, x, train.given(names))
+    check_seen_features(x, f"x_train[:{len(x)}]")
     with same_draws(x), unchanged_buffers(model, guide), restored_param_store(), pyro.validation_enabled(True):
         given = _init_given(train, names, x)
         views = bind(model, given), bind(guide, given)
@@ -72,7 +75,7 @@ def initialize(
         parts: tuple[Any, ...] = (model.likelihood, *model.priors.values())
         new = [part for part in parts if not part.initialized]
         for part in new:
-            part.initialize(x)
+            part.initialize(x if part is model.likelihood else fill_mean(x))
         for part in new:
             part.initialized.fill_(True)
     if not resume:

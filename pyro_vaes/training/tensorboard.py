@@ -117,7 +117,7 @@ class TensorBoardCallback(Callback):
             one, first, start = next(split(1, self.x, model, guide))
             traversals = draw_traversals(first, start, one, as_pixels=self.as_pixels)
         for name, images in (("reconstructions", torch.cat([self.x, rebuilt])), ("samples", samples)):
-            writer.add_images(name, self.as_pixels(images).clamp(0, 1).cpu(), epoch)
+            writer.add_images(name, self.as_pixels(images).nan_to_num(nan=0.5).clamp(0, 1).cpu(), epoch)
         writer.add_image("traversals", _pixels(traversals), epoch, dataformats="HWC")
 
 

@@ -119,7 +119,7 @@ def check_fits(model: object, split: Split, x: Tensor, given: Given) -> None:
     if isinstance(model, LatentVariableModel):
         model.check_event_shape(split.pixels.shape[1:])
         check_kind(model.likelihood, split.preprocessing.kind)
-        model.likelihood.check(x)
+        model.likelihood.check(model.likelihood.filled(x) if split.preprocessing.missing else x)
         model.check_given(given)
 
 

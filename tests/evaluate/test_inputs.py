@@ -134,13 +134,12 @@ def test_values_that_are_not_finite_are_refused_with_their_index(name):
     ("convert", "words"),
     [
         (lambda x: x.tolist(), "is a list: expected a dense tensor or NumPy array"),
-        (lambda x: np.ma.masked_equal(x.numpy(), 0), r"^x\w* masks \d+ of its 80 values, and masks are not supported"),
         (lambda x: x.numpy().astype(object), "is a ndarray: expected a dense tensor or NumPy array of numbers"),
         (lambda x: csr_array(x.flatten(1)), r"^(x\w*) is a sparse array: give \1\.toarray\(\)"),
         (lambda x: x.to_sparse(), r"^(x\w*) is a sparse tensor: give \1\.to_dense\(\)"),
         (lambda x: x.to("meta"), r"^x\w* is on the device meta"),
     ],
-    ids=["list", "masked", "objects", "sparse array", "sparse tensor", "meta"],
+    ids=["list", "objects", "sparse array", "sparse tensor", "meta"],
 )
 def test_what_is_no_data_is_refused(name, convert, words):
     with pytest.raises(InputError, match=words):

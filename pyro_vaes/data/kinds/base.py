@@ -22,11 +22,13 @@ class Kind:
         name: name of the kind.
         advice: what the values must be, and what to do with others, for errors.
         dtype: type of the stored values.
+        nan_is_missing: whether NaN in floats is a missing value, and no error.
     """
 
     name: ClassVar[str]
     advice: ClassVar[str]
     dtype: ClassVar[type[np.generic]]
+    nan_is_missing: ClassVar[bool] = False
 
     def __init__(self, num_bins: int = 256) -> None:
         self.num_bins = num_bins

@@ -19,8 +19,8 @@ class Counts(Kind):
 
     name = "counts"
     advice = (
-        f"counts are whole numbers from 0 to {MAX_COUNT}: give them before any normalization, fill missing ones, and "
-        'take kind="values" for real numbers'
+        f"counts are whole numbers from 0 to {MAX_COUNT}: give them before any normalization, missing ones by a "
+        'mask, and take kind="values" for real numbers'
     )
     dtype = np.int32
 

@@ -53,7 +53,7 @@ class Pixels(Kind):
                 pixels = array.astype(np.float32)
             advice = (
                 "float pixels must be finite and in [0, 1]: divide pixels of 0..255 by 255, or give them as uint8; "
-                'scale other values to [0, 1] or give kind="values", and fill missing ones or leave their examples out'
+                'scale other values to [0, 1] or give kind="values", and missing ones by a mask'
             )
             check_valid((pixels >= 0) & (pixels <= 1), array, name, advice)
             return pixels

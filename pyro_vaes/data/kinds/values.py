@@ -13,7 +13,8 @@ RESOLUTION = 1e-3  # largest rounding error of a stored value, in standard devia
 class Values(Kind):
     """Real values in units of their own, such as measurements.
 
-    They are stored as float32 and never scaled: the likelihood ``Standardized`` standardizes them within the model.
+    NaN is a missing value. They are stored as float32 and never scaled: the likelihood ``Standardized`` standardizes
+    them within the model.
 
     Example:
         >>> Values().store(np.array([[-3, 250]]), "x_train")
@@ -26,8 +27,9 @@ class Values(Kind):
     """
 
     name = "values"
-    advice = "values must be finite numbers of float32: fill missing ones, or leave their examples out"
+    advice = "values must be finite numbers of float32, or NaN where they are missing"
     dtype = np.float32
+    nan_is_missing = True
 
     def valid(self, array: np.ndarray) -> np.ndarray:
         """Whether each value is finite as float32."""

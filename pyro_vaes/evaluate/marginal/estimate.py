@@ -81,6 +81,7 @@ def marginal_log_likelihood(
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
     y: Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> MarginalLogLikelihood:
     """Log p(x) of a model, by importance sampling from proposals that are made for each datum.
 
@@ -110,6 +111,7 @@ def marginal_log_likelihood(
             none.
         progress: whether to show a bar.
         y: labels or conditions of x, ``(N, ...)``, for a model that takes them.
+        mask: True where x was seen, of its shape; the estimate is then log p(x_seen).
 
     Raises:
         InputError: If the model has discrete latents or sites outside the plate, the guide has other latents than the
@@ -131,11 +133,11 @@ def marginal_log_likelihood(
     check_seed(seed)
     if not tolerance > 0:
         raise InputError(f"tolerance is {tolerance!r}: expected a positive number of nats, such as 0.05")
-    x, model, guide = as_inputs(x, y, model, guide)
+    x, model, guide = as_inputs(x, y, model, guide, mask=mask)
     chunks = []
     settings = {"num_samples": num_samples, "tolerance": tolerance, "seed": seed}
     kept = None if out is None else Chunks(out, x, [model, guide], **settings)
-    with evaluating(model, guide), seeded(seed, x.device), torch.no_grad(), _bar(len(x), progress) as bar:
+    with evaluating(model, guide, x=x), seeded(seed, x.device), torch.no_grad(), _bar(len(x), progress) as bar:
         target = _target(model, x)
         width = max(1, BLOCK_VALUES // (num_samples * target.latent_dim))
         for number, index in enumerate(torch.arange(len(x), device=x.device).split(width)):

@@ -126,9 +126,9 @@ class ModelTarget(Target):
         return self.model.features(*self._latents(z))
 
     def _fisher(self, features: Tensor) -> Tensor:
-        """The Fisher information in flattened features."""
+        """The Fisher information of what was seen of x in flattened features."""
         shape = self.model.features_shape
-        return self.model.likelihood.fisher(features.unflatten(-1, shape)).flatten(-len(shape))
+        return self.model.likelihood.seen_fisher(features.unflatten(-1, shape), self.x).flatten(-len(shape))
 
     def _latents(self, z: Tensor) -> tuple[Tensor, ...]:
         return z.split(list(self.sizes.values()), -1)
