@@ -14,6 +14,7 @@ from pyro_vaes.evaluate.differences import MeanInterval, difference, mean_interv
 from pyro_vaes.evaluate.factor_probes import FactorProbe, FactorProbes, factor_probes
 from pyro_vaes.evaluate.fit_prior import FittedPrior, fit_prior
 from pyro_vaes.evaluate.gaps import InferenceGaps, inference_gaps
+from pyro_vaes.evaluate.impute import Imputation, impute
 from pyro_vaes.evaluate.log_likelihood import LogLikelihood, log_likelihood
 from pyro_vaes.evaluate.log_weights import log_weights
 from pyro_vaes.evaluate.marginal.estimate import MarginalLogLikelihood, marginal_log_likelihood
@@ -37,6 +38,7 @@ __all__ = [
     "FactorProbe",
     "FactorProbes",
     "FittedPrior",
+    "Imputation",
     "InferenceGaps",
     "LogLikelihood",
     "MarginalLogLikelihood",
@@ -57,6 +59,7 @@ __all__ = [
     "difference",
     "factor_probes",
     "fit_prior",
+    "impute",
     "inference_gaps",
     "inference_ms",
     "log_likelihood",

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from pyro import poutine
 from pyro.infer import MCMC, NUTS
@@ -16,8 +14,8 @@ from pyro.infer.mcmc.util import initialize_model
 from torch import Tensor
 
 from pyro_vaes.errors import InputError
+from pyro_vaes.evaluate.chains import effective_samples, r_hat
 from pyro_vaes.evaluate.inputs import as_inputs, evaluating, seeded
-from pyro_vaes.evaluate.psis import is_arviz_0
 from pyro_vaes.given import take
 from pyro_vaes.traces import sample_sites, total
 from pyro_vaes.vae import LatentVariableModel
@@ -118,7 +116,7 @@ def reference_posterior(
     draws = joint.unflatten(1, (num_chains, len(x))).transpose(0, 1).detach().cpu()
     each = draws.unbind(2)  # one datum at a time, which bounds the memory of the autocorrelations
     return ReferencePosterior(
-        draws, torch.stack([_r_hat(one) for one in each]), torch.stack([_effective(one) for one in each]), sites
+        draws, torch.stack([r_hat(one) for one in each]), torch.stack([effective_samples(one) for one in each]), sites
     )
 
 
@@ -193,36 +191,3 @@ def _potential(
         return volume - model.log_joint(x, *z.values()).sum()
 
     return potential
-
-
-def _r_hat(draws: Tensor) -> Tensor:
-    """Rank-normalized split R-hat, plain and folded, of draws ``(chains, S, Z)``: shape ``(Z,)``."""
-    if len(draws) < 2:
-        return draws.new_full(draws.shape[2:], torch.nan)
-    return _by_dimension(_diagnostics().rhat, draws)
-
-
-def _effective(draws: Tensor) -> Tensor:
-    """Effective sample size of draws ``(chains, S, Z)``, the smaller of those of mean and variance: ``(Z,)``."""
-    mean = partial(_diagnostics().ess, method="mean")
-    deviation = (draws - draws.mean((0, 1))).square()
-    size = torch.minimum(_by_dimension(mean, draws), _by_dimension(mean, deviation))
-    constant = draws.amin((0, 1)) == draws.amax((0, 1))
-    return size.clamp(max=draws[..., 0].numel()).where(~constant, torch.nan)
-
-
-def _by_dimension(statistic: Callable[[np.ndarray], Any], draws: Tensor) -> Tensor:
-    """A statistic of chains ``(chains, S)``, for each dimension of draws ``(chains, S, Z)``."""
-    with np.errstate(all="ignore"):  # the statistic of constant chains is NaN
-        return draws.new_tensor([float(statistic(one.numpy())) for one in draws.unbind(-1)])
-
-
-def _diagnostics() -> Any:
-    """arviz's diagnostics of arrays, from arviz 0.x or 1.x."""
-    import arviz
-
-    if is_arviz_0():
-        return arviz
-    from arviz_stats.base import array_stats
-
-    return array_stats

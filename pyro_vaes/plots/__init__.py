@@ -1,5 +1,6 @@
 """Matplotlib figures of training, samples, reconstructions and posteriors."""
 
+from pyro_vaes.plots.completions import completions
 from pyro_vaes.plots.covariances import posterior_covariances
 from pyro_vaes.plots.diagnostics import gap_bars, learning_curves, pareto_histogram, rank_histograms
 from pyro_vaes.plots.frontier import gap_against_time
@@ -10,6 +11,7 @@ from pyro_vaes.plots.traversals import draw_traversals, traversals
 __all__ = [
     "as_pictures",
     "clusters",
+    "completions",
     "corrected_posteriors",
     "draw_traversals",
     "gap_against_time",

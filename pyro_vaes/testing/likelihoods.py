@@ -10,8 +10,10 @@ from torch.distributions import Independent, Normal, constraints
 
 from pyro_vaes.guides import Laplace, MeanField
 from pyro_vaes.likelihoods import Likelihood
+from pyro_vaes.missing import hide, missing_values
 from pyro_vaes.testing.models import PAIR_CHECKS
 from pyro_vaes.testing.pairs import Check, MakeLikelihood, MakePair, agree, built, of_shape, pair, run_checks
+from pyro_vaes.traces import total
 
 DRAWS = 20_000
 
@@ -75,6 +77,29 @@ def likelihood_fisher_is_the_expected_curvature(make: MakePair) -> None:
     )
 
 
+def likelihood_leaves_out_missing_values(make: MakePair) -> None:
+    """What is seen of x and what is hidden add up to log p(x | features), and so do score and information."""
+    likelihood, features = _case(make)
+    x = likelihood(features).sample()
+    mask = torch.rand(x.shape) < 0.5
+    parts = [hide(x, mask), hide(x, ~mask)]
+    with missing_values():
+        log_prob = total(likelihood(features).log_prob(part) for part in parts)
+        gradients = [Likelihood.score(likelihood, features, part) for part in parts]
+    torch.testing.assert_close(log_prob, likelihood(features).log_prob(x), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(total(gradients), Likelihood.score(likelihood, features, x), rtol=1e-4, atol=1e-4)
+    if not has_fisher(likelihood):
+        return
+    with missing_values():
+        scores = [likelihood.seen_score(features, part) for part in parts]
+        information = [likelihood.seen_fisher(features, part) for part in parts]
+    torch.testing.assert_close(scores, gradients, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(total(information), likelihood.fisher(features))
+    hidden = ~likelihood.seen(parts[0])
+    assert not scores[0][hidden].any(), "the score is not 0 in the features of missing values"
+    assert not information[0][hidden].any(), "the information is not 0 in the features of missing values"
+
+
 def has_fisher(likelihood: Likelihood) -> bool:
     """Whether a likelihood implements ``fisher``."""
     return type(likelihood).fisher is not Likelihood.fisher
@@ -93,6 +118,7 @@ LIKELIHOOD_CHECKS: tuple[Check, ...] = (
     likelihood_mean_is_that_of_draws,
     likelihood_score_is_the_gradient,
     likelihood_fisher_is_the_expected_curvature,
+    likelihood_leaves_out_missing_values,
 )
 
 

@@ -11,7 +11,9 @@ from pyro import poutine
 from pyro.infer.enum import config_enumerate
 from torch import Tensor, nn
 
+from pyro_vaes.errors import InputError
 from pyro_vaes.losses import ELBO, default_loss
+from pyro_vaes.missing import missing_values
 from pyro_vaes.networks.evaluation_mode import evaluation_mode
 from pyro_vaes.testing.pairs import (
     BATCH,
@@ -180,6 +182,35 @@ def float64_and_a_batch_of_one(make: MakePair) -> None:
     assert model.sample(1).dtype == model.log_joint(x, *guide(x).values()).dtype == torch.float64
 
 
+def takes_missing_values(make: MakePair) -> None:
+    """With missing values, loss and gradients are finite, and neither depends on what is hidden."""
+    tested = make()
+    model, guide, x, loss = tested
+    if not leaves_out_missing_values(model):
+        return
+    mask = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    values = []
+    for given in (x, torch.where(mask, x, model.sample(len(x)))):
+        with torch.random.fork_rng():
+            values.append(loss.differentiable_loss(model, guide, given, mask=mask))
+    assert values[0].isfinite(), "the loss is not finite where values are missing"
+    torch.testing.assert_close(*values, msg="the loss depends on values that are missing")
+    values[0].backward()
+    for name, parameter in tested.parameters().items():
+        if parameter.grad is not None:
+            assert parameter.grad.isfinite().all(), f"the gradient of {name} is not finite where values are missing"
+
+
+def leaves_out_missing_values(model: LatentVariableModel) -> bool:
+    """Whether the pixels of a model's likelihood are independent, so that missing ones can be left out."""
+    with torch.no_grad(), missing_values():
+        try:
+            model.likelihood(model.features(*model.sample_latents(1)))
+        except InputError:
+            return False
+    return True
+
+
 # Checks of a pair, whichever of its parts is under test.
 PAIR_CHECKS: tuple[Check, ...] = (
     shapes,
@@ -188,6 +219,7 @@ PAIR_CHECKS: tuple[Check, ...] = (
     parameters_belong_to_modules,
     evaluation_changes_nothing,
     gradients_are_finite,
+    takes_missing_values,
     trains_in_stock_svi,
     training_lowers_the_loss,
     copies_are_independent,

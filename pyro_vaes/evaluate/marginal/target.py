@@ -120,17 +120,18 @@ class ModelTarget(Target):
         return likelihood + rounding * torch.eye(z.shape[-1]).to(likelihood) + curvature(self._log_prior, z)
 
     def _log_prior(self, z: Tensor) -> Tensor:
-        return self.model.log_prior(*self._latents(z))
+        return self.model.log_prior(*self.latents(z))
 
     def _features(self, z: Tensor) -> Tensor:
-        return self.model.features(*self._latents(z))
+        return self.model.features(*self.latents(z))
 
     def _fisher(self, features: Tensor) -> Tensor:
         """The Fisher information of what was seen of x in flattened features."""
         shape = self.model.features_shape
         return self.model.likelihood.seen_fisher(features.unflatten(-1, shape), self.x).flatten(-len(shape))
 
-    def _latents(self, z: Tensor) -> tuple[Tensor, ...]:
+    def latents(self, z: Tensor) -> tuple[Tensor, ...]:
+        """Each latent, ``(S, B, Z_l)``."""
         return z.split(list(self.sizes.values()), -1)
 
     def _has_fisher(self) -> bool:
