@@ -78,6 +78,7 @@ def store(array: np.ndarray, mask: object, kind: Kind, name: str) -> np.ndarray:
     check_hidden(torch.from_numpy(seen.reshape(len(seen), -1)), name)
     lowest = np.where(seen, array, np.zeros_like(array)).min()
     largest = np.max(array, axis=0, where=seen, initial=lowest)  # a valid value that leaves a feature its variation
+    largest = np.where(seen.any(0), largest, np.zeros_like(largest))
     stored = kind.store(np.where(seen, array, largest), name)
     if stored.dtype == np.uint8:
         stored = stored.astype(np.int16)
