@@ -2,7 +2,7 @@
 
 Binarized MNIST, 10,000 images, 16 latents, networks 256-256, 10 epochs, 3 seeds, with a mean-field guide or with
 Laplace(1). With masks, half of the pixels of every training and validation image are hidden at random, once, and the
-model is trained on the others. Of 100 test images half of the pixels are hidden.
+model is trained on the others. Of 50 test images half of the pixels are hidden.
 
 log p(x_hidden | x_seen) = log p(x) - log p(x_seen) is a figure of the model, from two marginal log-likelihoods, which
 depend on no guide; the sum over 392 pixels, in nats. The gap log p(x_seen) - ELBO of the guide at the masked image says
@@ -32,7 +32,7 @@ from pyro_vaes.runs.load_run import load_run
 GUIDES = {"mean-field": "mean-field", "laplace": "laplace(updates=1)"}
 TRAININGS = ("complete", "masked")
 SEEDS = (0, 1, 2)
-IMAGES, PICTURED = 100, 10
+IMAGES, PICTURED = 50, 10
 FLAGS = "--likelihood bernoulli --binarize dynamic --latent-dim 16 --hidden 256,256 --epochs 10 --step eager"
 FIGURES = {
     "hidden": "log p(hidden given seen)",

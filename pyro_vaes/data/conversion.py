@@ -32,8 +32,8 @@ def as_numpy(values: Any, name: str) -> np.ndarray:
         >>> as_numpy(np.ma.masked_equal([1, 2, 2], 2), "x_train")
         Traceback (most recent call last):
             ...
-        pyro_vaes.errors.InputError: x_train masks 2 of its 3 values, and masks are not supported: fill them, such as
-        x_train.filled(0), or leave those examples out
+        pyro_vaes.errors.InputError: x_train masks 2 of its 3 values, and masks are not supported here: fill them, such
+        as x_train.filled(0), or leave those examples out
     """
     if isinstance(values, (Dataset, DataLoader)):
         raise InputError(f"{name} is a {type(values).__name__}: give arrays, or a torch Dataset to Data.from_dataset")
@@ -109,7 +109,7 @@ def _holds_arrays(values: Any) -> bool:
 def _refuse_mask(mask: np.ndarray, filled: str, name: str) -> None:
     if mask.any():
         raise InputError(
-            f"{name} masks {mask.sum()} of its {mask.size} values, and masks are not supported: fill them, such as "
+            f"{name} masks {mask.sum()} of its {mask.size} values, and masks are not supported here: fill them, such as "
             f"{filled}, or leave those examples out"
         )
 

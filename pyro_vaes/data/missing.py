@@ -41,7 +41,7 @@ def take_mask(values: Any, mask: object, name: str) -> tuple[Any, object]:
         >>> take_mask(np.ma.masked_equal([1, 2], 2), None, "x_train")
         (array([1, 2]), array([ True, False]))
     """
-    if not np.ma.is_masked(values):
+    if not (isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values)):
         return values, mask
     if mask is not None:
         raise InputError(f"{name} is masked and there is a mask beside it: give {name}.data with the mask, or no mask")
@@ -66,13 +66,13 @@ def store(array: np.ndarray, mask: object, kind: Kind, name: str) -> np.ndarray:
         >>> store(np.array([[3, 7]]), np.array([[True, False]]), Counts(), "x_train")
         array([[ 3, -1]], dtype=int32)
     """
-    seen = np.ones(array.shape, dtype=bool)
-    if mask is not None:
-        seen = as_numpy(mask, f"the mask of {name}")
+    seen = None if mask is None else as_numpy(mask, f"the mask of {name}")
+    if seen is not None:
         check_mask(seen, array.shape, name)
     if kind.nan_is_missing and array.dtype.kind == "f":
-        seen = seen & ~np.isnan(array)
-    if seen.all():
+        known = ~np.isnan(array)
+        seen = known if seen is None else seen & known
+    if seen is None or seen.all():
         return kind.store(array, name)
     check_numbers(array, name)
     check_hidden(torch.from_numpy(seen.reshape(len(seen), -1)), name)

@@ -39,6 +39,14 @@ def test_the_guard_catches_what_it_should():
             wait()
 
 
+@pytest.mark.parametrize("guide", GUIDES)
+def test_missing_values_do_not_either(guide):
+    vae, guide, x = build(guide, Bernoulli())
+    mask = torch.rand(x.shape) < 0.5
+    with pyro.validation_enabled(False), NoHostWait():
+        ELBO().loss_and_grads(vae, guide, x.round(), mask=mask)
+
+
 @pytest.mark.parametrize("likelihood", [Gaussian, Bernoulli])
 @pytest.mark.parametrize("guide", GUIDES)
 @pytest.mark.parametrize("particles", [1, 3])
