@@ -109,8 +109,8 @@ def _holds_arrays(values: Any) -> bool:
 def _refuse_mask(mask: np.ndarray, filled: str, name: str) -> None:
     if mask.any():
         raise InputError(
-            f"{name} masks {mask.sum()} of its {mask.size} values, and masks are not supported here: fill them, such as "
-            f"{filled}, or leave those examples out"
+            f"{name} masks {mask.sum()} of its {mask.size} values, and masks are not supported here: fill them, such "
+            f"as {filled}, or leave those examples out"
         )
 
 
