@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Protocol, TypeGuard
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import functional as F
 
