@@ -120,7 +120,8 @@ def compare(
         try:
             if frozen_model:
                 (view,) = of_split(data.test, len(x_test), frozen_model.model)
-                marginal = marginal_log_likelihood(view, x_test, None, MARGINAL_SAMPLES, progress=shown)
+                kept = out / "log_likelihood"  # which a resumed comparison does not estimate again
+                marginal = marginal_log_likelihood(view, x_test, None, MARGINAL_SAMPLES, progress=shown, out=kept)
             for name, seed in ((name, seed) for name in made for seed in seeds):
                 if progress:
                     print(f"{name}, seed {seed}", flush=True)
