@@ -50,7 +50,7 @@ class Given(dict[str, Tensor]):
 
 
 class TakesGiven(nn.Module):
-    """What the library's models and guides say of inputs beside x; a model that takes some overrides it.
+    """Base class of models and guides, with their hooks for inputs beside x; a model that takes some overrides them.
 
     Attributes:
         given: the inputs that a view is bound to; none of what is no view.

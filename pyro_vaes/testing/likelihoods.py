@@ -78,7 +78,7 @@ def likelihood_fisher_is_the_expected_curvature(make: MakePair) -> None:
 
 
 def likelihood_leaves_out_missing_values(make: MakePair) -> None:
-    """What is seen of x and what is hidden add up to log p(x | features), and so do score and information."""
+    """Log-densities of the seen and of the hidden values add up to log p(x | features); so do score and information."""
     likelihood, features = _case(make)
     x = likelihood(features).sample()
     mask = torch.rand(x.shape) < 0.5
