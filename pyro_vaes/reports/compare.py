@@ -116,7 +116,10 @@ def compare(
     shown, marginal = progress and sys.stderr.isatty(), None
     try:
         if frozen_model:
-            marginal = marginal_log_likelihood(frozen_model.model, x_test, None, MARGINAL_SAMPLES, progress=shown)
+            kept = out / "log_likelihood"  # which a resumed comparison does not estimate again
+            marginal = marginal_log_likelihood(
+                frozen_model.model, x_test, None, MARGINAL_SAMPLES, progress=shown, out=kept
+            )
         for name, seed in ((name, seed) for name in made for seed in seeds):
             if progress:
                 print(f"{name}, seed {seed}", flush=True)

@@ -214,8 +214,10 @@ def test_resume_keeps_finished_trials_and_refuses_another_model(model_run, tmp_p
     data, system, *_ = load_run(model_run, device="cpu")
     out = tmp_path / "report"
     first = compare(data, GUIDES[:1], SETTINGS, [0], out, model=system.model, **QUIET)
+    estimated = {path: path.stat().st_mtime_ns for path in (out / "log_likelihood").iterdir()}
     again = compare(data, GUIDES[:1], SETTINGS, [0], out, model=system.model, resume=True, **QUIET)
     assert again[0].row == first[0].row
+    assert estimated == {path: path.stat().st_mtime_ns for path in (out / "log_likelihood").iterdir()} != {}
     before = state(system.model)
     with torch.no_grad():
         next(system.model.parameters()).add_(1)
