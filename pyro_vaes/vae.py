@@ -186,8 +186,6 @@ class Guide(nn.Module):
             initializes if it has one; None for no head.
 
     Attributes:
-        vae: the model.
-        encoder: the encoder.
         head: the linear layer from the encoder's features to the family's parameters.
         analytic_kl: whether losses take KL(q ‖ p) in closed form if one is registered. A guide whose posterior follows
             the model's says no: there the noise of log q cancels that of log p(x, z).
@@ -195,8 +193,7 @@ class Guide(nn.Module):
             losses, such as one of your own; a method that returns one may set its options.
         warmup: number of gradient steps at the start of a training in which the posterior is a simpler one, 0 for none;
             ``fit`` makes it at most two fifths of a training.
-        restarts: whether the optimizer's moments start again after it; those of the simpler posterior would hold back
-            one that changes at once.
+        restarts: whether the optimizer's moments start again after it, as for a posterior that changes at once.
         progress: the part of the warm-up that is over, in [0, 1]; the posterior may depend on it. ``fit`` sets it for
             the time of a gradient step. It is 1 elsewhere, so in validation and in stock ``SVI``, without a warm-up.
         is_mean_field: whether q(z | x) = N(μ, diag σ²), both outputs of the head, so that other guides can start there.
