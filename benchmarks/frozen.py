@@ -46,7 +46,7 @@ def run(folders: Folders) -> list[Row]:
 def page(rows: Sequence[Row]) -> list[str]:
     """A table per set."""
     lines = []
-    for name in MODELS:
+    for name in dict.fromkeys(row["data"] for row in rows):
         mine = [row for row in rows if row["data"] == name]
         lines += [f"## {name}", "", f"log p(x) = {mine[0]['log_likelihood']:.2f} nats; [report]({name}/report.md).", ""]
         lines += [_table(mine), ""]

@@ -130,7 +130,7 @@ def recursive_mixture(vae: VAE, guide: guides.RecursiveMixture, x: Tensor) -> Te
 
 
 def boosted_mixture(vae: VAE, guide: guides.BoostedMixture, x: Tensor) -> Tensor:
-    """New components ascend log p(x, z) - log Q of the mixture before them, and their entropy."""
+    """New components ascend as in the recursive mixture, and their entropy once more, with a weight."""
     return _boosted(
         vae, guide, x, lambda own, before: (own - before).clamp_max(guide.bound) - (1 + guide.entropy) * own
     )

@@ -56,4 +56,4 @@ class BoostedMixture(RecursiveMixture):
 
     def component_objective(self, log_joint: Tensor, log_own: Tensor, log_before: Tensor) -> Tensor:
         """Objective of a new component at one of its draws; see :meth:`RecursiveMixture.component_objective`."""
-        return log_joint - (1 + self.entropy) * log_own + (log_own - log_before).clamp_max(self.bound)
+        return super().component_objective(log_joint, log_own, log_before) - self.entropy * log_own

@@ -141,7 +141,8 @@ def _encoder(model: LatentVariableModel, guide: nn.Module, x: Tensor) -> _Export
         return _Program(lambda x: _posterior_parameters(guide, x), guide, model).exported(x=x)
     except Exception as error:  # of distributions, of torch's tracer: which one depends on what cannot be traced
         reason = error
-    for local_parameters in (type(guide).local_parameters, Guide.local_parameters):  # without its own refinement
+    own, plain = type(guide).local_parameters, Guide.local_parameters
+    for local_parameters in dict.fromkeys((own, plain)):  # the second without a refinement
         try:
             content, line = _Program(lambda x, of=local_parameters: _heads(of(guide, x)), guide).exported(x=x)
         except (NotImplementedError, AttributeError):  # it is not made of local parameters and a family

@@ -38,7 +38,7 @@ GUIDES = {
     "householder": 321,
     "mixture(components=2)": 176,
     "recursive-mixture(components=2)": 292,
-    "boosted-mixture(components=2)": 288,
+    "boosted-mixture(components=2)": 297,
 }
 SYSTEMS = {"ladder": 243, "hierarchical": 241, "mixture": 213, "ladder-mixture": 313}
 MIXTURE = {"prior": "gaussian-mixture(components=10)", "likelihood": "gaussian"}
