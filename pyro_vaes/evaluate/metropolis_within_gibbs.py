@@ -64,7 +64,7 @@ def metropolis_within_gibbs(
         Leveraging the Exact Likelihood of Deep Latent Variable Models (Mattei, Frellsen, 2018).
     """
     chains = x.repeat(num_chains, *[1] * (x.dim() - 1))
-    model, guide = (in_turn(owner, len(chains)) for owner in (model, guide))
+    model, guide = in_turn(model, len(chains)), in_turn(guide, len(chains))
     target = ModelTarget(model, chains)
     z = GuideDensity(guide, target).sample(1)
     target.x = completed(model, chains, target.latents(z[0]))
