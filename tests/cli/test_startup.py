@@ -36,7 +36,7 @@ def test_an_error_in_a_real_process():
     )
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith(
-        "pyro-vaes: unknown recipe 'vea': did you mean 'vae'? Known: af-prior, full-covariance,"
+        "pyro-vaes: unknown recipe 'vea': did you mean 'vae'? Known: af-prior, conditional,"
     )
     assert result.stderr.count("\n") == 1
 
@@ -45,6 +45,6 @@ def test_lists(capsys):
     assert run("recipes") == run("datasets") == 0
     lines = capsys.readouterr().out.splitlines()
     starts = [line.split()[0] for line in lines]
-    assert starts[:3] == ["vae", "full-covariance", "laplace"]
+    assert starts[:3] == ["vae", "conditional", "full-covariance"]
     assert {"digits", "mnist", "svhn", "FILE.npz"} <= set(starts)
     assert "Park, Kim, Kim" in next(line for line in lines if line.startswith("laplace"))
