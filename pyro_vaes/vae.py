@@ -19,14 +19,13 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
-from pyro_vaes.given import Given, TakesGiven, bind, in_turn
+from pyro_vaes.given import TakesGiven, bind, in_turn
 from pyro_vaes.likelihoods import Likelihood
-from pyro_vaes.missing import seen
 from pyro_vaes.networks.copy_weights import check_sizes, copy_rows, copy_weights
 from pyro_vaes.networks.evaluation_mode import evaluation_mode
 from pyro_vaes.networks.probe import check_encoder, probe_decoder
 from pyro_vaes.networks.shapes import head_on
-from pyro_vaes.param_store import register_params
+from pyro_vaes.plate import batch_plate
 from pyro_vaes.priors import Prior
 
 Posteriors = dict[str, dist.TorchDistribution]
@@ -83,9 +82,7 @@ class LatentVariableModel(TakesGiven):
 
     def forward(self, x: Tensor, *, mask: Tensor | None = None) -> dict[str, Tensor]:
         """The Pyro model: the latents' sites and ``x`` (observed, where the mask is True); returns the latents."""
-        register_params(self)
-        self.check_event_shape(x.shape[1:])
-        with seen(x, mask) as x, pyro.plate("data", len(x)):
+        with batch_plate(self, self, x, mask=mask) as (_, x):
             z = self.draw()
             pyro.sample("x", self.likelihood(self.features(*z)), obs=x)
         return dict(zip(self.sites, z, strict=True))
@@ -285,15 +282,8 @@ class Guide(TakesGiven):
 
     def forward(self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> dict[str, Tensor]:
         """The Pyro guide: the latents' sites in the plate ``data``, given y and x where it was seen; returns them."""
-        register_params(self)
-        self.vae.check_event_shape(x.shape[1:])
-        guide = self if y is None else bind(self, Given(y=y))
-        with seen(x, mask) as x, pyro.plate("data", len(x)):
-            return guide.draw(x)
-
-    def draw(self, x: Tensor) -> dict[str, Tensor]:
-        """Sample the latents' sites, inside the plate; returns the latents by site."""
-        return {site: pyro.sample(site, q) for site, q in self.posteriors(x).items()}
+        with batch_plate(self, self.vae, x, y, mask) as (guide, x):
+            return {site: pyro.sample(site, q) for site, q in guide.posteriors(x).items()}
 
     def _posterior_of(self, site: str, x: Tensor) -> dist.TorchDistribution:
         return self.posteriors(x)[site]

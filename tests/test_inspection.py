@@ -7,6 +7,7 @@ import pyro
 import pyro.infer.inspect
 import pytest
 import torch
+from pyro.distributions.transforms import affine_coupling
 from pyro.infer import Trace_ELBO, TraceGraph_ELBO
 from pyro.infer.inspect import get_dependencies
 
@@ -34,6 +35,7 @@ LIKELIHOODS = {
     "Standardized": lambda: likelihoods.Standardized(SHAPE, likelihoods.Gaussian()),
 }
 PRIORS = {name: getattr(priors, name) for name in priors.__all__ if name != "Prior"}
+PRIORS["FlowPrior"] = lambda size: priors.FlowPrior(size, affine_coupling(size, [8]))
 PRIORS["ConvolutionalFlow"] = lambda size: priors.ConvolutionalFlow(size, (size, 1, 1), channels=(4,))
 MAKES = {
     **{name: partial(pair, shape=SHAPE, likelihood=each) for name, each in LIKELIHOODS.items()},

@@ -16,6 +16,7 @@ from pyro_vaes.models.cluster_posterior import ClusterParameters, ClusterPosteri
 from pyro_vaes.models.clustered import ClusteredModel
 from pyro_vaes.models.conditional_normal import normal
 from pyro_vaes.models.ladder import LadderGuide, LadderVAE
+from pyro_vaes.plate import batch_plate
 from pyro_vaes.priors import GaussianMixture, Prior
 from pyro_vaes.vae import Posteriors
 
@@ -159,15 +160,16 @@ class LadderMixtureGuide(LadderGuide):
             for site, each in self._by_site(x).items()
         }
 
-    def draw(self, x: Tensor) -> dict[str, Tensor]:
-        """Sample the latents and the model's ``cluster_sites``, inside the plate; returns the latents by site."""
-        labels = self.vae.labels(self.given.get("y"), len(x))
-        return {
-            site: each.draw(site, labels.get(site))
-            if isinstance(each, ClusterParameters)
-            else pyro.sample(site, normal(each))
-            for site, each in self._by_site(x).items()
-        }
+    def forward(self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> dict[str, Tensor]:
+        """The Pyro guide: the latents and the model's ``cluster_sites`` in the plate ``data``, given labels y."""
+        with batch_plate(self, self.vae, x, y, mask) as (guide, x):
+            labels = guide.vae.labels(guide.given.get("y"), len(x))
+            return {
+                site: each.draw(site, labels.get(site))
+                if isinstance(each, ClusterParameters)
+                else pyro.sample(site, normal(each))
+                for site, each in guide._by_site(x).items()
+            }
 
     def _by_site(self, x: Tensor) -> dict[str, Tensor | ClusterParameters]:
         """The local parameters by site."""

@@ -16,6 +16,7 @@ from pyro_vaes.models.cluster_posterior import ClusterParameters, ClusterPosteri
 from pyro_vaes.models.clustered import ClusteredModel
 from pyro_vaes.networks.probe import check_encoder
 from pyro_vaes.networks.shapes import out_features
+from pyro_vaes.plate import batch_plate
 from pyro_vaes.priors import GaussianMixture
 from pyro_vaes.vae import VAE, Guide
 
@@ -126,10 +127,11 @@ class MixtureGuide(Guide):
         finally:
             self.head = posterior
 
-    def draw(self, x: Tensor) -> dict[str, Tensor]:
-        """Sample the sites ``y`` and ``z``, inside the plate; returns z by site."""
-        labels = self.vae.labels(self.given.get("y"), len(x))
-        return {"z": ClusterParameters(*self.local_parameters(x)).draw("z", labels.get("z"))}
+    def forward(self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> dict[str, Tensor]:
+        """The Pyro guide: the sites ``y`` and ``z`` in the plate ``data``, given labels y; returns z by site."""
+        with batch_plate(self, self.vae, x, y, mask) as (guide, x):
+            labels = guide.vae.labels(guide.given.get("y"), len(x))
+            return {"z": ClusterParameters(*guide.local_parameters(x)).draw("z", labels.get("z"))}
 
     def _features(self, x: Tensor) -> tuple[Tensor, ...]:
         """The features of q(z | x, y), and those of q(y | x) if they are others."""

@@ -8,6 +8,7 @@ import pyro
 import pyro.distributions as dist
 from torch import Tensor
 
+from pyro_vaes.plate import batch_plate
 from pyro_vaes.vae import Guide, Posteriors
 
 
@@ -32,13 +33,14 @@ class SequentialGuide(Guide):
         self.chain(x, mean)
         return {site: found[site] for site in self.vae.sites}
 
-    def draw(self, x: Tensor) -> dict[str, Tensor]:
-        """Sample the latents' sites, inside the plate, one after another; returns the latents by site."""
+    def forward(self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> dict[str, Tensor]:
+        """The Pyro guide: the latents' sites in the plate ``data``, one after another; returns them by site."""
         drawn: dict[str, Tensor] = {}
 
         def sample(site: str, q: dist.TorchDistribution) -> Tensor:
             drawn[site] = pyro.sample(site, q)
             return drawn[site]
 
-        self.chain(x, sample)
+        with batch_plate(self, self.vae, x, y, mask) as (guide, x):
+            guide.chain(x, sample)
         return {site: drawn[site] for site in self.vae.sites}

@@ -109,7 +109,8 @@ def compare(
     described = settings.config() if config is None else dict(config)
     whole = {**described, "guides": ",".join(made), "seeds": ",".join(map(str, seeds)) + ","}
     whole |= {"num_samples": num_samples, "test_size": test_size, "minutes": minutes, "images": images}
-    whole |= {"model": frozen_model.path if frozen_model else None, "out": str(out), "guide": None, "seed": None}
+    whole |= {"model": frozen_model.path if frozen_model else None, "out": str(out)}
+    whole |= dict.fromkeys(("guide", "seed", "start_epochs"))  # which each guide has of its own
     check_comparison(data, made, settings, seeds, images, start, frozen_model)
     x_test = evaluation_data(data, test_size)
     claim(RunFolder(out), {name: value for name, value in whole.items() if value is not None}, overwrite, resume)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.losses import ELBO, default_loss
-from pyro_vaes.missing import missing_values
+from pyro_vaes.missing import hide, missing_values
 from pyro_vaes.networks.evaluation_mode import evaluation_mode
 from pyro_vaes.testing.pairs import (
     BATCH,
@@ -189,6 +189,12 @@ def takes_missing_values(make: MakePair) -> None:
     if not leaves_out_missing_values(model):
         return
     mask = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    with missing_values(), pyro.validation_enabled(False), torch.random.fork_rng():
+        for site, q in guide.posteriors(hide(x, mask)).items():
+            assert q.sample().isfinite().all(), (
+                f"the posterior of {site} is not finite where values are missing: give its networks self.encode(x), "
+                "which replaces them, in place of self.encoder(x)"
+            )
     values = []
     for given in (x, torch.where(mask, x, model.sample(len(x)))):
         with torch.random.fork_rng():

@@ -46,12 +46,12 @@ class CompiledStep(EagerStep):
     graph: Callable[..., Any]
     products: Mapping[str, bool] = MappingProxyType({})
 
-    def differentiate(self, *batch: Tensor) -> Tensor:
+    def differentiate(self, x: Tensor, *given: Tensor) -> Tensor:
         """Set the gradients of all weights; returns the sums over the batch of objective and terms."""
-        if self.warming_up or batch[0].shape != self.shape:
-            return super().differentiate(*batch)
+        if self.warming_up or x.shape != self.shape:
+            return super().differentiate(x, *given)
         with torch.no_grad():
-            sums, *gradients = self.graph(*batch, self.schedule(batch[0]), *self.values)
+            sums, *gradients = self.graph(x, *given, self.schedule(x), *self.values)
         for place in self.views:
             gradients[place] = torch.empty_like(self.values[place]).copy_(gradients[place])
         for weight, gradient in zip(self.weights, gradients, strict=True):
@@ -108,7 +108,7 @@ class CompiledStep(EagerStep):
     def _function(self, *inputs: Tensor) -> tuple[Tensor | None, ...]:
         """Sums over the batch, and the gradients, as a function of batch, schedule and weights."""
         count = 1 + len(self.given)
-        batch, scheduled, values = inputs[:count], inputs[count], inputs[count + 1 :]
+        (x, *given), scheduled, values = inputs[:count], inputs[count], inputs[count + 1 :]
         with contextlib.ExitStack() as stack:
             places = {id(weight): value for weight, value in zip(self.weights, values, strict=True)}
             for module in (self.model, self.guide):
@@ -117,7 +117,7 @@ class CompiledStep(EagerStep):
                 stack.enter_context(stateless._reparametrize_module(module, own))
             stack.enter_context(self.loss.with_schedule(scheduled))
             stack.enter_context(self.precision())
-            objective, terms = self.objective(*batch)
+            objective, terms = self.loss.objective(*self.bound(*given), x)
             gradients = torch.autograd.grad(-objective.mean(), values, allow_unused=True)
         return torch.stack([value.detach().sum() for value in (objective, *terms.values())]), *gradients
 

@@ -13,7 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.given import Given, bind
-from pyro_vaes.losses.base import Loss, Terms
+from pyro_vaes.losses.base import Loss
 from pyro_vaes.training.distributed import ProcessGroup
 from pyro_vaes.training.ema import Average
 from pyro_vaes.training.optimizers import OptimizerFactory, build_optimizer, shapes, state_shapes
@@ -116,20 +116,16 @@ class EagerStep:
     def prepare_for(self, *batch: Tensor) -> None:
         """Prepare for batches of this shape; an eager step needs nothing."""
 
-    def objective(self, x: Tensor, *given: Tensor) -> tuple[Tensor, Terms]:
-        """Objective and terms of a batch, ``(B,)`` each."""
-        return self.loss.objective(*self.bound(*given), x)
-
     def bound(self, *given: Tensor) -> tuple[nn.Module, nn.Module]:
         """Model and guide, bound to a batch's inputs beside x."""
         named = Given(zip(self.given, given, strict=True))
         return bind(self.model, named), bind(self.guide, named)
 
-    def differentiate(self, *batch: Tensor) -> Tensor:
+    def differentiate(self, x: Tensor, *given: Tensor) -> Tensor:
         """Set the gradients of all weights; returns the sums over the batch of objective and terms."""
         self.optimizer.zero_grad(set_to_none=True)
         with self.precision():
-            objective, terms = self.objective(*batch)
+            objective, terms = self.loss.objective(*self.bound(*given), x)
         (-objective.mean()).backward()
         self.names = ["objective", *terms]
         return torch.stack([value.detach().sum() for value in (objective, *terms.values())])

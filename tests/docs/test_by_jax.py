@@ -7,7 +7,7 @@ import torch
 
 import pyro_vaes as pv
 from benchmarks.baselines.by_hand import mean_field
-from tests.docs.test_by_hand import differentiated, pair
+from tests.helpers.by_hand import differentiated, pair
 
 pytest.importorskip("numpyro")
 pytest.importorskip("optax")

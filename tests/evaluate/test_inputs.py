@@ -85,14 +85,19 @@ TAKES_DATA = {
     "calibration": lambda vae, guide, x: evaluate.calibration(vae, guide, 100, 9, like=x).ranks,
     "to_arviz": lambda vae, guide, x: evaluate.to_arviz(vae, guide, x, 28).posterior["z"].values,
     "inference_ms": lambda vae, guide, x: evaluate.inference_ms(guide, x, repeats=1),
+    "impute": lambda vae, guide, x: evaluate.impute(vae, guide, x, num_samples=2, num_draws=100).draws,
+    "posterior_covariance": lambda vae, guide, x: evaluate.posterior_covariance(guide, x),
+    "predictive_check": lambda vae, guide, x: evaluate.predictive_check(vae, x, guide, num_replications=2).replicated[
+        "variance"
+    ],
     "ppca": lambda vae, _, x: evaluate.ppca(x, x, 1).per_datum,
     "plots.posteriors": lambda vae, guide, x: plots.posteriors({"a": (vae, guide)}, x, points=5),
     "draw_traversals": lambda vae, guide, x: draw_traversals(vae, guide, x, points=2),
 }
 MODEL_FREE = {"ppca"}
-#: Public functions that take no data of a model.
+#: Public functions that take no data of a model, or, as fit_prior, more than a few.
 OTHERS = {"clustering", "pareto_k", "smoothed_weights", "representation", "factor_probes"}
-OTHERS |= {"difference", "mean_interval", "rank_ranges"}
+OTHERS |= {"difference", "mean_interval", "rank_ranges", "classification", "fit_prior"}
 every_function = pytest.mark.parametrize("name", TAKES_DATA)
 
 

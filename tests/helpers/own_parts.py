@@ -30,6 +30,9 @@ class ScaleMap(Likelihood):
         mean, log_scale = features.chunk(2, dim=-self.event_dim)
         return self.to_event(dist.Normal(mean, log_scale.exp()))
 
+    def seen(self, x):
+        return torch.cat([~x.isnan()] * 2, dim=-self.event_dim)
+
     def fisher(self, features):
         precision = (-2 * features.chunk(2, dim=-self.event_dim)[1]).exp()
         return torch.cat([precision, torch.full_like(precision, 2)], dim=-self.event_dim)

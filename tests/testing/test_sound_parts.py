@@ -56,6 +56,6 @@ def test_a_guide_in_ten_lines_passes():
             super().__init__(vae, encoder, outputs=vae.latent_dim)
 
         def posterior(self, x):
-            return dist.Normal(self.head(self.encoder(x)), 0.5).to_event(1)
+            return dist.Normal(self.head(self.encode(x)), 0.5).to_event(1)
 
     testing.check_guide(Narrow)
