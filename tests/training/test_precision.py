@@ -12,7 +12,7 @@ from pyro_vaes.param_store import restored_param_store
 from pyro_vaes.training.compiled_step import CompiledStep
 from pyro_vaes.training.precision import BFloat16Layers
 from pyro_vaes.training.step import EagerStep
-from tests.training.test_compiled_step import needs_compiler
+from tests.helpers.compiled import needs_compiler
 
 SHAPE = (1, 6, 6)
 

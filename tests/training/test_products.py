@@ -10,7 +10,7 @@ from pyro_vaes.losses import ELBO, default_loss
 from pyro_vaes.training import products
 from pyro_vaes.training.compiled_step import CompiledStep
 from pyro_vaes.training.products import SWITCH, _offered, choose_products, summary
-from tests.training.test_compiled_step import GUIDES, SHAPE, assert_same_steps, needs_compiler, pair, steps
+from tests.helpers.compiled import GUIDES, SHAPE, assert_same_steps, needs_compiler, pair, steps
 
 ONEDNN = torch.ops.pyro_vaes.onednn_product.default
 KEY = "mm 5x3:3,1 3x4:4,1"
