@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
+from pyro.distributions import TorchDistribution
 from torch import Tensor
 
 from pyro_vaes.given import split
@@ -54,15 +58,16 @@ def initialize_from_codes(model: LatentVariableModel, guide: Guide, x: Tensor, y
     y = model.given.get("y") if y is None else y
     labels = model.labels(y, len(x)) if isinstance(model, ClusteredModel) else {}
     batches = [view.posteriors(batch) for batch, view in split(CHUNK, x, guide)]
-    codes = {site: torch.cat([q[site].sample() for q in batches]) for site in model.sites}
+    codes = {site: [q[site] for q in batches] for site in model.sites}
     guide.fit_clusters(x, {site: _fit(prior, codes[site], labels.get(site)) for site, prior in mixtures.items()})
 
 
-def _fit(prior: GaussianMixture, codes: Tensor, labels: Tensor | None) -> Tensor:
-    """Set a prior to the mixture of its codes; returns the cluster of each."""
-    seed, values, components = int(torch.randint(2**31, ())), codes.double().cpu().numpy(), len(prior.logits)
+def _fit(prior: GaussianMixture, codes: Sequence[TorchDistribution], labels: Tensor | None) -> Tensor:
+    """Set a prior to the mixture of draws from these posteriors; returns the cluster of each."""
+    values, seed, components = _array([q.sample() for q in codes]), int(torch.randint(2**31, ())), len(prior.logits)
     kind = "full" if len(values) >= ENOUGH * components * values.shape[1] else "diag"
-    fitted = fit_mixture(values, components, kind, seed, None if labels is None else labels.cpu().numpy())
+    known = () if labels is None else (labels.cpu().numpy(), _array([q.mean for q in codes]))
+    fitted = fit_mixture(values, components, kind, seed, *known)
     covariances = torch.from_numpy(fitted.covariances_)
     prior.set_components(
         torch.from_numpy(fitted.weights_),
@@ -70,3 +75,7 @@ def _fit(prior: GaussianMixture, codes: Tensor, labels: Tensor | None) -> Tensor
         covariances if kind == "full" else torch.diag_embed(covariances),
     )
     return torch.from_numpy(fitted.predict(values))
+
+
+def _array(batches: Sequence[Tensor]) -> np.ndarray:
+    return torch.cat(list(batches)).double().cpu().numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,16 +14,23 @@ if TYPE_CHECKING:
 
 STARTS = 10  # of the fit without labels, of which the best is taken
 NEIGHBORS = 10  # of the graph along which labels spread
+ITERATIONS = 5  # of EM after labels: more of them move components from classes to clusters
 RIDGE = 1e-6  # least variance, as scikit-learn has it
 
 
 def fit_mixture(
-    codes: np.ndarray, components: int, kind: str, seed: int, labels: np.ndarray | None = None
+    codes: np.ndarray,
+    components: int,
+    kind: str,
+    seed: int,
+    labels: np.ndarray | None = None,
+    means: np.ndarray | None = None,
 ) -> GaussianMixture:
     """scikit-learn's mixture of codes; with labels, component k is the class k if one of them shows it.
 
-    Labels spread along a graph of neighbors to all codes, which start the fit. The other components spread alike, from
-    the codes nearest to their means in a fit without labels, of which they are those that agree least with the labels.
+    Labels spread along a graph of neighbors to all codes, from which a few iterations of EM start. The other components
+    spread alike, from the codes nearest to their means in a fit without labels, of which they are those that agree
+    least with the labels.
 
     Args:
         codes: ``(N, Z)``.
@@ -30,6 +38,7 @@ def fit_mixture(
         kind: covariances of the components, ``"full"`` or ``"diag"``.
         seed: seed of the starts.
         labels: class of each code, 0 to K - 1, or -1 where it is not known, ``(N,)``; None for no labels.
+        means: what has the neighbors, ``(N, Z)``, such as E[z | x] where codes are draws of z; by default the codes.
 
     References:
         Learning with Local and Global Consistency (Zhou, Bousquet, Lal, Weston, Schölkopf, 2004) for the spread.
@@ -41,9 +50,11 @@ def fit_mixture(
         >>> fit_mixture(codes, 2, "full", seed=0, labels=labels).means_.round(1).tolist()
         [[5.1], [-0.2]]
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
     from sklearn.semi_supervised import LabelSpreading
 
+    places = codes if means is None else means
     known = np.zeros(len(codes), bool) if labels is None else labels != UNKNOWN
     shown = np.unique(labels[known]) if labels is not None else known[:0]
     seeds = np.full(len(codes), UNKNOWN) if labels is None else labels.copy()
@@ -54,12 +65,13 @@ def fit_mixture(
         others = np.setdiff1d(np.arange(components), shown)
         order = _matched(fitted.predict(codes[known]), seeds[known], components)
         for other in others:
-            distances = ((codes - fitted.means_[order[other]]) ** 2).sum(1)
+            distances = ((places - fitted.means_[order[other]]) ** 2).sum(1)
             nearest = np.where(known, np.inf, distances).argsort()[: -(-known.sum() // len(shown))]
             seeds[nearest] = other
-    spread = LabelSpreading(kernel="knn", n_neighbors=min(NEIGHBORS, len(codes) - 1), alpha=0.5).fit(codes, seeds)
+    spread = LabelSpreading(kernel="knn", n_neighbors=min(NEIGHBORS, len(codes) - 1), alpha=0.5).fit(places, seeds)
     shares = spread.label_distributions_ + RIDGE
-    return _started(codes, shares / shares.sum(1, keepdims=True), kind, seed).fit(codes)
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        return _started(codes, shares / shares.sum(1, keepdims=True), kind, seed).fit(codes)
 
 
 def _matched(found: np.ndarray, classes: np.ndarray, components: int) -> np.ndarray:
@@ -86,6 +98,7 @@ def _started(codes: np.ndarray, shares: np.ndarray, kind: str, seed: int) -> Gau
     return GaussianMixture(
         len(sizes),
         covariance_type=kind,
+        max_iter=ITERATIONS,
         means_init=means,
         precisions_init=precisions,
         weights_init=sizes / sizes.sum(),
