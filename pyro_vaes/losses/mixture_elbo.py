@@ -162,7 +162,7 @@ def _log_densities(model: VAE, x: Tensor, locs: Tensor, scales: Tensor, z: Tenso
     The first is E_qₘ[log p(z)] where it has a closed form, which has no noise: -KL(qₘ ‖ p) - H(qₘ).
     """
     prior = model.prior()
-    log_likelihood = model.likelihood(model.features(z)).log_prob(x)
+    log_likelihood = model.likelihood.observation(model.features(z), x).log_prob(x)
     q = dist.Normal(locs.movedim(-2, 0), scales.movedim(-2, 0)).to_event(1)
     try:
         return -kl_divergence(q, prior) - q.entropy(), log_likelihood
