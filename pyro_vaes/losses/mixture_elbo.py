@@ -55,12 +55,6 @@ class MixtureELBO(Loss):
     def __init__(self) -> None:
         super().__init__(num_particles=1)
 
-    def differentiable_loss(  # type: ignore[override]
-        self, model: Pair, guide: Pair, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None
-    ) -> Tensor:
-        """Minus the objective, summed over the batch; a scalar with gradients. The mask is True where x was seen."""
-        return super().differentiable_loss(model, guide, x, *([] if y is None else [y]), mask=mask)
-
     def objective(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> tuple[Tensor, Terms]:
         """ELBO(Q), with all its gradients."""
         vae, mixture = self._checked(model, guide, args)
