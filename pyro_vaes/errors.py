@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 _short = reprlib.Repr()
-
 
 _short.maxstring = _short.maxother = 100
 
@@ -42,6 +44,21 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """
     known = sorted(known)
     return InputError(f"unknown {kind} {shown(name)}:{near(name, known)} Known: {', '.join(known)}")
+
+
+def look_up(kind: str, name: str, known: Mapping[str, Value]) -> Value:
+    """What a ``name`` stands for among the ``known`` ones.
+
+    Raises:
+        InputError: If it is not among them, with close matches.
+
+    Example:
+        >>> look_up("guide", "laplace", {"laplace": 1, "mean-field": 2})
+        1
+    """
+    if name not in known:
+        raise unknown(kind, str(name), known)
+    return known[name]
 
 
 def near(name: str, known: Iterable[str], cutoff: float = 0.5) -> str:

@@ -84,7 +84,7 @@ class LatentVariableModel(TakesGiven):
         """The Pyro model: the latents' sites and ``x`` (observed, where the mask is True); returns the latents."""
         with batch_plate(self, self, x, mask=mask) as (_, x):
             z = self.draw()
-            pyro.sample("x", self.likelihood(self.features(*z)), obs=x)
+            pyro.sample("x", self.likelihood.observation(self.features(*z), x), obs=x)
         return dict(zip(self.sites, z, strict=True))
 
     def check_event_shape(self, event_shape: Sequence[int]) -> None:
@@ -105,7 +105,7 @@ class LatentVariableModel(TakesGiven):
 
     def log_joint(self, x: Tensor, *z: Tensor) -> Tensor:
         """Log p(x, z) in nats: ``x (B, *event_shape)`` and each ``z_l (..., B, Z_l)`` to ``(..., B)``."""
-        return self.log_prior(*z) + self.likelihood(self.features(*z)).log_prob(x)
+        return self.log_prior(*z) + self.likelihood.observation(self.features(*z), x).log_prob(x)
 
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate.estimate import PerDatum, log_mean_exp
 from pyro_vaes.evaluate.hmc import HMC, Model, Target, adapted, checked_sites
-from pyro_vaes.evaluate.inputs import as_inputs, evaluating
+from pyro_vaes.evaluate.inputs import as_inputs, check_simulated, evaluating
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES
 from pyro_vaes.given import split
 from pyro_vaes.traces import sample_sites
@@ -160,8 +160,8 @@ def bidirectional_monte_carlo(
         y: labels or conditions of x, ``(N, ...)``, for a model that takes them.
 
     Raises:
-        InputError: If :func:`annealed_importance_sampling` would refuse the model or x, or the model does not have
-            exactly one observed site.
+        InputError: If :func:`annealed_importance_sampling` would refuse the model or x, the model does not have
+            exactly one observed site, or its likelihood has size factors.
 
     References:
         Sandwiching the Marginal Likelihood Using Bidirectional Monte Carlo (Grosse, Ghahramani, Adams, 2015);
@@ -172,6 +172,7 @@ def bidirectional_monte_carlo(
         >>> bounds.x.shape, bounds.lower.shape, bounds.upper.shape
         (torch.Size([4, 1, 8, 8]), torch.Size([4]), torch.Size([4]))
     """
+    check_simulated(model)
     x, model = as_inputs(x, y, model)
     batches = _batches(model, x, num_chains, num_steps, leapfrog_steps)
     drawn, lower, upper = [], [], []

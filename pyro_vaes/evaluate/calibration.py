@@ -12,7 +12,7 @@ from pyro import poutine
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pyro_vaes.evaluate.inputs import as_input, bound, evaluating, seeded
+from pyro_vaes.evaluate.inputs import as_input, bound, check_simulated, evaluating, seeded
 from pyro_vaes.evaluate.nuts_reference import continuous, joined
 from pyro_vaes.evaluate.reference import guide_draws
 from pyro_vaes.given import in_turn, split
@@ -112,8 +112,8 @@ def calibration(
             them.
 
     Raises:
-        InputError: If a latent is discrete, there is not exactly one observed site, or a number is too small for the
-            test.
+        InputError: If a latent is discrete, there is not exactly one observed site, a number is too small for the
+            test, or the likelihood has size factors.
 
     References:
         Validating Bayesian Inference Algorithms with Simulation-Based Calibration (Talts, Betancourt, Simpson,
@@ -128,6 +128,7 @@ def calibration(
     """
     for name, value, least in (("num_datasets", num_datasets, 100), ("num_samples", num_samples, 9)):
         check_whole(name, value, least)
+    check_simulated(model)
     placeholder = _placeholder(model, like)
     x = placeholder.expand(num_datasets, *placeholder.shape[1:])
     owners = bound(placeholder if y is None else x[: len(y)], y, model, guide)

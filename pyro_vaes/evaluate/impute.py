@@ -18,7 +18,7 @@ from pyro_vaes.evaluate.marginal.draws import Sampler
 from pyro_vaes.evaluate.marginal.estimate import BLOCK_VALUES
 from pyro_vaes.evaluate.marginal.modes import propose
 from pyro_vaes.evaluate.marginal.target import ModelTarget
-from pyro_vaes.evaluate.metropolis_within_gibbs import completed, metropolis_within_gibbs
+from pyro_vaes.evaluate.metropolis_within_gibbs import completed, expectation, metropolis_within_gibbs
 from pyro_vaes.evaluate.psis import smoothed_weights, unreliable_share
 from pyro_vaes.given import split
 from pyro_vaes.traces import total
@@ -160,7 +160,7 @@ def _resampled(
     weights, z = smoothed_weights(log_weights)[0].exp().to(x), drawn.z.to(x)
     few = max(1, CHUNK_VALUES // x.numel())
     mean = total(
-        torch.einsum("sb,sb...->b...", share, model.decode(*target.latents(part)))
+        torch.einsum("sb,sb...->b...", share, expectation(model, x, target.latents(part)))
         for share, part in zip(weights.split(few), z.split(few), strict=True)
     )
     chosen = weights.T.multinomial(num_samples, replacement=True).T.unsqueeze(-1)

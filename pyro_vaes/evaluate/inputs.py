@@ -182,6 +182,22 @@ def _check_finite(x: Tensor, name: str, mask: Tensor | np.ndarray | None) -> Non
         )
 
 
+def check_simulated(model: Any) -> None:
+    """Check that what is drawn from a model has the density of the model.
+
+    Raises:
+        InputError: If its likelihood has size factors, which are those of the observations.
+
+    Example:
+        >>> check_simulated(vae)
+    """
+    if isinstance(model, LatentVariableModel) and model.likelihood.size_factors:
+        raise InputError(
+            f"{type(model.likelihood).__name__} has size factors, so that its density is one given the size of x, but "
+            "simulated data have another size than the one they were drawn with: take a model without size factors"
+        )
+
+
 @contextlib.contextmanager
 def evaluating(*owners: Any, x: Tensor | None = None) -> Iterator[None]:
     """Context manager for an evaluation of models and guides, which it leaves as they were.

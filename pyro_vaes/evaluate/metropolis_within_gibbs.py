@@ -80,7 +80,7 @@ def metropolis_within_gibbs(
             target.x = completed(model, chains, target.latents(z[0]))
             if step >= num_steps // 2:
                 kept.append(z[0])
-                total += model.decode(*target.latents(z[0]))
+                total += expectation(model, chains, target.latents(z[0]))
             on_step()
     shape = (num_chains, len(x))
     draws = torch.stack(kept, 1).unflatten(0, shape).cpu()  # (K, B, T, Z)
@@ -107,4 +107,19 @@ def completed(model: LatentVariableModel, x: Tensor, z: tuple[Tensor, ...]) -> T
         ...     completed(vae, torch.full_like(x, torch.nan), (torch.zeros(3, 4, 2),)).shape
         torch.Size([3, 4, 1, 8, 8])
     """
-    return torch.where(x.isnan(), model.likelihood(model.features(*z)).sample(), x)
+    return torch.where(x.isnan(), model.likelihood.observation(model.features(*z), x).sample(), x)
+
+
+def expectation(model: LatentVariableModel, x: Tensor, z: tuple[Tensor, ...]) -> Tensor:
+    """E[x | z] of an observation x, ``(..., B, *event_shape)``.
+
+    Args:
+        model: the model.
+        x: the data, with NaN for missing values, ``(B, *event_shape)``.
+        z: the latents, each ``(..., B, Z_l)``.
+
+    Example:
+        >>> expectation(vae, x, (torch.zeros(3, 4, 2),)).shape
+        torch.Size([3, 4, 1, 8, 8])
+    """
+    return model.likelihood.mean(model.likelihood.offset(model.features(*z), x))

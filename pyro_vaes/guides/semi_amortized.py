@@ -95,7 +95,7 @@ class SemiAmortized(Guide):
                 parameters = parameters.detach().requires_grad_()
             q, prior = diagonal_normal(parameters), self.vae.prior()
             z = q.mean + q.stddev * torch.randn_like(q.mean)
-            reconstruction = self.vae.likelihood(self.vae.features(z)).log_prob(x)
+            reconstruction = self.vae.likelihood.observation(self.vae.features(z), x).log_prob(x)
             try:
                 kl = kl_divergence(q, prior)
             except NotImplementedError:

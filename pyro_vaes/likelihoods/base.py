@@ -32,6 +32,7 @@ class Likelihood(nn.Module):
         preprocessing: the arguments of ``data.load`` that give pixels in the support; the default of the command line.
         features_shape: shape of the features of one datum, if it differs from that of the datum.
         neutral: a value in the support of every pixel, which stands for missing ones where nothing depends on it.
+        size_factors: whether observations have an :meth:`offset`, so that the likelihood is p(x | features, size of x).
         initialized: whether ``fit`` set what is learned from a look at the data, or weights were loaded: a model that
             is fitted again goes on from what it learned.
 
@@ -46,6 +47,7 @@ class Likelihood(nn.Module):
     preprocessing: ClassVar[Mapping[str, Any]] = {}
     features_shape: Sequence[int] | None = None
     neutral: float = 0.0
+    size_factors: bool = False
     initialized: Tensor
 
     def __init__(self) -> None:
@@ -81,6 +83,14 @@ class Likelihood(nn.Module):
         """p(x | features), with the event shape of x."""
         raise NotImplementedError(f"{type(self).__name__} must implement forward(features)")
 
+    def offset(self, features: Tensor, x: Tensor) -> Tensor:
+        """Features with the offset of an observation x, such as its log size factor; by default as they are."""
+        return features
+
+    def observation(self, features: Tensor, x: Tensor) -> dist.TorchDistribution:
+        """The distribution of an observation x, p(x | features) with its :meth:`offset`."""
+        return self(self.offset(features, x))
+
     def mean(self, features: Tensor) -> Tensor:
         """E[x | features], shape ``(..., *event_shape)``."""
         return self(features).mean
@@ -112,12 +122,13 @@ class Likelihood(nn.Module):
         return ~x.isnan()
 
     def seen_fisher(self, features: Tensor, x: Tensor) -> Tensor:
-        """:meth:`fisher`, 0 in the features of missing values."""
-        fisher = self.fisher(features)
+        """:meth:`fisher` with the offset of x, 0 in the features of missing values."""
+        fisher = self.fisher(self.offset(features, x))
         return torch.where(self.seen(x), fisher, 0) if nan_is_missing() else fisher
 
     def seen_score(self, features: Tensor, x: Tensor) -> Tensor:
-        """:meth:`score`, 0 in the features of missing values."""
+        """:meth:`score` with the offset of x, 0 in the features of missing values."""
+        features = self.offset(features, x)
         if not nan_is_missing():
             return self.score(features, x)
         return torch.where(self.seen(x), self.score(features, self.filled(x)), 0)

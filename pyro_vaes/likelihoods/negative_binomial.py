@@ -26,6 +26,8 @@ class NegativeBinomial(CountLikelihood):
     Args:
         shape: shape of α: ``()`` for a scalar, the event shape for one α per feature, which recipes take.
         dispersion: initial α.
+        size_factors: whether the mean is μ times the size factor of the observation, see
+            :class:`~pyro_vaes.likelihoods.counts.CountLikelihood`.
 
     Shapes:
         Features ``(..., *event_shape)`` to a distribution over x with batch shape ``(...)``.
@@ -42,8 +44,8 @@ class NegativeBinomial(CountLikelihood):
         tensor([0.5000, 0.2500, 0.1250], grad_fn=<ExpBackward0>)
     """
 
-    def __init__(self, shape: Sequence[int] = (), dispersion: float = 1.0) -> None:
-        super().__init__()
+    def __init__(self, shape: Sequence[int] = (), dispersion: float = 1.0, size_factors: bool = False) -> None:
+        super().__init__(size_factors)
         dispersion = check_positive("dispersion", dispersion, "a positive number, for example dispersion=1.0")
         self.log_dispersion = nn.Parameter(torch.full(tuple(shape), math.log(dispersion)))
 

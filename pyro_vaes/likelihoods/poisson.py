@@ -11,6 +11,10 @@ from pyro_vaes.likelihoods.counts import CountLikelihood
 class Poisson(CountLikelihood):
     """Counts: p(x | f) = Π λˣ e^(-λ) / x!, the features being the log rate, λ = e^f.
 
+    Args:
+        size_factors: whether the rate is λ times the size factor of the observation, see
+            :class:`~pyro_vaes.likelihoods.counts.CountLikelihood`.
+
     Shapes:
         Features ``(..., *event_shape)`` to a distribution over x with batch shape ``(...)``.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import pyro.distributions as dist
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions.transforms import AffineTransform
 
 from pyro_vaes.distributions.partially_observed import PartiallyObserved
-from pyro_vaes.errors import unknown
+from pyro_vaes.errors import look_up
 from pyro_vaes.likelihoods.base import Likelihood
 from pyro_vaes.likelihoods.gaussian import Gaussian
 from pyro_vaes.likelihoods.heteroscedastic_gaussian import HeteroscedasticGaussian
@@ -64,15 +64,13 @@ class Standardized(Likelihood):
         self.set_event_dim(len(event_shape))
 
     @classmethod
-    def build(cls, event_shape: Sequence[int], likelihood: str = "gaussian", **options: Any) -> Self:
-        """The ``"gaussian"``, ``"student-t"`` or ``"heteroscedastic-gaussian"`` likelihood, with these options.
+    def build(cls, event_shape: Sequence[int], likelihood: str = "gaussian") -> Self:  # type: ignore[override]
+        """Standardized data under the ``"gaussian"``, ``"student-t"`` or ``"heteroscedastic-gaussian"`` likelihood.
 
         Raises:
             InputError: If the likelihood is another one.
         """
-        if likelihood not in BASES:
-            raise unknown("likelihood of values", likelihood, BASES)
-        return cls(event_shape, BASES[likelihood].build(event_shape, **options))
+        return cls(event_shape, look_up("likelihood of values", likelihood, BASES).build(event_shape))
 
     def set_event_dim(self, event_dim: int) -> None:
         """Set the number of dimensions of one datum, that of p₀ too.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from pyro_vaes.errors import unknown
+from pyro_vaes.errors import look_up
 from pyro_vaes.likelihoods.counts import CountLikelihood
 from pyro_vaes.likelihoods.feature_maps import FeatureMaps
 from pyro_vaes.likelihoods.negative_binomial import NegativeBinomial
@@ -30,7 +30,7 @@ class ZeroInflated(FeatureMaps, CountLikelihood):
 
     Args:
         event_shape: shape of one datum.
-        likelihood: p₀, ``Poisson`` or ``NegativeBinomial``.
+        likelihood: p₀, ``Poisson`` or ``NegativeBinomial``, whose size factors, if it has some, scale its mean alone.
 
     Shapes:
         Features ``(..., 2 C, H, W)`` or ``(..., 2 D)`` to a distribution over x with batch shape ``(...)``.
@@ -51,18 +51,30 @@ class ZeroInflated(FeatureMaps, CountLikelihood):
     def __init__(self, event_shape: Sequence[int], likelihood: CountLikelihood) -> None:
         super().__init__(event_shape, num_maps=2)
         likelihood.set_event_dim(len(event_shape))
-        self.likelihood = likelihood
+        self.likelihood, self.size_factors = likelihood, likelihood.size_factors
 
     @classmethod
-    def build(cls, event_shape: Sequence[int], likelihood: str = "negative-binomial", **options: Any) -> Self:
-        """Zero inflation of the ``"poisson"`` or ``"negative-binomial"`` likelihood with these options.
+    def build(  # type: ignore[override]
+        cls, event_shape: Sequence[int], likelihood: str = "negative-binomial", size_factors: bool = False
+    ) -> Self:
+        """Zero inflation of the ``"poisson"`` or ``"negative-binomial"`` likelihood, with or without size factors.
 
         Raises:
             InputError: If the likelihood is another one.
         """
-        if likelihood not in BASES:
-            raise unknown("likelihood of counts", likelihood, BASES)
-        return cls(event_shape, BASES[likelihood].build(event_shape, **options))
+        base = look_up("likelihood of counts", likelihood, BASES)
+        return cls(event_shape, base.build(event_shape, size_factors=size_factors))
+
+    def offset(self, features: Tensor, x: Tensor) -> Tensor:
+        """The features with the offset of p₀, which is one of f alone."""
+        if not self.size_factors:
+            return features
+        f, g = self.maps(features)
+        return self.join(*torch.broadcast_tensors(self.likelihood.offset(f, x), g))
+
+    def initialize(self, x: Tensor) -> None:
+        """Initialize p₀."""
+        self.likelihood.initialize(x)
 
     def forward(self, features: Tensor) -> dist.TorchDistribution:
         """Independent zero-inflated distributions."""

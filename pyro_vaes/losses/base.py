@@ -79,11 +79,19 @@ class Loss(infer.ELBO):
         """Go on from what :meth:`state_dict` gave."""
 
     def differentiable_loss(
-        self, model: Pair, guide: Pair, x: Tensor, *args: Any, mask: Tensor | None = None
+        self, model: Pair, guide: Pair, x: Tensor, y: Any = None, mask: Tensor | None = None
     ) -> Tensor:
-        """Minus the objective, summed over the batch; a scalar with gradients. The mask is True where x was seen."""
+        """Minus the objective, summed over the batch; a scalar with gradients.
+
+        Args:
+            model: the model, called with x and, if there is one, y.
+            guide: its guide, called with the same.
+            x: the batch.
+            y: labels or conditions, or what else a pair of one's own takes beside x.
+            mask: True where x was seen; None for all.
+        """
         with seen(x, mask) as x:
-            return -self.objective(model, guide, x, *args)[0].sum()
+            return -self.objective(model, guide, x, *([] if y is None else [y]))[0].sum()
 
     def _get_trace(self, model: Pair, guide: Pair, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Abstract in Pyro's class."""

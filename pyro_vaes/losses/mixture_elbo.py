@@ -55,12 +55,6 @@ class MixtureELBO(Loss):
     def __init__(self) -> None:
         super().__init__(num_particles=1)
 
-    def differentiable_loss(  # type: ignore[override]
-        self, model: Pair, guide: Pair, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None
-    ) -> Tensor:
-        """Minus the objective, summed over the batch; a scalar with gradients. The mask is True where x was seen."""
-        return super().differentiable_loss(model, guide, x, *([] if y is None else [y]), mask=mask)
-
     def objective(self, model: Pair, guide: Pair, x: Tensor, *args: Any) -> tuple[Tensor, Terms]:
         """ELBO(Q), with all its gradients."""
         vae, mixture = self._checked(model, guide, args)
@@ -162,7 +156,7 @@ def _log_densities(model: VAE, x: Tensor, locs: Tensor, scales: Tensor, z: Tenso
     The first is E_qₘ[log p(z)] where it has a closed form, which has no noise: -KL(qₘ ‖ p) - H(qₘ).
     """
     prior = model.prior()
-    log_likelihood = model.likelihood(model.features(z)).log_prob(x)
+    log_likelihood = model.likelihood.observation(model.features(z), x).log_prob(x)
     q = dist.Normal(locs.movedim(-2, 0), scales.movedim(-2, 0)).to_event(1)
     try:
         return -kl_divergence(q, prior) - q.entropy(), log_likelihood

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pyro_vaes.errors import InputError, unknown
+from pyro_vaes.errors import InputError, look_up
 
 MERGES = {"gate": 1, "concatenate": 2}
 
@@ -96,6 +96,4 @@ def widening(merge: str) -> int:
     Raises:
         InputError: If the merge is unknown.
     """
-    if merge not in MERGES:
-        raise unknown("merge", merge, MERGES)
-    return MERGES[merge]
+    return look_up("merge", merge, MERGES)

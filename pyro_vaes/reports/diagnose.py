@@ -18,6 +18,7 @@ from pyro_vaes.data import Data, Split
 from pyro_vaes.data.check import check_data
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import (
+    Calibration,
     InferenceGaps,
     ReferenceComparison,
     active_units,
@@ -31,6 +32,7 @@ from pyro_vaes.evaluate import (
     reference_posterior,
     to_arviz,
 )
+from pyro_vaes.evaluate.calibration import CREDIBILITIES
 from pyro_vaes.evaluate.inputs import evaluating, of_split
 from pyro_vaes.given import split, take
 from pyro_vaes.missing import missing_values
@@ -132,7 +134,7 @@ def _diagnosis(
     many, model_of_many, guide_of_many = next(split(INFORMATION, x_test, *whole))
     marginal = None if pair.marginal is None else pair.marginal.first(images)
     gaps = inference_gaps(model, guide, x, num_samples, num_steps, marginal, progress)
-    simulated = calibration(model, guide)
+    simulated = None if pair.model.likelihood.size_factors else calibration(model, guide)
     information = mutual_information(model_of_many, guide_of_many, many)
     compared, rhat = None, math.nan
     if reference:
@@ -155,11 +157,7 @@ def _diagnosis(
             "stderr": information.stderr,
             "limit": information.limit,
         },
-        "calibration": {
-            "calibrated": simulated.calibrated(),
-            "smallest_p": simulated.adjusted.min().item(),
-            "coverage": {f"{level:.0%}": share for level, share in simulated.mean_coverage.items()},
-        },
+        "calibration": _calibration(simulated),
         "reference": None if compared is None else _reference(compared, rhat),
         "inference_ms": inference_ms(guide_of_batch, batch),
         "step_ms": statistics.median(row["step_ms"] for row in pair.history) if pair.history else None,
@@ -202,6 +200,16 @@ def _draws(model: LatentVariableModel, guide: nn.Module, x: Tensor) -> tuple[tup
 def _image(gaps: InferenceGaps, index: int) -> dict[str, Any]:
     values = ("log_likelihood", "elbo", "gap", "approximation_gap", "amortization_gap", "pareto_k", "guide_pareto_k")
     return {"image": index, **{name: _number(getattr(gaps, name)[index].item()) for name in values}}
+
+
+def _calibration(simulated: Calibration | None) -> dict[str, Any]:
+    """Figures of a calibration, each None where there is none."""
+    coverage = dict.fromkeys(CREDIBILITIES) if simulated is None else simulated.mean_coverage
+    return {
+        "calibrated": None if simulated is None else simulated.calibrated(),
+        "smallest_p": None if simulated is None else simulated.adjusted.min().item(),
+        "coverage": {f"{level:.0%}": share for level, share in coverage.items()},
+    }
 
 
 def _reference(compared: ReferenceComparison, rhat: float) -> dict[str, Any]:

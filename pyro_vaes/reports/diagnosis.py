@@ -40,7 +40,7 @@ class Diagnosis:
     Attributes:
         pair: the pair.
         gaps: the inference gaps of the images.
-        calibrated: its calibration on data from its own model.
+        calibrated: its calibration on data from its own model; None where size factors allow none.
         reference: its comparison with NUTS on the first images, if asked for.
         worst: indices of the images with the largest gaps, among those looked at.
         covariances: covariances of the guide for the first images, ``(N, Z, Z)``.
@@ -51,7 +51,7 @@ class Diagnosis:
 
     pair: NamedPair
     gaps: InferenceGaps
-    calibrated: Calibration
+    calibrated: Calibration | None
     reference: ReferenceComparison | None
     worst: list[int]
     covariances: Tensor

@@ -31,8 +31,8 @@ COLUMNS: Columns = {
 }
 
 MORE: Columns = {
-    "calibrated (1 %)": lambda row: "yes" if row["calibration"]["calibrated"] else "no",
-    "smallest p": lambda row: f"{row['calibration']['smallest_p']:.2g}",
+    "calibrated (1 %)": lambda row: {True: "yes", False: "no"}.get(row["calibration"]["calibrated"], ""),
+    "smallest p": lambda row: number(row["calibration"]["smallest_p"], ".2g"),
     "coverage of 50 %": lambda row: share(row["calibration"]["coverage"]["50%"]),
     "of 80 %": lambda row: share(row["calibration"]["coverage"]["80%"]),
     "of 95 %": lambda row: share(row["calibration"]["coverage"]["95%"]),
@@ -78,7 +78,7 @@ def write_page(
         as_pixels: map from x to pixels, for pictures.
     """
     gaps = {diagnosis.pair.name: diagnosis.gaps for diagnosis in diagnoses}
-    ranks = {diagnosis.pair.name: diagnosis.calibrated for diagnosis in diagnoses}
+    ranks = {each.pair.name: each.calibrated for each in diagnoses if each.calibrated is not None}
     covariances = {diagnosis.pair.name: diagnosis.covariances for diagnosis in diagnoses}
     shown = as_pixels(x[: len(diagnoses[0].covariances)])
     rows = report["guides"]
@@ -94,7 +94,7 @@ def write_page(
         pictures={
             "gaps": _picture(plots.gap_bars(gaps)),
             "pareto": _picture(plots.pareto_histogram(gaps)),
-            "ranks": _picture(plots.rank_histograms(ranks)),
+            "ranks": _picture(plots.rank_histograms(ranks)) if ranks else None,
             "covariances": _picture(plots.posterior_covariances(shown, covariances)),
         },
         guides=[_guide(diagnosis, x, as_pixels) for diagnosis in diagnoses],

@@ -19,7 +19,7 @@ from pyro_vaes.models import ClusteredModel
 from pyro_vaes.networks.probe import reference_weight
 from pyro_vaes.reports.measurement import average, binarized, measure, part
 from pyro_vaes.runs.atomic import write_whole
-from pyro_vaes.vae import Guide
+from pyro_vaes.vae import Guide, LatentVariableModel
 
 
 def evaluate_run(
@@ -59,6 +59,8 @@ def evaluate_run(
         classes = labeled_classification(model, guide, data, seed)
     figures = average(measured)
     described = measured[0].describe()
+    if isinstance(model, LatentVariableModel) and model.likelihood.size_factors:
+        described += "; given the size of each observation, which is observed"
     if binarizations > 1:
         described += f"; each under {binarizations} binarizations of the same images, averaged"
     written = {

@@ -78,7 +78,10 @@ def likelihood_fisher_is_the_expected_curvature(make: MakePair) -> None:
 
 
 def likelihood_leaves_out_missing_values(make: MakePair) -> None:
-    """Log-densities of the seen and of the hidden values add up to log p(x | features); so do score and information."""
+    """Log-densities of the seen and of the hidden values add up to log p(x | features); so do score and information.
+
+    An offset, of features in score and information, is that of either part.
+    """
     likelihood, features = _case(make)
     x = likelihood(features).sample()
     mask = torch.rand(x.shape) < 0.5
@@ -90,12 +93,14 @@ def likelihood_leaves_out_missing_values(make: MakePair) -> None:
     torch.testing.assert_close(total(gradients), Likelihood.score(likelihood, features, x), rtol=1e-4, atol=1e-4)
     if not has_fisher(likelihood):
         return
+    at, hidden = [likelihood.offset(features, part) for part in parts], ~likelihood.seen(parts[0])
     with missing_values():
         scores = [likelihood.seen_score(features, part) for part in parts]
         information = [likelihood.seen_fisher(features, part) for part in parts]
+        gradients = [Likelihood.score(likelihood, *each) for each in zip(at, parts, strict=True)]
     torch.testing.assert_close(scores, gradients, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(total(information), likelihood.fisher(features))
-    hidden = ~likelihood.seen(parts[0])
+    expected = torch.where(hidden, likelihood.fisher(at[1]), likelihood.fisher(at[0]))
+    torch.testing.assert_close(total(information), expected)
     assert not scores[0][hidden].any(), "the score is not 0 in the features of missing values"
     assert not information[0][hidden].any(), "the information is not 0 in the features of missing values"
 

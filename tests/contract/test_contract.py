@@ -66,6 +66,8 @@ LIKELIHOODS = {
     "NegativeBinomial": lambda shape: NegativeBinomial(shape),
     "ZeroInflated-Poisson": lambda shape: ZeroInflated(shape, Poisson()),
     "ZeroInflated-NegativeBinomial": lambda shape: ZeroInflated(shape, NegativeBinomial()),
+    "NegativeBinomial-sizes": lambda shape: NegativeBinomial(shape, size_factors=True),
+    "ZeroInflated-sizes": lambda shape: ZeroInflated(shape, Poisson(size_factors=True)),
     "Categorical": lambda shape: Categorical(shape, num_bins=5),
     "StudentT": lambda shape: StudentT(scale=0.5),
     "HeteroscedasticGaussian": HeteroscedasticGaussian,

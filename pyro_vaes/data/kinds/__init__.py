@@ -5,7 +5,7 @@ from pyro_vaes.data.kinds.binary import Binary
 from pyro_vaes.data.kinds.counts import Counts
 from pyro_vaes.data.kinds.pixels import Pixels
 from pyro_vaes.data.kinds.values import Values
-from pyro_vaes.errors import unknown
+from pyro_vaes.errors import look_up
 
 #: The kinds by name.
 KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Pixels, Binary, Counts, Values)}
@@ -23,6 +23,4 @@ def find_kind(name: str) -> type[Kind]:
         >>> find_kind("counts").__name__
         'Counts'
     """
-    if name not in KINDS:
-        raise unknown("kind of data", str(name), KINDS)
-    return KINDS[name]
+    return look_up("kind of data", name, KINDS)

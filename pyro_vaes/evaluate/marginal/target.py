@@ -88,6 +88,9 @@ class ModelTarget(Target):
         model: the model.
         x: the batch, ``(B, *event_shape)``.
 
+    Attributes:
+        observed: the batch of which the likelihood takes its offset, x unless x is completed later.
+
     Example:
         >>> target = ModelTarget(vae, x)
         >>> target.values(target.prior_draws(5))[0].shape, target.precision(target.prior_draws(5)).shape
@@ -97,11 +100,12 @@ class ModelTarget(Target):
     def __init__(self, model: LatentVariableModel, x: Tensor) -> None:
         sizes = dict(zip(model.sites, model.latent_dims, strict=True))
         super().__init__(model, x, sizes, torch.cat(model.sample_latents(1), -1))
-        self.has_precision = self._has_fisher()
+        self.observed, self.has_precision = x, self._has_fisher()
 
     def densities(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Log p(z) and log p(x | z), ``(S, B)`` each."""
-        return self._log_prior(z), self.model.likelihood(self._features(z)).log_prob(self.x)
+        p = self.model.likelihood.observation(self._features(z), self.observed)
+        return self._log_prior(z), p.log_prob(self.x)
 
     @torch.no_grad()
     def prior_draws(self, num_draws: int) -> Tensor:
@@ -118,6 +122,12 @@ class ModelTarget(Target):
         likelihood = gauss_newton(at, self._fisher).double()
         rounding = torch.finfo(z.dtype).eps * likelihood.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
         return likelihood + rounding * torch.eye(z.shape[-1]).to(likelihood) + curvature(self._log_prior, z)
+
+    def take(self, index: Tensor) -> Self:
+        """The target of some observations of the batch."""
+        part = super().take(index)
+        part.observed = self.observed[index]
+        return part
 
     def _log_prior(self, z: Tensor) -> Tensor:
         return self.model.log_prior(*self.latents(z))
