@@ -175,9 +175,13 @@ def compare(
     say("\n".join(files))
     if (Path(out) / PAGE).exists():
         say(f"open {Path(out) / PAGE}")
-    best = max(trials, key=lambda trial: trial.row["log_likelihood" if model is None else "elbo"])
-    run = f"{out}/runs/{slug(best.guide)}-seed{best.seed}"
-    follow = command(RunFolder(run).read_config(), "diagnose", run, "--reference", 3)
+    if result["interrupted"]:
+        again = [*(["--guides", guides] if guides else []), *(word for text in vary or [] for word in ("--vary", text))]
+        follow = command(settings.config(), "compare", "--config", f"{out}/config.yaml", "--resume", *again)
+    else:
+        best = max(trials, key=lambda trial: trial.row["log_likelihood" if model is None else "elbo"])
+        run = f"{out}/runs/{slug(best.guide)}-seed{best.seed}"
+        follow = command(RunFolder(run).read_config(), "diagnose", run, "--reference", 3)
     say(f"next: {follow}")
     return {**result, "files": files, "next": follow}
 

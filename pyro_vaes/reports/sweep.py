@@ -53,7 +53,8 @@ def _value(name: str, text: str) -> Any:
     if text == "none" and NoneType in kinds:
         return None
     if name in LISTS:
-        return integers(name, text)
+        sizes = integers(name, text)
+        return sizes[0] if name == "latent_dim" and len(sizes) == 1 else sizes
     kind = next(each for each in kinds if each is not NoneType)
     try:
         return SWITCHES[text] if kind is bool else kind(text)
