@@ -8,7 +8,7 @@ INSTALLED = $(VENV)/installed
 CHECKED = tests/test_*.py $(addprefix tests/,contract priors likelihoods distributions networks guides losses models data)
 BENCHMARKS = step rivals pythae laplace laplace_samples inference growth profiles
 
-.PHONY: demo install test check slow lint format doctest bench tutorials docs clean
+.PHONY: demo install test check slow lint format doctest bench tutorials docs dist clean
 
 demo: $(INSTALLED)
 	$(BIN)/pyro-vaes train vae --data digits --latent-dim 2 --hidden 128,128 --epochs 100 --patience 10 \
@@ -54,11 +54,16 @@ docs: $(VENV)/docs
 	$(BIN)/sphinx-build -q -n -W --keep-going -c docs . build/docs
 	@echo "Open build/docs/index.html."
 
+dist: $(INSTALLED)
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+
 clean:
 	rm -rf $(VENV) report runs build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
 
 $(INSTALLED): setup.cfg pyproject.toml
-	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.13"'
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed: make PYTHON=python3.13"'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[vision,dev]'
 	touch $@

@@ -15,13 +15,17 @@ from cyclopts import App, Parameter
 
 from pyro_vaes import __version__
 from pyro_vaes.cli.inspect import diagnose, evaluate, export, sample, traverse
-from pyro_vaes.cli.training import INTERRUPTED, compare, say, train
+from pyro_vaes.cli.lists import list_known, runs
+from pyro_vaes.cli.options import COMMON, Switch
+from pyro_vaes.cli.output import as_json, say, silenced
+from pyro_vaes.cli.training import compare, train
 from pyro_vaes.errors import InputError, NonFiniteError, shown
 from pyro_vaes.runs.safe_yaml import read_settings
 from pyro_vaes.settings import PARTS
 from pyro_vaes.training.signals import on_termination
 from pyro_vaes.validation import as_path
 
+INTERRUPTED = 130  # exit status after Ctrl-C
 TERMINATED = 143  # exit status after SIGTERM
 MOST_LETTERS = 2000  # of an error, which may quote what somebody else wrote
 
@@ -38,43 +42,36 @@ app = App(
 app.meta.suppress_keyboard_interrupt = False
 
 
-def recipes() -> None:
-    """List the recipes."""
-    from pyro_vaes.recipes import RECIPES
-
-    for name, recipe in RECIPES.items():
-        print(f"{name:18}{recipe.paper}")
-
-
-def datasets() -> None:
-    """List the data sets."""
-    from pyro_vaes.data import datasets as known
-
-    for name, line in known.items():
-        print(f"{name:25}{line}")
-    print(f"{'FILE.npz':25}x_train[, y_train], x_valid, x_test …: images or vectors of any --kind")
-    print(f"{'FILE.npy':25}or .csv, .parquet, .h5ad: one array or table, of which the splits are drawn")
-
-
-for command in (train, compare, evaluate, diagnose, sample, traverse, export, recipes, datasets):
+for command in (train, compare, evaluate, diagnose, sample, traverse, export, runs, list_known):
+    name = "list" if command is list_known else command.__name__
     # With a name of its own, so that its usage does not name the program that runs, such as Sphinx.
-    app.command(App(name=command.__name__, default_command=command))
+    app.command(App(name=name, default_command=command))
+app.register_install_completion_command("completion", help="Install completion of commands and flags in the shell.")
 
 
 @app.meta.default
 def _launch(
-    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)], config: str | None = None
-) -> None:
-    """Run one command.
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    config: Annotated[str | None, Parameter(group=COMMON)] = None,
+    json: Annotated[Switch, Parameter(group=COMMON)] = False,
+    quiet: Annotated[Switch, Parameter(group=COMMON)] = False,
+) -> int:
+    """Run one command; the exit status.
 
     Args:
         tokens: the command and its arguments.
         config: take the command's arguments from a file, such as the config.yaml of a run.
+        json: print the command's result as JSON on standard output, and nothing else there.
+        quiet: print no lines and no progress; errors and the result of --json alone.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and "train" not in tokens:
         raise InputError("several processes share the work of train alone: start this command without torchrun")
     app.config = () if config is None else _configured(config, tokens)
-    app(tokens, exit_on_error=False, print_error=False)
+    with silenced(lines=json, quiet=quiet):
+        result = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    if json and result is not None:
+        say(as_json(result))
+    return INTERRUPTED if isinstance(result, dict) and result.get("interrupted") else 0
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -118,7 +115,7 @@ def _configured(path: str, tokens: Sequence[str]) -> cyclopts.config.Dict:
         values = value if isinstance(value, list) else [value]
         if not all(each is None or isinstance(each, (str, int, float)) for each in values):
             raise InputError(f"{path}: {name} is {shown(value)}: expected one value, or a list of them")
-        own = name in (*PARTS, "guides") and any(":" in str(each) for each in values)
+        own = name in (*PARTS, "guides", "vary") and any(":" in str(each) for each in values)
         if own and not any(token.partition("=")[0] == f"--{name}" for token in tokens):
             raise InputError(
                 f"{path} names {shown(value)}, and a file never has a module imported: name it again, --{name} {value}"

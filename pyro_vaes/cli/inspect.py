@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from pyro_vaes.cli.options import given, settings_flags
+from pyro_vaes.cli.output import say, shows_bars
 from pyro_vaes.errors import InputError
 from pyro_vaes.runs.atomic import unlinked
 from pyro_vaes.settings import PARTS, Settings, integers
@@ -28,7 +31,7 @@ def evaluate(
     binarizations: int = 1,
     seed: int = 0,
     device: str = "auto",
-) -> None:
+) -> dict[str, Any]:
     """Estimate log p(x) of a run's model and the gap of its guide on test data; writes evaluation.json into its folder.
 
     Args:
@@ -40,28 +43,29 @@ def evaluate(
         seed: fixes the samples.
         device: auto, cpu, cuda or another torch device.
     """
-    from pyro_vaes.reports.evaluate_run import evaluate_run
+    from pyro_vaes.reports.evaluate_run import EVALUATION, evaluate_run
     from pyro_vaes.runs.load_run import load_run
 
     data, system, *_ = load_run(run, device=device, parts=given(parts))
     lines = evaluate_run(
-        system.model, system.guide, data, run, num_samples, test_size, seed, sys.stderr.isatty(), binarizations
+        system.model, system.guide, data, run, num_samples, test_size, seed, shows_bars(), binarizations
     )
-    print(*lines, sep="\n")
+    say("\n".join(lines))
+    return _written(Path(run) / EVALUATION)
 
 
 def diagnose(
     run: str,
     *,
     parts: Parts | None = None,
-    against: list[str] | None = None,
+    against: Annotated[list[str] | None, Parameter(negative="")] = None,
     out: str | None = None,
     images: int | None = None,
     num_samples: int = 1000,
     reference: int = 0,
     seed: int = 0,
     device: str = "auto",
-) -> None:
+) -> dict[str, Any]:
     """Report how good the posteriors of runs are; writes diagnosis.html and diagnosis.json.
 
     Args:
@@ -75,7 +79,7 @@ def diagnose(
         seed: fixes the draws.
         device: auto, cpu, cuda or another torch device.
     """
-    from pyro_vaes.reports.diagnose import PAGE, advice
+    from pyro_vaes.reports.diagnose import FIGURES, PAGE, advice
     from pyro_vaes.reports.diagnose import diagnose as write_diagnosis
     from pyro_vaes.reports.diagnosis import NamedPair
     from pyro_vaes.runs.load_run import load_run
@@ -93,9 +97,11 @@ def diagnose(
         for path, each in trained.items()
     ]
     folder = Path(out) if out else Path(run)
-    diagnoses = write_diagnosis(pairs, data, folder, images, num_samples, reference=reference, seed=seed)
-    print(*advice(diagnoses), sep="\n")
-    print(folder / PAGE)
+    diagnoses = write_diagnosis(
+        pairs, data, folder, images, num_samples, reference=reference, seed=seed, progress=shows_bars()
+    )
+    say("\n".join([*advice(diagnoses), f"open {folder / PAGE}"]))
+    return {"page": folder / PAGE, **_written(folder / FIGURES)}
 
 
 def sample(
@@ -107,7 +113,7 @@ def sample(
     out: str | None = None,
     seed: int = 0,
     device: str = "auto",
-) -> None:
+) -> dict[str, Any]:
     """Draw images from the model of a run; writes a PNG of their means E[x | z].
 
     Args:
@@ -143,7 +149,8 @@ def sample(
     rows = images.split(max(1, round(n**0.5)))
     path = Path(out) if out else unlinked(Path(run) / "samples.png")
     image_grid(list(rows)).savefig(path, dpi=120)
-    print(path)
+    say(str(path))
+    return {"files": [path]}
 
 
 def traverse(
@@ -155,7 +162,7 @@ def traverse(
     out: str | None = None,
     seed: int = 0,
     device: str = "auto",
-) -> None:
+) -> dict[str, Any]:
     """Draw traversals of each latent of a run, and tabulate which factors of the data each one encodes.
 
     Args:
@@ -172,11 +179,12 @@ def traverse(
     from pyro_vaes.runs.load_run import load_run
 
     data, system, *_ = load_run(run, device=device, parts=given(parts))
-    for path in write_traversals(*system[:2], data, out or run, split(factors), points, seed):
-        print(path)
+    paths = write_traversals(*system[:2], data, out or run, split(factors), points, seed)
+    say("\n".join(map(str, paths)))
+    return {"files": paths}
 
 
-def export(run: str, *, parts: Parts | None = None, out: str | None = None) -> None:
+def export(run: str, *, parts: Parts | None = None, out: str | None = None) -> dict[str, Any]:
     """Export a run for other programs: its history as metrics.csv, encoder.pt2 and decoder.pt2 for torch.export.load.
 
     Args:
@@ -193,7 +201,14 @@ def export(run: str, *, parts: Parts | None = None, out: str | None = None) -> N
     folder = Path(out or run)
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(folder / "metrics.csv", history)
-    print(f"{folder / 'metrics.csv'}: one row per epoch")
+    lines = [f"{folder / 'metrics.csv'}: one row per epoch"]
     with missing_values(data.has_missing):
-        for line in write_programs(*system[:2], data.test.x[:1], folder):
-            print(line)
+        lines += write_programs(*system[:2], data.test.x[:1], folder)
+    say("\n".join(lines))
+    return {"files": dict(line.split(": ", 1) for line in lines)}
+
+
+def _written(path: Path) -> dict[str, Any]:
+    """The figures that a report wrote."""
+    figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return figures

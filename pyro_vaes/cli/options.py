@@ -6,12 +6,26 @@ import dataclasses
 import typing
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 from docstring_parser import parse
 
 from pyro_vaes.settings import LISTS, Settings
 
-Switch = Annotated[bool, Parameter(negative="")]
+#: Settings by the heading under which the help lists them.
+GROUPS = {
+    "Data": (
+        *("data", "data_root", "kind", "num_bins", "binarize", "center", "logit", "channels", "train_size", "labels"),
+    ),
+    "Model": (
+        *("likelihood", "prior", "network", "batch_norm", "denoise", "latent_dim", "condition_dim", "hidden"),
+        "weight_norm",
+    ),
+    "Guide and loss": ("guide", "loss", "warmup", "cluster_epoch", "start_epochs"),
+    "Training": ("epochs", "patience", "batch_size", "lr", "schedule", "optimizer", "clip_norm", "ema"),
+    "Reproducibility and speed": ("seed", "device", "step", "precision"),
+}
+Switch = Annotated[bool, Parameter(negative="", show_default=False)]
+COMMON = Group("Of every command", sort_key=len(GROUPS))
 
 
 def settings_flags(*left_out: str) -> Any:
@@ -21,13 +35,19 @@ def settings_flags(*left_out: str) -> Any:
         left_out: settings that the command does not take.
     """
     types, helps = typing.get_type_hints(Settings), {each.arg_name: each.description for each in _documented()}
+    groups = {
+        name: Group(title, sort_key=place) for place, (title, names) in enumerate(GROUPS.items()) for name in names
+    }
     fields = [
         (
             name,
-            Annotated[(str if name in LISTS else kind) | None, Parameter(help=helps[name], show_default=False)],
+            Annotated[
+                (str if name in LISTS else types[name]) | None,
+                Parameter(help=" ".join(helps[name].split()), show_default=False, group=group),
+            ],
             dataclasses.field(default=None),
         )
-        for name, kind in types.items()
+        for name, group in groups.items()
         if name not in left_out
     ]
     flags = dataclasses.make_dataclass("Flags", fields, frozen=True, kw_only=True, namespace={"__module__": __name__})

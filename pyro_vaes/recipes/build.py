@@ -196,16 +196,30 @@ def load_data(settings: Settings, download: bool = True) -> Data:
     Raises:
         InputError: If data or likelihood do not exist or cannot be used, or are of different kinds.
     """
+    chosen = data_requirements(settings)
+    chosen |= {name: getattr(settings, name) for name in ("train_size", "channels", "num_bins", "center", "logit")}
+    data = load(settings.data, settings.data_root, download=download, **chosen)
+    return data if settings.labels is None else hide_labels(data, settings.labels, settings.seed)
+
+
+def data_requirements(settings: Settings) -> dict[str, Any]:
+    """The kind of data and the preprocessing, as arguments of ``data.load``, that the likelihood of settings needs.
+
+    Raises:
+        InputError: If the likelihood does not exist, or is for another kind of data than the settings say.
+
+    Example:
+        >>> data_requirements(Settings(likelihood="bernoulli"))
+        {'kind': 'pixels', 'binarize': 'dynamic'}
+    """
     found, options = resolve("likelihood", likelihoods, Likelihood, settings.likelihood)
     check_options("likelihood", settings.likelihood, found.build, 1, options)
     kind = settings.kind or needed_kind(found)
     check_kind(found, kind)
-    chosen: dict[str, Any] = {"binarize": None}
+    chosen: dict[str, Any] = {"kind": kind, "binarize": None}
     if kind == "pixels":
         with errors_of("likelihood", settings.likelihood):
             chosen |= found.required_preprocessing(**options)
     if settings.binarize or settings.data in BINARY_SETS:
         chosen["binarize"] = settings.binarize
-    chosen |= {name: getattr(settings, name) for name in ("train_size", "channels", "num_bins", "center", "logit")}
-    data = load(settings.data, settings.data_root, download=download, kind=kind, **chosen)
-    return data if settings.labels is None else hide_labels(data, settings.labels, settings.seed)
+    return chosen

@@ -65,16 +65,31 @@ def check_options(kind: str, text: str, make: Callable[..., Any], given: int, op
         pyro_vaes.errors.InputError: guide laplace has no option 'update': did you mean 'updates'? Its options:
         updates=4, step_size=0.5, detach=False, warmup=300, line_search=False
     """
-    name, hints, known = _name(text), _hints(make), _options_of(make, given)
-    named = {key: each for key, each in known.items() if each.kind not in VARIADIC and not _is_code(hints.get(key))}
-    accepts_any = any(each.kind is each.VAR_KEYWORD for each in known.values())
+    name, hints, named = _name(text), _hints(make), named_options(make, given)
+    accepts_any = any(each.kind is each.VAR_KEYWORD for each in _options_of(make, given).values())
     for key in () if accepts_any else options.keys() - named.keys():
         hint = near(key, named)
-        listed = f"Its options: {', '.join(map(_written, named.values()))}" if named else "It takes none"
+        listed = f"Its options: {', '.join(map(written, named.values()))}" if named else "It takes none"
         raise InputError(f"{kind} {name} has no option {shown(key)}{':' if hint else '.'}{hint} {listed}")
     for key, value in options.items():
         if key in hints and not _fits(value, hints[key]):
             raise InputError(f"{kind} {name}: {key} is {shown(value)}: expected {_described(hints[key])}")
+
+
+def named_options(make: Callable[..., Any], given: int) -> dict[str, inspect.Parameter]:
+    """The options that a text can name: parameters after the first ``given`` ones, without functions and classes.
+
+    Example:
+        >>> from pyro_vaes.guides import LowRank
+        >>> [written(option) for option in named_options(LowRank, 2).values()]
+        ['rank=2']
+    """
+    hints = _hints(make)
+    return {
+        name: each
+        for name, each in _options_of(make, given).items()
+        if each.kind not in VARIADIC and not _is_code(hints.get(name))
+    }
 
 
 def _check_complete(kind: str, text: str, make: Callable[..., Any], given: int, options: Mapping[str, Any]) -> None:
@@ -161,6 +176,11 @@ def _example(hint: Any) -> str:
     return "(1, 4, 4)" if typing.get_origin(hint) is Sequence else EXAMPLES.get(hint, "...")
 
 
-def _written(option: inspect.Parameter) -> str:
-    """An option and its default."""
+def written(option: inspect.Parameter) -> str:
+    """An option and its default, as a text names them.
+
+    Example:
+        >>> written(inspect.Parameter("updates", inspect.Parameter.KEYWORD_ONLY, default=4))
+        'updates=4'
+    """
     return option.name if option.default is option.empty else f"{option.name}={option.default!r}"

@@ -20,11 +20,12 @@ from pyro_vaes.recipes.spec import slug
 from pyro_vaes.reports.compare_checks import check_comparison, check_same_model, claim
 from pyro_vaes.reports.compare_report import write_report
 from pyro_vaes.reports.compare_summary import Comparison
-from pyro_vaes.reports.contestants import Contestant, contestants
+from pyro_vaes.reports.contestants import Contestant, contestants, named
 from pyro_vaes.reports.diagnose import diagnose
 from pyro_vaes.reports.diagnosis import Diagnosis, NamedPair
 from pyro_vaes.reports.frozen import frozen, frozen_settings, load_frozen
 from pyro_vaes.reports.measurement import MARGINAL_SAMPLES, evaluation_data
+from pyro_vaes.reports.sweep import written
 from pyro_vaes.reports.trial import TRIAL, Trial, by_guide, finished_trial, new_trial
 from pyro_vaes.runs.folder import CHECKPOINT, RunFolder
 from pyro_vaes.settings import Settings
@@ -41,6 +42,7 @@ def compare(
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     out: str | os.PathLike[str] = "report",
     *,
+    vary: Mapping[str, Sequence[Any]] | None = None,
     model: str | os.PathLike[str] | LatentVariableModel | None = None,
     minutes: float | None = None,
     num_samples: int = 1000,
@@ -67,6 +69,8 @@ def compare(
             most 200 epochs and a patience of 10.
         seeds: one trial each.
         out: folder of the report; its folder ``runs`` gets one run folder per trial.
+        vary: values of settings, such as ``{"prior": ["standard-normal", "vamp-prior"]}``: each guide is trained with
+            each of them, and of several settings with each combination.
         model: a trained model to freeze, or the folder of its run; its weights and buffers stay as they are.
         minutes: time of each training, which ends after the epoch in which it is over; None for no limit.
         num_samples: draws of the guide per test datum, for its ELBO and its own importance weights.
@@ -105,13 +109,16 @@ def compare(
         frozen_model = load_frozen(model, data, settings)
     seeds, num_samples = [check_seed(seed) for seed in seeds], check_whole("num_samples", num_samples)
     limits = [] if minutes is None else [TimeLimit(minutes)]
-    made = contestants(guides, data.event_shape, settings, frozen_model)
+    guides, varied = named(guides), vary or {}
+    made = contestants(guides, data.event_shape, settings, frozen_model, varied)
     described = settings.config() if config is None else dict(config)
-    whole = {**described, "guides": ",".join(made), "seeds": ",".join(map(str, seeds)) + ","}
+    whole = {**described, "guides": ",".join(guides), "seeds": ",".join(map(str, seeds)) + ","}
     whole |= {"num_samples": num_samples, "test_size": test_size, "minutes": minutes, "images": images}
     whole |= {"model": frozen_model.path if frozen_model else None, "out": str(out)}
     whole |= dict.fromkeys(("guide", "seed", "start_epochs"))  # which each guide has of its own
-    check_comparison(data, made, settings, seeds, images, start, frozen_model)
+    if varied:
+        whole["vary"] = [written(name, values) for name, values in varied.items()]
+    check_comparison(data, made, seeds, images, start, frozen_model)
     x_test = evaluation_data(data, test_size)
     claim(RunFolder(out), {name: value for name, value in whole.items() if value is not None}, overwrite, resume)
     trials: list[Trial] = []
@@ -140,7 +147,7 @@ def compare(
                         system.guide,
                         data,
                         system.loss,
-                        **replace(settings, seed=seed).training,
+                        **replace(made[name].settings, seed=seed).training,
                         out=path,
                         overwrite=(overwrite or resume) and not going_on,
                         resume=going_on,
@@ -153,12 +160,12 @@ def compare(
                     break
                 trials.append(new_trial(name, seed, system, run, data.test, x_test, num_samples, marginal, shown))
             if images and len(trials) == len(made) * len(seeds):
-                diagnoses = _diagnose(trials, data, out, min(images, len(x_test)), progress)
+                diagnoses = _diagnose(trials, data, out, min(images, len(x_test)), shown)
         except KeyboardInterrupt:  # Ctrl-C while measuring: the trials before are whole
             return trials
         finally:
             if trials:
-                write_report(Comparison(trials, diagnoses, data, settings, minutes, frozen_model), out)
+                write_report(Comparison(trials, diagnoses, data, settings, minutes, frozen_model, varied), out)
     return trials
 
 

@@ -26,7 +26,6 @@ from pyro_vaes.validation import check_whole, choose_device
 def check_comparison(
     data: Data,
     made: Mapping[str, Built],
-    settings: Settings,
     seeds: Sequence[int],
     images: int,
     start: Guide | None,
@@ -43,24 +42,29 @@ def check_comparison(
     if len(set(seeds)) < len(seeds):
         raise InputError(f"seeds are {', '.join(map(str, seeds))}: none may repeat")
     check_whole("images", images, least=0)
-    choose_device(settings.device)
-    epochs, batch_size = check_whole("epochs", settings.epochs), check_whole("batch_size", settings.batch_size)
-    build_lr_schedule(settings.schedule, epochs * -(-len(data.train) // batch_size))
-    check_optimizer(settings.optimizer, check_lr(settings.lr))
-    check_ema(settings.ema)
-    check_clip_norm(settings.clip_norm)
-    check_patience(settings.patience)
     if frozen and start is not None and not _same(start.vae.state_dict(), frozen.model):
         raise InputError(
             f"the start is a guide of another model than {frozen.name}: give one of the frozen model's own"
         )
     for each in made.values():
+        _check_training(each.settings, len(data.train))
         system = each.build(seeds[0])
         check_pair(system.model, system.guide)
         given = check_given(system.model, system.guide, data)
         check_fits(system.model, data.valid, data.valid.x, data.valid.given(given))
         if start is not None:
             start_from(system.model, system.guide, start)
+
+
+def _check_training(settings: Settings, size: int) -> None:
+    """Refuse settings of a training on data of a size that ``fit`` would refuse."""
+    choose_device(settings.device)
+    epochs, batch_size = check_whole("epochs", settings.epochs), check_whole("batch_size", settings.batch_size)
+    build_lr_schedule(settings.schedule, epochs * -(-size // batch_size))
+    check_optimizer(settings.optimizer, check_lr(settings.lr))
+    check_ema(settings.ema)
+    check_clip_norm(settings.clip_norm)
+    check_patience(settings.patience)
 
 
 def claim(folder: RunFolder, config: Mapping[str, Any], overwrite: bool, resume: bool) -> None:

@@ -10,6 +10,7 @@ from pyro_vaes.reports.advice import Candidate, advise
 from pyro_vaes.reports.cells import flagged
 from pyro_vaes.reports.compare_summary import Comparison, paired
 from pyro_vaes.reports.measurement import part
+from pyro_vaes.reports.sweep import written
 from pyro_vaes.settings import Settings
 
 COSTS = ("inference_ms", "train_seconds")
@@ -33,6 +34,7 @@ def preamble(comparison: Comparison) -> list[str]:
         f"- ELBO of the guide, {measured.bounds.num_samples} samples per image; gap: log p(x) - ELBO = KL(q ‖ p), in "
         "nats per image, with its 95 % interval. Where the k-hat of the guide's own weights is above 0.7, it misses "
         "mass of the posterior.",
+        *(f"- Varied, in place of what stands above: {written(*each)}." for each in comparison.varied.items()),
         "- Overfitting: training ELBO - validation ELBO at the best epoch, the mean over seeds.",
     ]
     if comparison.diagnoses:
@@ -86,6 +88,8 @@ def _held_equal(comparison: Comparison) -> str:
     """The conditions that the trainings have in common."""
     settings = comparison.settings
     start = "the model, the data order" if comparison.frozen else "the initial decoder, the data order"
+    if comparison.varied:
+        start = "the data order"
     if comparison.minutes is not None:
         return f"{start} and the time, {comparison.minutes:g} minutes per training"
     if settings.patience is not None and settings.patience < settings.epochs:

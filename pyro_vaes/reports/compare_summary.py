@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -45,6 +45,7 @@ class Comparison:
         settings: model and training.
         minutes: time limit of each training, None for none.
         frozen: the model of all guides; None if each has its own.
+        varied: values of the settings that vary.
     """
 
     trials: Sequence[Trial]
@@ -53,6 +54,7 @@ class Comparison:
     settings: Settings
     minutes: float | None = None
     frozen: FrozenModel | None = None
+    varied: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     @property
     def groups(self) -> dict[str, list[Trial]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,12 +16,15 @@ from pyro_vaes.networks import weight_normalize
 from pyro_vaes.recipes import System, build_guide, build_seeded, build_vae, vae
 from pyro_vaes.recipes.build import build_encoder, build_loss, seeded_build
 from pyro_vaes.recipes.spec import kebab
-from pyro_vaes.reports.frozen import FrozenModel
+from pyro_vaes.reports.frozen import OF_MODEL, FrozenModel
+from pyro_vaes.reports.sweep import Varied, variants
 from pyro_vaes.settings import Settings
 from pyro_vaes.vae import VAE, Guide
 
 #: A guide to compare: its name with options, a class or function of model and encoder, or a pair of model and guide.
 Contestant = str | Callable[[VAE, nn.Module], Guide] | tuple[nn.Module, nn.Module]
+Build = Callable[[int], System[Any, Any]]
+OF_LOSS = ("loss", "warmup")  # settings of the objective, which a pair is trained with too
 
 
 @dataclass(frozen=True)
@@ -30,32 +34,62 @@ class Built:
     Attributes:
         build: the system of a seed, with initial weights; all guides of a frozen model share it.
         config: what the ``config.yaml`` of its runs says of it.
+        settings: the settings that it is trained with.
     """
 
-    build: Callable[[int], System[Any, Any]]
+    build: Build
     config: Mapping[str, Any]
+    settings: Settings
+
+
+def named(guides: Sequence[Contestant] | Mapping[str, Contestant]) -> dict[str, Contestant]:
+    """The guides by their names in the report.
+
+    Raises:
+        InputError: If names repeat, or a pair has none.
+
+    Example:
+        >>> from pyro_vaes.guides import LowRank
+        >>> list(named(["laplace(updates=1)", LowRank]))
+        ['laplace(updates=1)', 'low-rank']
+    """
+    if isinstance(guides, Mapping):
+        return dict(guides)
+    found: dict[str, Contestant] = {}
+    for each in guides:
+        if (name := _name(each)) in found:
+            raise InputError(f"the guide {name} stands twice: none may repeat, or give a mapping with names")
+        found[name] = each
+    return found
 
 
 def contestants(
-    guides: Sequence[Contestant] | Mapping[str, Contestant],
+    guides: Mapping[str, Contestant],
     event_shape: Sequence[int],
     settings: Settings,
     frozen: FrozenModel | None = None,
+    varied: Varied | None = None,
 ) -> dict[str, Built]:
-    """The guides by name, each with a model of its own or with the frozen one.
+    """The guides by name, each with a model of its own or with the frozen one, in every variant of the settings.
 
     Raises:
-        InputError: If names repeat, or a pair has no name, or has a model beside the frozen one.
+        InputError: If a setting cannot vary here, or a pair has a model beside the frozen one.
     """
-    named = guides.items() if isinstance(guides, Mapping) else [(_name(each), each) for each in guides]
+    varied = varied or {}
+    pairs = [name for name, guide in guides.items() if isinstance(guide, tuple)]
+    for setting in varied:
+        if frozen and setting in OF_MODEL:
+            raise InputError(f"{setting} cannot vary, since the model is frozen: leave the model out")
+        if pairs and setting not in OF_LOSS and setting not in settings.training:
+            raise InputError(f"{setting} cannot vary, since {pairs[0]} is a pair: give the class of its guide")
     made: dict[str, Built] = {}
-    for name, each in named:
-        if name in made:
-            raise InputError(f"the guide {name} stands twice: none may repeat, or give a mapping with names")
+    for (name, guide), (variant, chosen) in itertools.product(guides.items(), variants(settings, varied).items()):
         if frozen is None:
-            made[name] = _built(each, event_shape, settings)
+            build, config = _built(guide, event_shape, chosen)
         else:
-            made[name] = _built_on(frozen, name, each, event_shape, settings)
+            build, config = _built_on(frozen, name, guide, event_shape, chosen)
+        values = {setting: chosen.config().get(setting) for setting in varied}
+        made[f"{name} {variant}".strip()] = Built(build, {**values, **config}, chosen)
     return made
 
 
@@ -67,19 +101,19 @@ def _name(guide: Contestant) -> str:
     raise InputError("a pair, or a function that makes a guide, has no name: give a mapping, {name: (model, guide)}")
 
 
-def _built(guide: Contestant, event_shape: Sequence[int], settings: Settings) -> Built:
+def _built(guide: Contestant, event_shape: Sequence[int], settings: Settings) -> tuple[Build, dict[str, Any]]:
     if isinstance(guide, str):
         chosen = replace(settings, guide=guide)
-        return Built(partial(build_seeded, vae, event_shape, chosen), {"recipe": "vae", "guide": guide})
+        return partial(build_seeded, vae, event_shape, chosen), {"recipe": "vae", "guide": guide}
     if isinstance(guide, tuple):
-        return Built(lambda seed: _copied(guide, settings), {})
+        return lambda seed: _copied(guide, settings), {}
     config = {"recipe": "vae", "guide": _spec(guide)} if isinstance(guide, type) else {}
-    return Built(lambda seed: seeded_build(lambda: _of_class(guide, event_shape, settings), seed), config)
+    return lambda seed: seeded_build(lambda: _of_class(guide, event_shape, settings), seed), config
 
 
 def _built_on(
     frozen: FrozenModel, name: str, guide: Contestant, event_shape: Sequence[int], settings: Settings
-) -> Built:
+) -> tuple[Build, dict[str, Any]]:
     if isinstance(guide, tuple):
         raise InputError(
             f"{name} is a pair with a model of its own, but the model of this comparison is frozen: give the class of "
@@ -93,9 +127,7 @@ def _built_on(
     config: dict[str, Any] = {}
     if frozen.recipe is not None and (isinstance(guide, (str, type))):
         config = {"recipe": frozen.recipe, "guide": guide if isinstance(guide, str) else _spec(guide)}
-    return Built(
-        lambda seed: seeded_build(lambda: _of_frozen(frozen.model, guide, event_shape, settings), seed), config
-    )
+    return lambda seed: seeded_build(lambda: _of_frozen(frozen.model, guide, event_shape, settings), seed), config
 
 
 def _spec(guide: Any) -> str:

@@ -21,6 +21,8 @@ from pyro_vaes.reports.measurement import average, binarized, measure, part
 from pyro_vaes.runs.atomic import write_whole
 from pyro_vaes.vae import Guide, LatentVariableModel
 
+EVALUATION = "evaluation.json"
+
 
 def evaluate_run(
     model: nn.Module,
@@ -73,7 +75,7 @@ def evaluate_run(
         "split": "test",
         "seed": seed,
     }
-    write_whole(Path(out) / "evaluation.json", (json.dumps(written, indent=2) + "\n").encode())
+    write_whole(Path(out) / EVALUATION, (json.dumps(written, indent=2) + "\n").encode())
     own = written["guide_unreliable"]
     weights = "unknown, from so few draws," if own is None else f"above 0.7 for {own:.1%}"
     return [

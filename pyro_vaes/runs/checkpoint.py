@@ -6,17 +6,17 @@ import contextlib
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pyro_vaes import __version__
 from pyro_vaes.errors import InputError, shown
 
 FORMAT = 2  # of checkpoints; those of format 1 do not say so
-VERSION = version("pyro_vaes")
+VERSION = __version__
 FOLDER = 0x10  # attribute of a record that torch would read as empty, and leave its tensor uninitialized
 KEYS = {"model", "guide", "last", "history", "best_epoch"}  # of a checkpoint
 ROW = {"epoch", "train_elbo", "valid_elbo", "step_ms", "seconds"}  # of its history, beside the terms of the loss

@@ -7,7 +7,6 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,13 @@ import yaml
 from safetensors import safe_open
 from torch import Tensor
 
+from pyro_vaes import __version__
 from pyro_vaes.errors import InputError, shown
 from pyro_vaes.runs.atomic import write_whole
 from pyro_vaes.runs.checkpoint import read_whole
 from pyro_vaes.runs.safe_yaml import parse_mapping
 
-VERSION = version("pyro_vaes")
+VERSION = __version__
 KIND, FORMAT, CHECKSUM = "pair of pyro_vaes", "2", "sha256"
 PARTS = ("model", "guide")
 

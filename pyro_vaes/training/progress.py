@@ -19,7 +19,7 @@ class Progress(Callback):
 
     On a terminal and in a notebook it is a bar. In a log file it is one line per epoch, so that the file can be read
     with ``cat``: at most one every 30 seconds, and the last; after an hour lines become rarer, so that a training of a
-    week writes some hundred of them.
+    week writes some hundred of them. A resumed training first says in which epoch it goes on.
 
     Args:
         epochs: number of epochs in all.
@@ -40,6 +40,10 @@ class Progress(Callback):
         self.logs = shown and not live
         self.started = time.monotonic()
         self.due = 0.0  # seconds after the start
+        if shown and seen:
+            epoch = seen // size + 1
+            where = f"in epoch {epoch} of {epochs}" if epoch <= epochs else f"after all its {epochs} epochs"
+            print(f"resumed {where}", file=sys.stderr, flush=True)
         self.bar = tqdm(
             total=self.total,
             initial=seen,

@@ -39,6 +39,7 @@ def fit_recipe(
     start: Guide | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    progress: bool = True,
     config: Mapping[str, Any] | None = None,
 ) -> Trained:
     """Build a recipe and train it.
@@ -55,6 +56,7 @@ def fit_recipe(
         start: a trained mean-field guide to start from, in place of the first stage.
         overwrite: whether to replace the run that ``out`` holds.
         resume: whether to continue the run that ``out`` holds, in the stage where it ended.
+        progress: whether to show progress, as in ``fit``.
         config: what ``config.yaml`` holds beside recipe and settings.
 
     Returns:
@@ -82,7 +84,7 @@ def fit_recipe(
     guides: list[str | None] = [*split(settings.guide or "")] or [None]
     first = check_whole("start_epochs", settings.start_epochs, least=0) > 0 and start is None
     with process_group() as group:
-        train = partial(_train, group, recipe, data, config or {})
+        train = partial(_train, group, recipe, data, progress, config or {})
         if not first and len(guides) == 1:
             return train(settings, Path(out), start, overwrite, resume)
         mean_field = replace(settings, guide="mean-field", loss=None, epochs=settings.start_epochs, start_epochs=0)
@@ -112,6 +114,7 @@ def _train(
     group: ProcessGroup,
     recipe: Recipe[Any, Any],
     data: Data,
+    progress: bool,
     config: Mapping[str, Any],
     settings: Settings,
     out: Path,
@@ -131,6 +134,7 @@ def _train(
         out=out,
         overwrite=overwrite,
         resume=resume,
+        progress=progress,
         config=_config(recipe, settings, out, config),
         start=start,
         labels=settings.labels is not None,

@@ -26,7 +26,9 @@ WRONG_WORDS = {
     "train": "requires an argument",
     "train vae --epochs 1 --epochs 2": "--epochs",
     "train vea": "unknown recipe 'vea': did you mean 'vae'",
-    "trian vae": "trian",
+    "trian vae": "trian.*Did you mean .train",
+    "list guids": "guids.*Did you mean .guides",
+    "compare --guide laplace": "--guide. Did you mean --guides",
     "train vae --data digts": "unknown data set 'digts': did you mean 'digits'",
     "train vae --guide laplce": "unknown guide 'laplce': did you mean 'laplace'",
     "train vae --guide laplace(update=1)": "guide laplace has no option 'update': did you mean 'updates'.*detach=False",
@@ -69,6 +71,15 @@ WRONG_WORDS = {
     "compare --seeds 0": "at least one guide and one seed",
     "compare --seeds a": "seeds is 'a'",
     "compare --num-samples 0": "num_samples is 0",
+    "compare --vary priro=vamp-prior": "unknown setting 'priro': did you mean 'prior'",
+    "compare --vary prior=vamp-priro": "unknown prior 'vamp-priro': did you mean 'vamp-prior'",
+    "compare --vary prior": "vary is 'prior': give each setting once, with values",
+    "compare --vary lr=fast,slow": "vary: lr is 'fast': expected float",
+    "compare --vary data=digits,mnist": "data cannot vary: all trainings of a comparison have the same data",
+    "compare --vary guide=laplace,mixture": "guide cannot vary: give guides",
+    "compare --vary likelihood=gaussian,bernoulli": "likelihood=bernoulli for data with .*dynamic.* cannot be compared",
+    "compare --config own.yaml": "own.yaml names .*own_parts:Wide.* name it again, --vary",
+    "runs nowhere": "nowhere is no folder",
     "evaluate nowhere": "nowhere.config.yaml cannot be read",
     "evaluate empty": "empty.config.yaml cannot be read",
     "evaluate taken": "lacks 'recipe'",
@@ -89,6 +100,7 @@ def test_wrong_words_are_refused(here, capsys, command):
     (here / "near.yaml").write_text("recipe: vae\nepohcs: 3\n")
     (here / "typed.yaml").write_text("recipe: vae\nepochs: many\n")
     (here / "unknown.yaml").write_text("recipe: vae\nnonsense: 3\n")
+    (here / "own.yaml").write_text("vary: ['prior=standard-normal,own_parts:Wide']\n")
     before = sorted(here.rglob("*"))
     refused(command.split(), capsys, WRONG_WORDS[command])
     assert sorted(here.rglob("*")) == before

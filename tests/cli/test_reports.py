@@ -3,6 +3,7 @@
 import csv
 import html
 import json
+import re
 
 import numpy as np
 import pytest
@@ -32,7 +33,9 @@ def test_compare_and_its_runs(here, capsys):
     )
     printed = capsys.readouterr().out
     assert "| laplace(updates=1,step_size=1.0) |" in printed
-    assert printed.splitlines()[-3:] == ["report/report.md", "report/report.csv", "report/trials.csv"]
+    *files, follow = printed.splitlines()[-4:]
+    assert files == ["report/report.md", "report/report.csv", "report/trials.csv"]
+    assert re.fullmatch(r"next: pyro-vaes diagnose report/runs/.*-seed[45] --reference 3", follow)
     assert {"report.md", "report.csv", "trials.csv"} <= {path.name for path in (here / "report").iterdir()}
     folders = sorted((here / "report" / "runs").iterdir())
     assert [path.name for path in folders][2:] == ["mean-field-seed4", "mean-field-seed5"]

@@ -117,7 +117,7 @@ def test_ctrl_c_has_a_status_of_its_own(here, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr("pyro_vaes.training.step.EagerStep.__call__", interrupts)
         assert run("train", "--config", "run/config.yaml", "--resume", "--epochs", "2") == 130
-        assert "after epoch 1; go on with --config run/config.yaml --resume" in capsys.readouterr().out
+        assert "after epoch 1; go on: pyro-vaes train --config run/config.yaml --resume" in capsys.readouterr().out
     monkeypatch.setattr("pyro_vaes.recipes.load_data", interrupts)
     assert run("train", "vae", "--data", "tiny.npz", *SMALL, "--out", "other") == 130
     assert capsys.readouterr().err == "pyro-vaes: interrupted\n"

@@ -1,10 +1,14 @@
 """Help and lists, which wait for no heavy import, and an error in a process of its own."""
 
+import dataclasses
+import re
 import subprocess
 import sys
 
 import pytest
 
+from pyro_vaes.cli.options import GROUPS
+from pyro_vaes.settings import Settings
 from tests.helpers.command_line import python, run
 
 HELP = """
@@ -20,7 +24,7 @@ assert not heavy, heavy
 
 
 @pytest.mark.parametrize(
-    "command", ["", "train", "compare", "evaluate", "diagnose", "sample", "traverse", "recipes", "datasets"]
+    "command", ["", "train", "compare", "evaluate", "diagnose", "sample", "traverse", "list", "runs"]
 )
 def test_help_answers_without_loading_torch(command):
     result = python(HELP, *command.split(), "--help")
@@ -36,15 +40,23 @@ def test_an_error_in_a_real_process():
     )
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith(
-        "pyro-vaes: unknown recipe 'vea': did you mean 'vae'? Known: af-prior, conditional,"
+        "pyro-vaes: unknown recipe 'vea': did you mean 'vae'? Known: af-prior, conditional, full-covariance,"
     )
     assert result.stderr.count("\n") == 1
 
 
-def test_lists(capsys):
-    assert run("recipes") == run("datasets") == 0
-    lines = capsys.readouterr().out.splitlines()
-    starts = [line.split()[0] for line in lines]
-    assert starts[:3] == ["vae", "conditional", "full-covariance"]
-    assert {"digits", "mnist", "svhn", "FILE.npz"} <= set(starts)
-    assert "Park, Kim, Kim" in next(line for line in lines if line.startswith("laplace"))
+def test_every_setting_has_a_heading_in_the_help(capsys):
+    names = [name for names in GROUPS.values() for name in names]
+    assert sorted(names) == sorted(field.name for field in dataclasses.fields(Settings))
+    assert run("train", "--help") == 0
+    headings = re.findall(r"^╭─ (.*?) ─+╮$", capsys.readouterr().out, flags=re.MULTILINE)
+    assert headings == ["Parameters", *GROUPS, "Of every command"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion(tmp_path, capsys, monkeypatch, shell):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    script = tmp_path / "completion"
+    assert run("completion", "--shell", shell, "--output", str(script)) == 0
+    text = script.read_text()
+    assert all(word in text for word in ("pyro-vaes", "diagnose", "latent-dim", "likelihoods"))

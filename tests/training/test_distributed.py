@@ -208,7 +208,7 @@ def test_a_callback_of_one_stops_all(run_in_processes):
 def test_other_commands_refuse_several_processes(monkeypatch, capsys):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(SystemExit) as end:
-        main(["recipes"])
+        main(["list", "recipes"])
     assert end.value.code == 2
     assert "without torchrun" in capsys.readouterr().err
 
