@@ -13,6 +13,7 @@ from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parent
 LIMIT = 600  # seconds that a cell may take
+MOST_SECONDS = 180  # that a notebook should take, on two quiet cores
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -43,13 +44,23 @@ def strip(notebook: nbformat.NotebookNode) -> None:
                 output.metadata = nbformat.from_dict({})
 
 
+def table(seconds: dict[str, float]) -> str:
+    """Times of the notebooks in Markdown, with those above the limit marked, and their sum."""
+    rows = [f"| {name} | {each:.0f} |{' above' * (each > MOST_SECONDS)}" for name, each in seconds.items()]
+    head = [f"| notebook, of at most {MOST_SECONDS} s | seconds |", "| --- | ---: |"]
+    return "\n".join([*head, *rows, f"| {len(seconds)} notebooks | {sum(seconds.values()):.0f} |"])
+
+
 def main(names: list[str]) -> None:
-    """Run the named notebooks, or all."""
+    """Run the named notebooks, or all, and end with a table of their times."""
     os.environ.pop("CI", None)  # in which they would run with tiny budgets
     os.environ["PYTHONPATH"] = os.pathsep.join([str(FOLDER.parent), os.environ.get("PYTHONPATH", "")])
     os.environ["PYTHONWARNINGS"] = "ignore:IProgress"  # tqdm's, where its notebook bars are not installed
+    seconds = {}
     for path in [FOLDER / Path(name).name for name in names] or sorted(FOLDER.glob("*.ipynb")):
-        print(f"{path.name}: {run(path):.0f} s", flush=True)
+        seconds[path.stem] = run(path)
+        print(f"{path.name}: {seconds[path.stem]:.0f} s", flush=True)
+    print(table(seconds))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The hierarchy that docs/extend.md writes, a user's own model and guide, in everything that takes a pair."""
+"""The hierarchy that docs/own-hierarchy.md writes, a user's own model and guide, in everything that takes a pair."""
 
 import json
 
@@ -25,7 +25,7 @@ SIZES = {"z1": 2, "z2": 3}
 def documented():
     """The page's function that makes a pair for data of a shape."""
     names = {"pv": pv, "torch": torch}
-    (source,) = [block for block in blocks(ROOT / "docs" / "extend.md", "python") if "class SkipVAE" in block]
+    (source,) = [block for block in blocks(ROOT / "docs" / "own-hierarchy.md", "python") if "class SkipVAE" in block]
     exec(source, names)
     return names["skip"]
 

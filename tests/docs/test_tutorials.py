@@ -11,6 +11,7 @@ from tests.helpers import ROOT
 
 TUTORIALS = sorted((ROOT / "tutorials").glob("*.ipynb"))
 MOST_BYTES = 250_000
+CLOSING = "## What to take away, and how far to trust it"
 
 pytestmark = pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 
@@ -48,6 +49,12 @@ def test_runs(path, tmp_path, monkeypatch, drawn_unseen):
 def test_text_stands_before_each_code_cell(path):
     kinds = ["code"] + [cell["cell_type"] for cell in cells(path)]  # so that the first must be text
     assert ("code", "code") not in itertools.pairwise(kinds)
+
+
+def test_says_what_to_take_away_and_how_far_to_trust_it(path):
+    text = ["".join(cell["source"]) for cell in cells(path) if cell["cell_type"] == "markdown"]
+    (closing,) = [each.partition(CLOSING)[2] for each in text if CLOSING in each]
+    assert len(closing.partition("\n## ")[0].split()) > 50
 
 
 def test_outputs_are_kept_and_hold_no_error(path):
