@@ -12,7 +12,7 @@ class CountLikelihood(Likelihood):
     """Base class of likelihoods of independent counts 0, 1, 2 …; encoders take log(1 + x).
 
     Raises:
-        InputError: From :meth:`check`, if data are not counts.
+        InputError: From ``check``, if data are not counts.
 
     References:
         Deep generative modeling for single-cell transcriptomics (Lopez, Regier, Cole, Jordan, Yosef, 2018), for
