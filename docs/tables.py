@@ -1,6 +1,6 @@
 """The tables and figures of the site and the README, from the committed results; none of them is typed.
 
-A page names them, ``{{ laplace }}``. The README has them between comments, ``<!-- results -->`` and ``<!-- end -->``, which
+A page names them, ``{{ laplace }}``. The README has them between ``<!-- results -->`` and ``<!-- end -->``, which
 ``python docs/tables.py`` fills. ``published.yaml`` says which figures of papers stand beside which results, and
 ``quoted.yaml`` which results stand in sentences.
 """
