@@ -33,8 +33,8 @@ def prose(text):
 
 def sentences(text):
     """The sentences of a page; an item of a list, a heading and a row of a table are each at least one."""
-    for paragraph in re.split(r"\n\s*\n|\n(?=\s*(?:[-|#:>]|\d\.))", text):
-        yield from re.split(r"(?<=[.!?:;])\s+", " ".join(paragraph.split()))
+    for paragraph in re.split(r"\n\s*\n|\n(?=\s*(?:[-*>] |[|#:]|\d\. ))", text):
+        yield from re.split(r"(?<=[.!?;])\s+", " ".join(paragraph.split()))
 
 
 def unfounded(text):
