@@ -65,7 +65,7 @@ class LatentVariableModel(TakesGiven):
 
     @property
     def sites(self) -> tuple[str, ...]:
-        """Names of the continuous latents, the lowest first: ``("z",)``, or ``("z1", …, "zL")`` of several."""
+        """Names of the continuous latents, the lowest first, ``("z",)``, or ``("z1", …, "zL")`` of several."""
         return ("z",) if len(self.latent_dims) == 1 else tuple(f"z{i}" for i, _ in enumerate(self.latent_dims, 1))
 
     def draw(self) -> list[Tensor]:

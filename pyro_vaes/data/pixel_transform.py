@@ -17,8 +17,8 @@ LOGIT = ComposeTransform([AffineTransform(0.05, 0.9), SigmoidTransform().inv])
 class PixelTransform:
     """The map x = v - m from pixels v in [0, 1], or x = logit(0.05 + 0.9 v) - m, to a model's input.
 
-    A model of x gives the density in the space of x, and log p(v) = log p(x) + log |det ∂x/∂v|. The subtraction of m
-    changes no density, the logit does.
+    A model of x gives the density in the space of x, and ``log p(v) = log p(x) + log |det ∂x/∂v|``. The subtraction
+    of m changes no density, the logit does.
 
     Args:
         logit: whether the logit is taken.
@@ -52,7 +52,7 @@ class PixelTransform:
         return LOGIT.inv(x) if self.logit else x
 
     def log_abs_det_jacobian(self, pixels: Tensor) -> Tensor:
-        """Log |det ∂x/∂v| at pixels, ``(B,)``, in nats."""
+        """``log |det ∂x/∂v|`` at pixels, ``(B,)``, in nats."""
         if not self.logit:
             return pixels.new_zeros(len(pixels))
         return LOGIT.log_abs_det_jacobian(pixels, LOGIT(pixels)).flatten(1).sum(1)

@@ -39,7 +39,7 @@ class FittedPrior:
 
     @property
     def gain(self) -> float:
-        """Rise of mean log p(z), in nats: that of the ELBO under a guide whose posterior does not follow the prior."""
+        """Rise of mean log p(z), in nats, that of the ELBO under a guide whose posterior does not follow the prior."""
         return max(self.history) - self.before
 
 

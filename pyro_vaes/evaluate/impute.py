@@ -57,7 +57,7 @@ class Imputation:
 
     @property
     def unreliable(self) -> float:
-        """Share of the data whose draws cannot be trusted: k-hat above 0.7, or R-hat not below 1.01."""
+        """Share of the data whose draws cannot be trusted, k-hat above 0.7, or R-hat not below 1.01."""
         if self.method == "importance":
             return unreliable_share(self.pareto_k)
         return (~(self.r_hat < 1.01)).double().mean().item()

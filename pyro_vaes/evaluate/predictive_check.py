@@ -63,10 +63,11 @@ class PredictiveCheck:
 
     @property
     def p_values(self) -> dict[str, Tensor]:
-        """P(T(x_rep) > T(x)) + P(T(x_rep) = T(x)) / 2 by name: near 0 or 1 where the model does not replicate T.
+        """P(T(x_rep) > T(x)) + P(T(x_rep) = T(x)) / 2 by name.
 
-        They are not p-values of a test, since the latents of the replications are those of the observations: under the
-        true model they lie closer to 1/2 than uniform ones.
+        Values near 0 or 1 say that the model does not replicate T. They are not p-values of a test, since the latents
+        of the replications are those of the observations: under the true model they lie closer to 1/2 than uniform
+        ones.
         """
         return {
             name: ((draws > self.observed[name]).double() + 0.5 * (draws == self.observed[name]).double()).mean(0)

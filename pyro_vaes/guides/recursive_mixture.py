@@ -67,7 +67,7 @@ class RecursiveMixture(Mixture):
 
     @property
     def current_bound(self) -> float:
-        """C at this step: 0 in the first quarter of the warm-up, then up to 64 times its value, and down to it."""
+        """C at this step, 0 in the first quarter of the warm-up, then up to 64 times its value, and down to it."""
         if self.progress < 0.25:
             return 0.0
         return self.bound * PEAK ** min((self.progress - 0.25) / 0.25, (1 - self.progress) / 0.5)

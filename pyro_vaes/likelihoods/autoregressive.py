@@ -22,7 +22,7 @@ class AutoregressiveLikelihood(Likelihood):
 
     The colors of a pixel are autoregressive as well. The features are F maps of the image's height and width, from a
     decoder at z. ``log_prob`` takes one pass of the network over x; draws are generated pixel by pixel. There is no
-    closed-form mean: :meth:`mean` is a draw. Guides that need ``fisher``, such as ``Laplace``, are not supported.
+    closed-form mean: ``mean`` is a draw. Guides that need ``fisher``, such as ``Laplace``, are not supported.
 
     Args:
         network: maps the preceding pixels and the features to hidden units at each pixel.
@@ -37,7 +37,7 @@ class AutoregressiveLikelihood(Likelihood):
         features ``(..., F, H, W)``; batch shape ``(...)``, event shape ``(C, H, W)``.
 
     Raises:
-        InputError: If there are fewer than 2 gray levels, or features have another shape; from :meth:`check`, if data
+        InputError: If there are fewer than 2 gray levels, or features have another shape; from ``check``, if data
             have another shape or a value is not a gray level.
     """
 

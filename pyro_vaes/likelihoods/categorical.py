@@ -29,7 +29,7 @@ class Categorical(FeatureMaps):
         Features ``(..., L C, H, W)`` or ``(..., L D)`` to a distribution over x with batch shape ``(...)``.
 
     Raises:
-        InputError: If there are fewer than 2 gray levels, or features have another shape; from :meth:`check`, if a
+        InputError: If there are fewer than 2 gray levels, or features have another shape; from ``check``, if a
             value is not a gray level.
 
     References:

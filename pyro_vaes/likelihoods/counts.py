@@ -28,7 +28,7 @@ class CountLikelihood(Likelihood):
             :meth:`initialize` does.
 
     Raises:
-        InputError: From :meth:`check`, if data are not counts.
+        InputError: From ``check``, if data are not counts.
 
     References:
         Deep generative modeling for single-cell transcriptomics (Lopez, Regier, Cole, Jordan, Yosef, 2018), for

@@ -37,7 +37,7 @@ class DiscretizedLogistic(LocationScale):
         Features ``(..., *event_shape)`` to a distribution over x with batch shape ``(...)``.
 
     Raises:
-        InputError: If there are fewer than 2 gray levels or the scale is not positive; from :meth:`check`, if a value
+        InputError: If there are fewer than 2 gray levels or the scale is not positive; from ``check``, if a value
             is not a gray level.
 
     References:

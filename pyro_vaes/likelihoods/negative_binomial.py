@@ -33,7 +33,7 @@ class NegativeBinomial(CountLikelihood):
         Features ``(..., *event_shape)`` to a distribution over x with batch shape ``(...)``.
 
     Raises:
-        InputError: If the dispersion is not positive; from :meth:`check`, if data are not counts.
+        InputError: If the dispersion is not positive; from ``check``, if data are not counts.
 
     References:
         Deep generative modeling for single-cell transcriptomics (Lopez, Regier, Cole, Jordan, Yosef, 2018).

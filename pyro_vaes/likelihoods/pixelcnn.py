@@ -17,7 +17,7 @@ class PixelCNN(AutoregressiveLikelihood):
     The colors of a pixel are autoregressive as well. The features are F maps of the image's height and width, from a
     decoder at z. This likelihood models the local structure within the window; z has to encode the rest. ``log_prob``
     takes one pass of the masked network over x; draws are generated pixel by pixel. There is no closed-form mean:
-    :meth:`mean` is a draw. Guides that need ``fisher``, such as ``Laplace``, are not supported.
+    ``mean`` is a draw. Guides that need ``fisher``, such as ``Laplace``, are not supported.
 
     Args:
         event_shape: shape ``(C, H, W)`` of an image.
@@ -37,7 +37,7 @@ class PixelCNN(AutoregressiveLikelihood):
 
     Raises:
         InputError: If a size is not a positive integer, the window is larger than the image, tied layers would differ
-            in size, or features have another shape; from :meth:`check`, if data have another shape or a value is not
+            in size, or features have another shape; from ``check``, if data have another shape or a value is not
             a gray level.
 
     References:
@@ -92,7 +92,7 @@ class PixelCNNPP(AutoregressiveLikelihood):
 
     Raises:
         InputError: If a size is not a positive integer, the window is larger than the image or stands beside several
-            resolutions, the dropout is no probability below 1, or features have another shape; from :meth:`check`, as
+            resolutions, the dropout is no probability below 1, or features have another shape; from ``check``, as
             for :class:`PixelCNN`.
 
     References:

@@ -19,7 +19,7 @@ class Poisson(CountLikelihood):
         Features ``(..., *event_shape)`` to a distribution over x with batch shape ``(...)``.
 
     Raises:
-        InputError: From :meth:`check`, if data are not counts.
+        InputError: From ``check``, if data are not counts.
 
     References:
         On the challenges of learning with inference networks on sparse, high-dimensional data

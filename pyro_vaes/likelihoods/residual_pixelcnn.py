@@ -28,7 +28,7 @@ class ResidualPixelCNN(AutoregressiveLikelihood):
 
     Raises:
         InputError: If a size is not a positive integer, K is not odd, or features have another shape; from
-            :meth:`check`, as for :class:`PixelCNN`.
+            ``check``, as for :class:`PixelCNN`.
 
     References:
         Variational Lossy Autoencoder (Chen et al., 2017).
@@ -71,7 +71,7 @@ class SkipPixelCNN(AutoregressiveLikelihood):
 
     Raises:
         InputError: If a size is not a positive integer, a kernel size is not odd, there are fewer than three, the
-            channels are odd, or features have another shape; from :meth:`check`, as for :class:`PixelCNN`.
+            channels are odd, or features have another shape; from ``check``, as for :class:`PixelCNN`.
 
     References:
         MAE: Mutual Posterior-Divergence Regularization for Variational AutoEncoders (Ma, Zhou, Hovy, 2019).

@@ -36,7 +36,7 @@ class ZeroInflated(FeatureMaps, CountLikelihood):
         Features ``(..., 2 C, H, W)`` or ``(..., 2 D)`` to a distribution over x with batch shape ``(...)``.
 
     Raises:
-        InputError: If features have another shape; from :meth:`check`, if data are not counts.
+        InputError: If features have another shape; from ``check``, if data are not counts.
 
     References:
         Zero-inflated Poisson regression, with an application to defects in manufacturing (Lambert, 1992);

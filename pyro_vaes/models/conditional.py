@@ -22,7 +22,7 @@ class ConditionalVAE(VAE):
     ``fit`` and ``evaluate`` pass it; ``pyro_vaes.given.bind`` gives a view with y fixed, on which ``decode``,
     ``log_joint`` and all else are those of a ``VAE``. Every guide of a ``VAE`` serves; its encoder gets a layer for the
     condition, see :class:`~pyro_vaes.networks.ConditionalEncoder`, unless it names ``y`` in its own signature. So does
-    the decoder's input; a prior is p(z) unless it names y, as :class:`ConditionalPrior` does.
+    the decoder's input; a prior is p(z) unless it names y, as :class:`~pyro_vaes.models.ConditionalPrior` does.
 
     Args:
         decoder: any module ``[z, c] (..., Z + C) -> features``, or one of z that names y, ``forward(z, y)``.

@@ -49,7 +49,7 @@ def initialize_weight_norm(run: Callable[[], object], *networks: nn.Module) -> N
     """Data-dependent initialization of weight-normalized layers, once.
 
     Sets g and biases such that each output channel of a layer has mean 0 and standard deviation 1 over a batch, or the
-    layer's ``init_scale`` in place of 1 (see :func:`set_init_scale`), layer by layer in the order of their first calls.
+    layer's ``init_scale`` in place of 1 (see ``set_init_scale``), layer by layer in the order of their first calls.
     Frozen layers, and those that were initialized before, stay as they are.
 
     Args:

@@ -21,7 +21,7 @@ def learning_curves(histories: Mapping[str, Sequence[Sequence[Mapping[str, float
     Args:
         histories: ``Run.history`` of each seed, by guide.
     """
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
     lows = []
     for name, color in colors(histories).items():
@@ -34,7 +34,7 @@ def learning_curves(histories: Mapping[str, Sequence[Sequence[Mapping[str, float
     axes.locator_params(axis="x", integer=True)
     if lows:
         axes.set_ylim(bottom=min(lows))  # else the first epochs dominate the scale
-    axes.legend()
+    beside(axes)
     return figure
 
 
@@ -65,10 +65,11 @@ def pareto_histogram(gaps: Mapping[str, InferenceGaps]) -> Figure:
         gaps: results of ``inference_gaps``, by guide.
     """
     figure, panels = _panels(len(gaps))
+    shown = colors(gaps)
     for axes, (name, each) in zip(panels, gaps.items(), strict=False):
         khat = each.guide_pareto_k
-        axes.hist(khat[khat.isfinite()].clamp(-0.5, 2).numpy(), bins=25, range=(-0.5, 2))
-        axes.axvline(0.7, color="C3")
+        axes.hist(khat[khat.isfinite()].clamp(-0.5, 2).numpy(), bins=25, range=(-0.5, 2), color=shown[name])
+        axes.axvline(0.7, color="black")
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("guide's k-hat")
     return figure
@@ -84,15 +85,22 @@ def rank_histograms(calibrations: Mapping[str, Calibration]) -> Figure:
     """
     figure, panels = _panels(len(calibrations))
     bins = 20
+    shown = colors(calibrations)
     for axes, (name, each) in zip(panels, calibrations.items(), strict=False):
         cells = each.ranks * bins // (each.num_samples + 1)
         counts = torch.stack([torch.bincount(column, minlength=bins) for column in cells.T])
         expected = len(each.ranks) / bins
         axes.axhspan(expected - 3 * expected**0.5, expected + 3 * expected**0.5, color="0.9")
-        axes.plot(torch.linspace(0, 1, bins), counts.T, color="C0", alpha=0.4, linewidth=1)
+        axes.plot(torch.linspace(0, 1, bins), counts.T, color=shown[name], alpha=0.4, linewidth=1)
         axes.set(ylim=(0, max(2 * expected, 1.05 * counts.max().item())), xlabel="rank / L")
         axes.set_title(name, fontsize=9)
     return figure
+
+
+def beside(axes: Axes) -> None:
+    """Put the legend of some axes beside them, where it hides no curve."""
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from pyro_vaes.plots.colors import colors
+from pyro_vaes.plots.diagnostics import beside
 
 if TYPE_CHECKING:
     from pyro_vaes.evaluate import MeanInterval
@@ -21,7 +22,7 @@ def gap_against_time(gaps: Mapping[str, MeanInterval], inference_ms: Mapping[str
         gaps: log p(x) - ELBO, by guide.
         inference_ms: milliseconds per inference of a batch, by guide.
     """
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
     for name, color in colors(gaps).items():
         gap = gaps[name]
@@ -32,7 +33,7 @@ def gap_against_time(gaps: Mapping[str, MeanInterval], inference_ms: Mapping[str
     axes.step(*points, where="post", color="0.7", zorder=0)
     axes.set(xlabel="ms per inference", ylabel="log p(x) - ELBO (nats)", xscale="log")
     axes.set_ylim(bottom=0)
-    axes.legend(fontsize=8)
+    beside(axes)
     return figure
 
 

@@ -16,6 +16,15 @@ from pyro_vaes.reports.compare_summary import Comparison, stacked
 
 PICTURED = 10  # images per row
 
+CAPTIONS = {
+    "gaps": "Gap of each guide, with its 95 % interval, against its time of inference; the line joins the guides on "
+    "which no other one improves in both.",
+    "learning-curves": "Validation ELBO by epoch, one line per seed.",
+    "samples": "E[x | z] of draws z from the prior.",
+    "reconstructions": "The first test images, and E[x | z] at the posterior mean of each guide.",
+    "posteriors": "True posteriors of the first test images (gray, 50 and 95 % of the mass), and each guide's (red).",
+}
+
 
 @torch.no_grad()
 def pictures(comparison: Comparison) -> dict[str, Figure]:

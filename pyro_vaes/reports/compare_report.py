@@ -10,7 +10,7 @@ from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import ppca
 from pyro_vaes.evaluate.differences import describe_difference
 from pyro_vaes.reports.cells import Columns, flagged, number, share
-from pyro_vaes.reports.compare_pictures import pictures
+from pyro_vaes.reports.compare_pictures import CAPTIONS, pictures
 from pyro_vaes.reports.compare_preamble import advice, preamble
 from pyro_vaes.reports.compare_summary import Comparison, interval, summarize
 from pyro_vaes.reports.tables import markdown_table, write_csv
@@ -41,7 +41,7 @@ def write_report(comparison: Comparison, out: Path) -> None:
     lines = [*preamble(comparison), "", table, ""]
     if sentences := advice(comparison):
         lines += [" ".join(sentences), ""]
-    lines += [f"![{name}]({name}.png)\n" for name in figures]
+    lines += [f"![{name}]({name}.png)\\\n*{CAPTIONS[name]}*\n" for name in figures]
     lines += ["Run again: `pyro-vaes compare --config config.yaml --out FOLDER`\n"]
     (out / "report.md").write_text("\n".join(lines), encoding="utf-8")
 

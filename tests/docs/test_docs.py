@@ -116,6 +116,20 @@ def test_a_figure_stands_with_its_error_its_interval_or_its_deviation_over_seeds
     assert tables._with_spread(seeds, "majority", []) == "60.0 ± 14.1 %"
 
 
+API = [path for path in PAGES if path.parent.name == "api" and path.stem != "top"]
+
+
+@pytest.mark.parametrize("path", API, ids=named)
+def test_summaries_of_the_api_name_all_that_a_package_exports(path):
+    part = getattr(pv, path.stem)
+    listed = re.findall(r"^   (\w+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(listed) == len(set(listed))
+    assert set(listed) <= set(part.__all__)
+    functions = {name for name in part.__all__ if callable(getattr(part, name))} - {"Check"}
+    built = set() if path.stem != "recipes" else {name.replace("-", "_") for name in part.RECIPES}
+    assert functions - built == set(listed)
+
+
 def test_names_in_the_table_of_parts_exist():
     for package, names in re.findall(r"\| `pv\.(\w+)` \| (.*) \|", (ROOT / "docs" / "parts.md").read_text()):
         part = getattr(pv, package)

@@ -119,6 +119,23 @@ def test_a_guide_has_one_color_in_all_pictures_of_a_report():
     assert [line.get_color() for line in curves] == drawn == list(colors(names).values())
 
 
+def test_a_guide_keeps_its_color_whatever_it_is_compared_with():
+    assert colors(["laplace"])["laplace"] == colors(["mean-field", "mine", "laplace"])["laplace"]
+    assert colors(["laplace(updates=4)"])["laplace(updates=4)"] == colors(["laplace"])["laplace"]
+    several = colors(["mine", "laplace", "laplace(updates=1)", "laplace(updates=4)", "mean-field"])
+    assert len(set(several.values())) == 5
+
+
+def test_legends_lie_beside_the_curves():
+    history = [{"epoch": epoch, "valid_elbo": -1.0 / epoch} for epoch in range(1, 5)]
+    gaps = {"laplace": MeanInterval(2.0, 1.5, 2.5, 4, 5)}
+    for figure in (plots.learning_curves({"laplace": [history]}), plots.gap_against_time(gaps, {"laplace": 1.0})):
+        figure.draw_without_rendering()
+        (axes,) = figure.axes
+        assert axes.get_legend().get_window_extent().x0 >= axes.get_window_extent().x1
+        assert axes.get_legend().get_window_extent().x1 <= figure.bbox.x1
+
+
 @pytest.mark.parametrize(("shape", "first"), [((3, 1, 4, 4), 3), ((3, 7), 0)])
 def test_posterior_covariances_have_a_row_a_guide_below_the_images(shape, first):
     x, factor = torch.rand(shape), torch.randn(3, 2, 2)

@@ -73,6 +73,12 @@ def test_every_figure_of_the_page_is_one_of_the_json(report):
     assert cells == expected
 
 
+def test_every_picture_has_a_caption(report):
+    _, page, _ = report
+    assert page.count("<figcaption>") == page.count("<img") == 4 + len(GUIDES)
+    assert not re.search(r"<figcaption>\s*</figcaption>", page)
+
+
 def test_the_page_stands_alone(report):
     _, page, _ = report
     assert "<script" not in page
