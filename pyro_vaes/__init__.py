@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from pyro_vaes.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from pyro_vaes import (
         data,
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
     from pyro_vaes.training.fit import fit
     from pyro_vaes.training.run import Run
     from pyro_vaes.vae import VAE, Guide, LatentVariableModel
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "VAE": "vae",

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyro_vaes import __version__
 from pyro_vaes.errors import InputError, shown
+from pyro_vaes.version import __version__
 
 FORMAT = 2  # of checkpoints; those of format 1 do not say so
 VERSION = __version__

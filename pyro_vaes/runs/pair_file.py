@@ -17,11 +17,11 @@ import yaml
 from safetensors import safe_open
 from torch import Tensor
 
-from pyro_vaes import __version__
 from pyro_vaes.errors import InputError, shown
 from pyro_vaes.runs.atomic import write_whole
 from pyro_vaes.runs.checkpoint import read_whole
 from pyro_vaes.runs.safe_yaml import parse_mapping
+from pyro_vaes.version import __version__
 
 VERSION = __version__
 KIND, FORMAT, CHECKSUM = "pair of pyro_vaes", "2", "sha256"

@@ -22,7 +22,7 @@ def metadata():
 
 
 def test_the_version_is_from_one_place(metadata):
-    assert metadata["metadata"]["version"] == "attr: pyro_vaes.__version__"
+    assert metadata["metadata"]["version"] == "attr: pyro_vaes.version.__version__"
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == pv.__version__
     newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert newest[1] == pv.__version__
