@@ -33,6 +33,7 @@ html_title, html_show_copyright = "pyro_vaes", False
 html_additional_pages = {"index": "redirect.html"}
 html_static_path, html_css_files = ["static"], ["site.css"]
 html_math_renderer = "mathml"
+html_use_index, html_domain_indices = False, False  # the search and the summaries of the API find more
 
 myst_enable_extensions = ["colon_fence", "dollarmath", "substitution"]
 myst_substitutions = tables.generated()
