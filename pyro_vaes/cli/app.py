@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import App, Parameter
@@ -42,11 +43,21 @@ app = App(
 app.meta.suppress_keyboard_interrupt = False
 
 
-for command in (train, compare, evaluate, diagnose, sample, traverse, export, runs, list_known):
+def completion(*, shell: Literal["bash", "zsh", "fish"] | None = None, output: str | None = None) -> None:
+    """Install completion of commands and flags in the shell.
+
+    Args:
+        shell: the shell; by default the one that runs.
+        output: file of the script, by default where the shell looks for it.
+    """
+    where = app.install_completion(shell=shell, output=None if output is None else Path(output))
+    say(f"completion is in {where}; a new shell has it")
+
+
+for command in (train, compare, evaluate, diagnose, sample, traverse, export, runs, list_known, completion):
     name = "list" if command is list_known else command.__name__
     # With a name of its own, so that its usage does not name the program that runs, such as Sphinx.
     app.command(App(name=name, default_command=command))
-app.register_install_completion_command("completion", help="Install completion of commands and flags in the shell.")
 
 
 @app.meta.default

@@ -173,8 +173,6 @@ def compare(
     say((Path(out) / "report.md").read_text(encoding="utf-8").partition("\n\n")[2].partition("![")[0])
     files = [f"{out}/{name}" for name in ("report.md", "report.csv", "trials.csv")]
     say("\n".join(files))
-    if (Path(out) / PAGE).exists():
-        say(f"open {Path(out) / PAGE}")
     if result["interrupted"]:
         again = [*(["--guides", guides] if guides else []), *(word for text in vary or [] for word in ("--vary", text))]
         follow = command(settings.config(), "compare", "--config", f"{out}/config.yaml", "--resume", *again)
@@ -183,6 +181,8 @@ def compare(
         run = f"{out}/runs/{slug(best.guide)}-seed{best.seed}"
         follow = command(RunFolder(run).read_config(), "diagnose", run, "--reference", 3)
     say(f"next: {follow}")
+    if (Path(out) / PAGE).exists():
+        say(f"open {Path(out) / PAGE}")
     return {**result, "files": files, "next": follow}
 
 

@@ -1,7 +1,6 @@
 """Run a command where only what the package requires, without extras, can be imported."""
 
 import configparser
-import importlib.abc
 import importlib.metadata
 import re
 import runpy
@@ -25,20 +24,29 @@ def required(names):
     return found
 
 
-class RequiredOnly(importlib.abc.MetaPathFinder):
-    """Hides the modules of all distributions but those that are required."""
+def hidden_modules(names):
+    """The modules of all distributions but those that are required by these."""
+    allowed = required(names)
+    return {
+        module
+        for module, owners in importlib.metadata.packages_distributions().items()
+        if not any(re.sub(r"[-_.]+", "-", owner).lower() in allowed for owner in owners)
+    } - {"pyro_vaes"}
 
-    def __init__(self, names):
-        allowed = required(names)
-        self.hidden = {
-            module
-            for module, owners in importlib.metadata.packages_distributions().items()
-            if not any(re.sub(r"[-_.]+", "-", owner).lower() in allowed for owner in owners)
-        } - {"pyro_vaes"}
+
+class Without:
+    """A finder that does not find some modules."""
+
+    def __init__(self, finder, hidden):
+        self.finder, self.hidden = finder, hidden
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
 
     def find_spec(self, fullname, path=None, target=None):
         if fullname.partition(".")[0] in self.hidden:
-            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+            return None
+        return self.finder.find_spec(fullname, path, target)
 
 
 if __name__ == "__main__":
@@ -46,6 +54,7 @@ if __name__ == "__main__":
     settings = configparser.ConfigParser()
     settings.read(metadata)
     lines = settings["options"]["install_requires"].split()
-    sys.meta_path.insert(0, RequiredOnly([re.match(r"[\w.-]+", line)[0] for line in lines]))
+    hidden = hidden_modules([re.match(r"[\w.-]+", line)[0] for line in lines])
+    sys.meta_path[:] = [Without(each, hidden) for each in sys.meta_path]
     sys.path.remove(str(Path(__file__).parent))
     runpy.run_module("pyro_vaes", run_name="__main__", alter_sys=True)

@@ -191,7 +191,9 @@ def test_the_model_of_a_run_on_the_command_line(model_run, capsys):
     ]
     assert run("compare", *flags, "--diagnose", "3", "--device", "cpu") == 0
     printed = capsys.readouterr().out.strip().splitlines()
-    assert printed[-4:] == ["report/report.md", "report/report.csv", "report/trials.csv", "open report/diagnosis.html"]
+    assert printed[-5:-2] == ["report/report.md", "report/report.csv", "report/trials.csv"]
+    assert printed[-2].startswith("next: pyro-vaes diagnose report/runs/")
+    assert printed[-1] == "open report/diagnosis.html"
     assert any(line.startswith("| low-rank |") for line in printed)
     config = yaml.safe_load((model_run.parent / "report" / "config.yaml").read_text())
     assert (config["model"], config["patience"], config["epochs"]) == (str(model_run), 10, 2)

@@ -92,7 +92,10 @@ def test_a_sweep_on_the_command_line_repeats_from_its_config(here, capsys):
     assert run("compare", *flags, *sweep, "--vary", "lr=1e-3,1e-2", "--out", "one") == 0
     assert "next: pyro-vaes diagnose one/runs/mean-field-prior=" in capsys.readouterr().out
     assert run("compare", "--config", "one/config.yaml", "--out", "two") == 0
-    one, two = (list(csv.DictReader((here / name / "trials.csv").open())) for name in ("one", "two"))
+    one, two = (
+        list(csv.DictReader((here / name / "trials.csv").read_text(encoding="utf-8").splitlines()))
+        for name in ("one", "two")
+    )
     assert [row["guide"] for row in one] == [
         f"mean-field prior={prior} lr={lr}"
         for prior in ("standard-normal", "gaussian-mixture(components=2, learn_weights=False)")
