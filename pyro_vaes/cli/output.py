@@ -28,7 +28,8 @@ def shows_progress() -> bool:
 
     Example:
         >>> with silenced(quiet=True):
-        ...     shows_progress()
+        ...     shown = shows_progress()
+        >>> shown
         False
     """
     return not _quiet.get()
