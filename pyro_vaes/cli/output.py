@@ -28,8 +28,8 @@ def shows_progress() -> bool:
 
     Example:
         >>> with silenced(quiet=True):
-        ...     shown = shows_progress()
-        >>> shown
+        ...     allowed = shows_progress()
+        >>> allowed
         False
     """
     return not _quiet.get()
