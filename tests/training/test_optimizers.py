@@ -187,7 +187,8 @@ def test_weight_decay_is_a_normal_prior_on_the_weights():
         if by_hand:
             size = len(DATA.train)
             prior = torch.distributions.Normal(0, (decay * size) ** -0.5)
-            objective = step.loss.objective(model, guide, x)[0].mean() + sum(prior.log_prob(p).sum() for p in step.weights) / size
+            bound = step.loss.objective(model, guide, x)[0].mean()
+            objective = bound + sum(prior.log_prob(p).sum() for p in step.weights) / size
             (-objective).backward()
             step.optimizer.step()
         else:
