@@ -44,6 +44,7 @@ def test_extras_are_hidden_from_the_lightest_install(module):
         assert repr(module) in hidden
 
 
+@pytest.mark.slow
 def test_the_lightest_install_trains(tmp_path):
     lightest = [sys.executable, ROOT / "tests" / "helpers" / "required_only.py", ROOT / "setup.cfg"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -1,4 +1,7 @@
-"""The tutorials run from the first cell to the last, with the small budgets of smoke tests, and hold no failures."""
+"""The tutorials run from the first cell to the last, with the small budgets of smoke tests, and hold no failures.
+
+The runs are slow tests; `make tutorials` runs them in full.
+"""
 
 import itertools
 import json
@@ -38,6 +41,7 @@ def drawn_unseen():
         plt.close("all")
 
 
+@pytest.mark.slow
 def test_runs(path, tmp_path, monkeypatch, drawn_unseen):
     monkeypatch.setenv("CI", "1")
     monkeypatch.chdir(tmp_path)

@@ -30,12 +30,14 @@ def test_a_guide_of_splines_passes():
     testing.check_guide(lambda *pair: Spline(*pair, bound=6.0, flows=2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"count_bins": 16, "flows": 3}, {"bound": 6.0, "flows": 2}], ids=str)
 def test_a_right_density_passes_whatever_the_weights(options):
     for made in pairs_of(lambda *pair: Spline(*pair, **options)):
         posterior_draws_have_its_density(lambda made=made: made)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guide", [TooDense, TooWide])
 def test_a_wrong_density_is_found_whatever_the_weights(guide):
     for made in pairs_of(guide):
