@@ -107,6 +107,7 @@ def visit(folder, visits, profile, timeout=600):
             browser.terminate()
             browser.wait()
             server.shutdown()
+            server.server_close()
         log.seek(0)
         lines = log.read().decode(errors="replace").splitlines()
     return pages, [line for line in lines if "CONSOLE" in line or "net::ERR" in line]
