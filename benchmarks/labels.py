@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -105,7 +105,7 @@ def _measure(root: Path, classes: range, seed: int) -> Row:
     loss = pv.losses.SemiSupervisedELBO(ALPHA)
     run = pv.fit(model, guide, data, loss, **TRAINING, **_common(seed), labels=True)
     minutes = {"cpu_minutes": (time.process_time() - started) / 60, "minutes": (time.perf_counter() - clock) / 60}
-    found = [_assigned(guide, thresholded(split)) for split in (whole.train, whole.test)]
+    found = [_likeliest(lambda x: guide.clusters(x)["y"], thresholded(split)) for split in (whole.train, whole.test)]
     scores = pv.evaluate.clustering(whole.train.y, found[0], whole.test.y, found[1])
     best = max(row["valid_elbo"] for row in run.history)
     return {**asdict(pv.evaluate.classification(model, guide, data)), **asdict(scores), "valid_elbo": best, **minutes}
@@ -132,21 +132,16 @@ def _started(data: pv.data.Data, seed: int) -> tuple[pv.models.MixtureVAE, pv.mo
     under_mixture.start_from(mean_field)
     pv.fit(vae, under_mixture, data, **CLUSTERING, **_common(seed))
     guide.start_from(under_mixture)
-    guide.fit_clusters(x, {"z": _responsible(model.prior, under_mixture, x)})
+    clusters = _likeliest(lambda batch: model.prior.responsibilities(under_mixture.posterior(batch).mean), x)
+    guide.fit_clusters(x, {"z": clusters})
     return model, guide
-
-
-def _responsible(prior: pv.priors.GaussianMixture, guide: pv.Guide, x: torch.Tensor) -> torch.Tensor:
-    """The component that is likeliest to have made each code."""
-    with torch.no_grad():
-        return torch.cat([prior.responsibilities(guide.posterior(batch).mean).argmax(-1) for batch in x.split(1000)])
 
 
 def _common(seed: int) -> Row:
     return {"schedule": "cosine", "seed": seed, "device": "cpu", "step": "eager", "progress": False}
 
 
-def _assigned(guide: pv.models.MixtureGuide, x: torch.Tensor) -> torch.Tensor:
-    """The likeliest cluster of each image."""
+def _likeliest(shares: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """The cluster with the largest share of each image, ``shares(batch)`` being ``(B, K)``."""
     with torch.no_grad():
-        return torch.cat([guide.clusters(batch)["y"].argmax(-1) for batch in x.split(1000)])
+        return torch.cat([shares(batch).argmax(-1) for batch in x.split(1000)])

@@ -47,7 +47,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
 
 
 def look_up(kind: str, name: str, known: Mapping[str, Value]) -> Value:
-    """What a ``name`` stands for among the ``known`` ones.
+    """The value of a ``name`` among the ``known`` ones.
 
     Raises:
         InputError: If it is not among them, with close matches.

@@ -67,7 +67,7 @@ def _summary(part: type) -> str:
 
 
 def _helps(part: type) -> dict[str, str]:
-    """What a class and its bases say of their arguments, in a line each; the class's own word stands."""
+    """Descriptions of the arguments of a class, in a line each; its own precede those of its bases."""
     documented = [parse(vars(each).get("__doc__") or "") for each in reversed(inspect.getmro(part))]
     return {
         each.arg_name: _plain(each.description)

@@ -26,7 +26,7 @@ def is_missing(stored: Tensor) -> Tensor:
     return stored.isnan() if stored.is_floating_point() else stored < 0
 
 
-def take_mask(values: Any, mask: object, name: str) -> tuple[Any, object]:
+def take_mask(values: Any, mask: Any, name: str) -> tuple[Any, Any]:
     """Values without the mask of a NumPy array, and that mask, True where a value was seen.
 
     Args:

@@ -18,7 +18,7 @@ from pyro_vaes.evaluate.marginal.draws import Sampler
 from pyro_vaes.evaluate.marginal.estimate import BLOCK_VALUES
 from pyro_vaes.evaluate.marginal.modes import propose
 from pyro_vaes.evaluate.marginal.target import ModelTarget
-from pyro_vaes.evaluate.metropolis_within_gibbs import completed, expectation, metropolis_within_gibbs
+from pyro_vaes.evaluate.metropolis_within_gibbs import completed, metropolis_within_gibbs
 from pyro_vaes.evaluate.psis import smoothed_weights, unreliable_share
 from pyro_vaes.given import split
 from pyro_vaes.traces import total
@@ -151,7 +151,7 @@ def _resampled(
     model: LatentVariableModel, guide: Callable[..., Any] | None, x: Tensor, num_samples: int, num_draws: int
 ) -> tuple[Tensor, ...]:
     """The fields of `Imputation` by importance resampling."""
-    target = ModelTarget(model, x)
+    target, likelihood = ModelTarget(model, x), model.likelihood
     sampler = Sampler(target, guide)
     mixture = adapt(sampler, propose(sampler), num_draws, TOLERANCE).mixture
     drawn = sampler.draw(mixture, num_draws)
@@ -159,12 +159,11 @@ def _resampled(
     log_weights = drawn.log_joint - drawn.log_proposal(mixture.log_prob(drawn.z))
     weights, z = smoothed_weights(log_weights)[0].exp().to(x), drawn.z.to(x)
     few = max(1, CHUNK_VALUES // x.numel())
-    mean = total(
-        torch.einsum("sb,sb...->b...", share, expectation(model, x, target.latents(part)))
-        for share, part in zip(weights.split(few), z.split(few), strict=True)
-    )
+    features = (model.features(*target.latents(part)) for part in z.split(few))
+    means = (likelihood.mean(likelihood.offset(each, x)) for each in features)
+    mean = total(torch.einsum("sb,sb...->b...", *pair) for pair in zip(weights.split(few), means, strict=True))
     chosen = weights.T.multinomial(num_samples, replacement=True).T.unsqueeze(-1)
-    draws = completed(model, x, target.latents(z.take_along_dim(chosen, 0)))
+    draws = completed(likelihood, model.features(*target.latents(z.take_along_dim(chosen, 0))), x)
     none = torch.full_like(estimate.log_p, torch.nan)
     fields = (draws, torch.where(x.isnan(), mean, x), estimate.pareto_k, estimate.effective_samples, none, none)
     return tuple(each.cpu() for each in fields)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vaes.data.conversion import as_dense
+from pyro_vaes.data.missing import take_mask
 from pyro_vaes.data.split import Split
 from pyro_vaes.errors import InputError
 from pyro_vaes.given import Given, accepted, bind, given_of
@@ -41,8 +42,7 @@ def as_input(model: Callable[..., Any], x: object, mask: Tensor | np.ndarray | N
         >>> as_input(vae, x.double().numpy()).dtype
         torch.float32
     """
-    if isinstance(x, np.ma.MaskedArray) and mask is None and np.ma.is_masked(x):
-        x, mask = x.data, ~np.ma.getmaskarray(x)
+    x, mask = take_mask(x, mask, "x")
     values, known = _converted(x, "x"), model.vae if isinstance(model, Guide) else model
     if mask is None and nan_is_missing():
         mask = ~values.isnan()

@@ -12,6 +12,7 @@ from pyro_vaes.evaluate.chains import effective_samples, r_hat
 from pyro_vaes.evaluate.marginal.guide import GuideDensity
 from pyro_vaes.evaluate.marginal.target import ModelTarget
 from pyro_vaes.given import in_turn
+from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.missing import missing_values
 from pyro_vaes.vae import LatentVariableModel
 
@@ -67,7 +68,7 @@ def metropolis_within_gibbs(
     model, guide = in_turn(model, len(chains)), in_turn(guide, len(chains))
     target = ModelTarget(model, chains)
     z = GuideDensity(guide, target).sample(1)
-    target.x = completed(model, chains, target.latents(z[0]))
+    target.x = completed(model.likelihood, model.features(*target.latents(z[0])), chains)
     accepted, kept, total = z.new_zeros(len(chains)), [], torch.zeros_like(chains)
     with missing_values(False):
         for step in range(num_steps):
@@ -77,10 +78,11 @@ def metropolis_within_gibbs(
             moved = torch.rand_like(log_ratio).log() < log_ratio  # never where it is not a number
             z = torch.where(moved.unsqueeze(-1), proposed, z)
             accepted += moved[0]
-            target.x = completed(model, chains, target.latents(z[0]))
+            features = model.features(*target.latents(z[0]))
+            target.x = completed(model.likelihood, features, chains)
             if step >= num_steps // 2:
                 kept.append(z[0])
-                total += expectation(model, chains, target.latents(z[0]))
+                total += model.likelihood.mean(model.likelihood.offset(features, chains))
             on_step()
     shape = (num_chains, len(x))
     draws = torch.stack(kept, 1).unflatten(0, shape).cpu()  # (K, B, T, Z)
@@ -94,32 +96,17 @@ def metropolis_within_gibbs(
     )
 
 
-def completed(model: LatentVariableModel, x: Tensor, z: tuple[Tensor, ...]) -> Tensor:
-    """X with a draw from p(x | z) for missing values.
+def completed(likelihood: Likelihood, features: Tensor, x: Tensor) -> Tensor:
+    """X with a draw from p(x | features) for missing values.
 
     Args:
-        model: the model.
+        likelihood: the likelihood.
+        features: its features, ``(..., B, *features_shape)``.
         x: the data, with NaN for missing values, ``(B, *event_shape)``.
-        z: the latents, each ``(..., B, Z_l)``.
 
     Example:
         >>> with missing_values():
-        ...     completed(vae, torch.full_like(x, torch.nan), (torch.zeros(3, 4, 2),)).shape
+        ...     completed(vae.likelihood, vae.features(torch.zeros(3, 4, 2)), torch.full_like(x, torch.nan)).shape
         torch.Size([3, 4, 1, 8, 8])
     """
-    return torch.where(x.isnan(), model.likelihood.observation(model.features(*z), x).sample(), x)
-
-
-def expectation(model: LatentVariableModel, x: Tensor, z: tuple[Tensor, ...]) -> Tensor:
-    """E[x | z] of an observation x, ``(..., B, *event_shape)``.
-
-    Args:
-        model: the model.
-        x: the data, with NaN for missing values, ``(B, *event_shape)``.
-        z: the latents, each ``(..., B, Z_l)``.
-
-    Example:
-        >>> expectation(vae, x, (torch.zeros(3, 4, 2),)).shape
-        torch.Size([3, 4, 1, 8, 8])
-    """
-    return model.likelihood.mean(model.likelihood.offset(model.features(*z), x))
+    return torch.where(x.isnan(), likelihood.observation(features, x).sample(), x)

@@ -11,7 +11,7 @@ from torch import nn
 from pyro_vaes import guides, likelihoods, losses, networks, priors
 from pyro_vaes.data import Data, hide_labels, load
 from pyro_vaes.data.binary_sets import BINARY_SETS
-from pyro_vaes.errors import InputError, unknown
+from pyro_vaes.errors import InputError, look_up
 from pyro_vaes.given import bind
 from pyro_vaes.likelihoods import Likelihood
 from pyro_vaes.losses import ExponentialWarmup, Loss, default_loss
@@ -106,9 +106,8 @@ def build_network(which: int, settings: Settings, known: Networks, *args: Any, *
         InputError: If the kind or an option is unknown.
     """
     name, options = parse(settings.network)
-    if name not in known:
-        raise unknown("network", name, known)
-    made: nn.Module = apply_options("network", settings.network, known[name][which], *args, **{**own, **options})
+    make = look_up("network", name, known)[which]
+    made: nn.Module = apply_options("network", settings.network, make, *args, **{**own, **options})
     if settings.batch_norm:
         networks.batch_normalize(made)
     return made

@@ -16,7 +16,6 @@ from pyro_vaes.errors import InputError, shown
 from pyro_vaes.version import __version__
 
 FORMAT = 2  # of checkpoints; those of format 1 do not say so
-VERSION = __version__
 FOLDER = 0x10  # attribute of a record that torch would read as empty, and leave its tensor uninitialized
 KEYS = {"model", "guide", "last", "history", "best_epoch"}  # of a checkpoint
 ROW = {"epoch", "train_elbo", "valid_elbo", "step_ms", "seconds"}  # of its history, beside the terms of the loss
@@ -134,7 +133,7 @@ def _read(path: Path) -> dict[str, Any]:
     if (found := state.get("format", 1)) != FORMAT:
         raise InputError(
             f"{path} has the format {shown(found)}, written by pyro_vaes {shown(state.get('version'))}, but "
-            f"this pyro_vaes {VERSION} reads format {FORMAT}"
+            f"this pyro_vaes {__version__} reads format {FORMAT}"
         )
     return state
 

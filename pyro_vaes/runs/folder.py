@@ -13,9 +13,10 @@ import yaml
 
 from pyro_vaes.errors import InputError
 from pyro_vaes.runs.atomic import _keep, replacing, write_whole
-from pyro_vaes.runs.checkpoint import FORMAT, VERSION, _read
+from pyro_vaes.runs.checkpoint import FORMAT, _read
 from pyro_vaes.runs.safe_yaml import read_settings
 from pyro_vaes.validation import as_path
+from pyro_vaes.version import __version__
 
 CONFIG, METRICS, CHECKPOINT = "config.yaml", "metrics.jsonl", "checkpoint.pt"
 BEFORE = "checkpoint.1.pt"  # the checkpoint before
@@ -106,7 +107,7 @@ class RunFolder:
         path = self.path / CHECKPOINT
         with replacing(path) as part:
             with part.open("wb") as file:  # given a path, torch hides what the system says of a full disk
-                torch.save({**state, "format": FORMAT, "version": VERSION}, file)
+                torch.save({**state, "format": FORMAT, "version": __version__}, file)
             if path.exists() and not self._damaged:
                 _keep(path, self.path / BEFORE)
         self._damaged = False

@@ -23,7 +23,6 @@ from pyro_vaes.runs.checkpoint import read_whole
 from pyro_vaes.runs.safe_yaml import parse_mapping
 from pyro_vaes.version import __version__
 
-VERSION = __version__
 KIND, FORMAT, CHECKSUM = "pair of pyro_vaes", "2", "sha256"
 PARTS = ("model", "guide")
 
@@ -51,7 +50,7 @@ class PairFile:
     weights: Mapping[str, Mapping[str, Tensor]]
     classes: Mapping[str, str]
     built: Mapping[str, Any] | None
-    writer: str = VERSION
+    writer: str = __version__
 
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all.
@@ -96,7 +95,7 @@ class PairFile:
         if metadata.get("format") != FORMAT:
             raise InputError(
                 f"{path} has the format {shown(metadata.get('format'))}, written by pyro_vaes {shown(writer)}, but "
-                f"this pyro_vaes {VERSION} reads format {FORMAT}: take that version"
+                f"this pyro_vaes {__version__} reads format {FORMAT}: take that version"
             )
         if metadata.get(CHECKSUM) != actual:
             raise InputError(f"{path} is damaged (its checksum): give a whole copy of it")
@@ -117,7 +116,7 @@ def _of_part(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def versions() -> dict[str, str]:
     """The versions that a file is written by."""
     return {
-        "pyro_vaes": VERSION,
+        "pyro_vaes": __version__,
         "torch": str(torch.__version__),
         "pyro": pyro.__version__,
         "python": platform.python_version(),
@@ -159,5 +158,5 @@ def _refusal(path: Path, error: Exception) -> InputError:
     writer = found.get("pyro_vaes") if isinstance(found, dict) else None
     return InputError(
         f"{path} has the format {shown(content.get('format'))}, written by pyro_vaes {shown(writer)}, but "
-        f"this pyro_vaes {VERSION} reads format {FORMAT}: take that version"
+        f"this pyro_vaes {__version__} reads format {FORMAT}: take that version"
     )

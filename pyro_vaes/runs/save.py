@@ -16,9 +16,10 @@ from pyro_vaes.param_store import adopt_loaded
 from pyro_vaes.recipes import RECIPES, build_seeded
 from pyro_vaes.recipes.spec import is_own
 from pyro_vaes.runs.checkpoint import are_weights, check_weights
-from pyro_vaes.runs.pair_file import VERSION, PairFile
+from pyro_vaes.runs.pair_file import PairFile
 from pyro_vaes.settings import PARTS, Settings
 from pyro_vaes.validation import as_path
+from pyro_vaes.version import __version__
 
 PLAIN = (bool, int, float, str, tuple)  # types of the attributes that are a part's options
 LOCAL = ("data", "data_root", "channels", "device", "step", "precision")  # settings of the machine that trained
@@ -162,7 +163,7 @@ def _rebuild(file: Path, content: PairFile) -> tuple[nn.Module, nn.Module]:
     except Exception as error:  # of whatever a recipe makes of settings that this version does not write
         reason = str(error).partition("\n")[0][:200]
         raise InputError(
-            f"{file} holds what a recipe of pyro_vaes {shown(content.writer)} built, which {VERSION} cannot "
+            f"{file} holds what a recipe of pyro_vaes {shown(content.writer)} built, which {__version__} cannot "
             f"({type(error).__name__}: {reason}): take that version, or give model and guide"
         ) from error
     for name, module in (("model", system.model), ("guide", system.guide)):

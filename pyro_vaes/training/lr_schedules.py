@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from numbers import Real
 
-from pyro_vaes.errors import InputError, shown, unknown
+from pyro_vaes.errors import InputError, look_up, shown
 from pyro_vaes.recipes.options import apply_options
 from pyro_vaes.recipes.spec import parse
 from pyro_vaes.training.callbacks import Callback
@@ -181,9 +181,7 @@ def build_lr_schedule(made: object, num_steps: int) -> LRSchedule | None:
         return None
     if isinstance(made, str):
         name, options = parse(made)
-        if name not in LR_SCHEDULES:
-            raise unknown("schedule", name, LR_SCHEDULES)
-        return apply_options("schedule", made, LR_SCHEDULES[name], num_steps, **options)
+        return apply_options("schedule", made, look_up("schedule", name, LR_SCHEDULES), num_steps, **options)
     if not callable(made):
         raise InputError(
             f"schedule is {shown(made)}: expected one of {', '.join(LR_SCHEDULES)}, with options such as "
