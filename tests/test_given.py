@@ -82,7 +82,7 @@ def test_calibration_takes_the_labels_in_turn():
     assert all(torch.equal(y, torch.arange(100) % 3) for y in labels)
 
 
-@pytest.mark.parametrize("step", ["eager", "compiled"])
+@pytest.mark.parametrize("step", ["eager", pytest.param("compiled", marks=pytest.mark.slow)])
 def test_fit_with_labels_is_fit_on_shifted_data(step):
     x, y = torch.rand(64, *SHAPE), torch.arange(64) % 3
     runs = []

@@ -91,6 +91,7 @@ print(figure(made))
 """
 
 
+@pytest.mark.slow
 def test_a_store_of_another_process_comes_back_and_goes_on_learning(tmp_path, monkeypatch):
     path = str(tmp_path / "store.pt")
     options = {"capture_output": True, "text": True, "cwd": ROOT, "check": True}

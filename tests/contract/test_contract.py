@@ -111,7 +111,18 @@ SYSTEMS = [
     for model in (MODELS if guide in {"MeanField", "Laplace-2"} else TWO)
     if not (guide.startswith("Laplace") and model[1] == "VampPrior")
 ]
-every_system = pytest.mark.parametrize(("guide", "likelihood", "prior"), SYSTEMS, ids=map("-".join, SYSTEMS))
+
+
+def _takes_seconds(guide, likelihood, prior):
+    """Whether each check differentiates a flow twice for every update; one flow is enough after each change."""
+    return guide == "Laplace-2" and prior in {"ConvolutionalFlow", "FlowPrior"}
+
+
+every_system = pytest.mark.parametrize(
+    ("guide", "likelihood", "prior"),
+    [pytest.param(*each, marks=[pytest.mark.slow] if _takes_seconds(*each) else []) for each in SYSTEMS],
+    ids=map("-".join, SYSTEMS),
+)
 every_prior = pytest.mark.parametrize("prior", PRIORS)
 every_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS)
 every_guide = pytest.mark.parametrize("guide", GUIDES)
@@ -192,7 +203,7 @@ def test_two_guides_under_one_model_both_train():
 def test_vectorized_particles_of_pyro(guide):
     pair = build(guide, "Gaussian")()
     vae, guide, x, _ = pair
-    particles = 400
+    particles = 100
     with torch.no_grad(), no_inner_noise():
         vectorized = Trace_ELBO(num_particles=particles, vectorize_particles=True, max_plate_nesting=1)
         single = torch.tensor([Trace_ELBO().loss(vae, guide, x) for _ in range(particles)])

@@ -120,7 +120,9 @@ def test_kept_activations_equal_the_full_pass(model):
 
 
 @torch.no_grad()
-@every_model
+@pytest.mark.parametrize(
+    "model", [pytest.param(name, marks=pytest.mark.slow) if name == "mixture in a window" else name for name in MODELS]
+)
 def test_draws_have_their_probabilities(model):
     """Frequencies of the first pixel's levels, each within 5 standard errors of its probability."""
     likelihood, draws = MODELS[model]((1, 4, 4)), 2000

@@ -33,6 +33,7 @@ def system():
     return build_seeded(conditional, DATA.event_shape, SETTINGS, seed=0)
 
 
+@pytest.mark.slow
 def test_guides_are_compared_on_a_frozen_conditional_model(system, tmp_path):
     options = {"num_samples": 30, "images": 5, "progress": False, "test_size": 6}
     trials = compare(DATA, ["mean-field", "laplace"], SETTINGS, [0], tmp_path / "report", model=system.model, **options)

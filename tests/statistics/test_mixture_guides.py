@@ -5,10 +5,12 @@ import torch
 
 import pyro_vaes as pv
 from benchmarks import two_modes
-from tests.helpers.mixture_guides import MIXTURES, pair
+from tests.helpers.mixture_guides import BOOSTED, pair
 
 
-@pytest.mark.parametrize("guide", MIXTURES)
+@pytest.mark.parametrize(
+    "guide", [pv.guides.Mixture, *(pytest.param(each, marks=pytest.mark.slow) for each in BOOSTED)]
+)
 def test_stratified_bound_is_the_mixture_s_own(guide):
     """Mean of the stratified bound against E_Q[log p - log Q] by plain draws: within 4 standard errors."""
     vae, guide = pair(guide)

@@ -164,7 +164,9 @@ class Counting(MeanField):
         (testing.check_guide, OneBatchDimension, "breaks its contract.*shapes"),
         (testing.check_guide, Counting, "evaluation_changes_nothing: .*evaluation changed guide.calls"),
         (testing.check_model, convolutional(wrapped=False), "it cannot be built: .*networks.BatchApply"),
-        (testing.check_likelihood, WrongScaleMap, "fisher.features. is .* standard errors"),
+        pytest.param(
+            *(testing.check_likelihood, WrongScaleMap, "fisher.features. is .* standard errors"), marks=pytest.mark.slow
+        ),
         (testing.check_likelihood, WrongMean, "likelihood_shapes"),
         (
             testing.check_guide,

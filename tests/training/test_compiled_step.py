@@ -145,7 +145,9 @@ class Tiny(pv.networks.MLPDecoder):
 
 
 @needs_compiler
-@pytest.mark.parametrize("optimizer", ["adam", "sgd(momentum=0.9, nesterov=True)"])
+@pytest.mark.parametrize(
+    "optimizer", ["adam", pytest.param("sgd(momentum=0.9, nesterov=True)", marks=pytest.mark.slow)]
+)
 def test_gradients_have_memory_of_their_own(optimizer):
     def make():
         torch.manual_seed(0)

@@ -106,6 +106,7 @@ def stopped(rank, folder):
     return len(run.history), run.best_epoch, run.stopped
 
 
+@pytest.mark.slow
 def test_all_processes_end_together(run_in_processes):
     first, second = run_in_processes(stopped)
     assert first == second

@@ -46,7 +46,7 @@ def test_what_is_hidden_does_not_matter():
     assert_equal(*map(weights, pairs))
 
 
-@pytest.mark.parametrize("guide", ["MeanField", "Laplace"])
+@pytest.mark.parametrize("guide", ["MeanField", pytest.param("Laplace", marks=pytest.mark.slow)])
 def test_a_compiled_step_is_the_eager_one(guide):
     x = hide(torch.rand(20, *SHAPE), torch.from_numpy(MASK[:20, None]))
     found = []

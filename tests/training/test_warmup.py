@@ -170,7 +170,7 @@ def test_a_graph_takes_over_after_the_warmup(monkeypatch, make):
     torch.testing.assert_close(steps(GraphStep, make), expected, rtol=0, atol=0)
 
 
-@PAIRS
+@pytest.mark.parametrize("make", [shifted, pytest.param(laplace, marks=pytest.mark.slow)])
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler, which Inductor needs here")
 def test_a_compiled_step_takes_over_after_the_warmup(make):
     torch.manual_seed(2)
