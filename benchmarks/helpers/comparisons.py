@@ -37,11 +37,17 @@ def _compare(name: str, flags: str, data: Path, work: Path) -> None:
 
 
 def _copy_report(report: Path, to: Path, data: str) -> None:
-    """Copy the tables and pictures of a report, and its settings, without the names of local folders."""
+    """Copy the tables and pictures of a report, and its settings, without the names of local folders.
+
+    Its title then begins with benchmark and set, since many reports stand side by side.
+    """
     to.mkdir(parents=True, exist_ok=True)
     for path in report.iterdir():
         if path.suffix in {".csv", ".png"}:
             shutil.copy(path, to)
         elif path.suffix in {".md", ".yaml"}:
             text = path.read_text(encoding="utf-8").replace(data, "DATA").replace(str(report), report.name)
-            (to / path.name).write_text(text.replace(str(report.parent), "WORK"), encoding="utf-8")
+            text = text.replace(str(report.parent), "WORK").replace(
+                "# Guides", f"# {to.parent.name}, {to.name}: guides"
+            )
+            (to / path.name).write_text(text, encoding="utf-8")

@@ -1,0 +1,117 @@
+"""Systems trained on one data set for several seeds, and how far log p(x) of their models is above the first one's."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import torch
+
+from benchmarks.helpers.estimated_models import kept
+from benchmarks.helpers.results import Folders, Row
+from benchmarks.helpers.trainings import AT_ONCE, train_all
+from pyro_vaes.evaluate import difference, log_likelihood, marginal_log_likelihood, mean_interval
+from pyro_vaes.recipes.spec import slug
+from pyro_vaes.reports.tables import markdown_table
+from pyro_vaes.runs.load_run import load_run
+
+FIGURES = "study.json"
+SEEDS = (0, 1, 2)
+IMAGES = 1000  # test images of all figures, from the first
+SAMPLES = 100  # draws of the guide for its ELBO
+
+
+def measure_systems(systems: Mapping[str, str], folders: Folders) -> list[Row]:
+    """One row per system: log p(x) of its model, and its difference from the first system's.
+
+    Args:
+        systems: arguments of ``pyro_vaes train`` by name of the system, in which DATA stands for the folder of data.
+        folders: of the benchmark.
+    """
+    jobs = {
+        (name, seed): [*flags.replace("DATA", str(folders.data)).split(), "--seed", str(seed)]
+        for seed in SEEDS
+        for name, flags in systems.items()
+    }
+    runs = {key: folders.work / f"{slug(key[0])}-seed{key[1]}" for key in jobs}
+    train_all({runs[key].name: words for key, words in jobs.items()}, folders.work)
+    with ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context("spawn")) as pool:
+        measured = dict(zip(runs, pool.map(_measure, runs.values()), strict=True))
+    first = next(iter(systems))
+    baseline = _per_datum([measured[first, seed] for seed in SEEDS])
+    rows = []
+    for name, flags in systems.items():
+        found = [measured[name, seed] for seed in SEEDS]
+        above = None if name == first else difference(_per_datum(found), baseline)
+        rows.append(
+            {
+                "system": name,
+                "training": flags,
+                "log_likelihood": vars(mean_interval(_per_datum(found))),
+                "above": above and vars(above) | {"text": above.describe()},
+                **{key: [each[key] for each in found] for key in ("elbo", "unreliable", "epochs", "minutes")},
+                "data": found[0]["data"],
+            }
+        )
+    return rows
+
+
+def systems_page(rows: Sequence[Row]) -> list[str]:
+    """The table of all systems, and the arguments of each."""
+    first = rows[0]["system"]
+    header = ["system", "log p(x)", f"above {first}", "df", "ELBO", "gap", "k-hat > 0.7", "epochs", "minutes"]
+    return [
+        markdown_table(header, [_cells(row) for row in rows]),
+        "",
+        f"Means over {len(SEEDS)} seeds and {IMAGES} test images, with 95 % t intervals as for new seeds and images; "
+        "the share of untrusted estimates is the largest of a seed, epochs are those of each seed, minutes their mean.",
+        "",
+        rows[0]["data"],
+        "",
+        *(f"- {row['system']}: `pyro_vaes train {row['training']}`" for row in rows),
+    ]
+
+
+def _cells(row: Row) -> list[str]:
+    found, elbo = row["log_likelihood"], _mean(row["elbo"])
+    above = ["", ""] if row["above"] is None else [row["above"]["text"], f"{row['above']['degrees_of_freedom']:.1f}"]
+    return [
+        row["system"],
+        f"{found['mean']:.2f} [{found['low']:.2f}, {found['high']:.2f}]",
+        *above,
+        f"{elbo:.2f}",
+        f"{found['mean'] - elbo:.2f}",
+        f"{max(row['unreliable']):.1%}",
+        ", ".join(map(str, row["epochs"])),
+        f"{_mean(row['minutes']):.1f}",
+    ]
+
+
+def _measure(run: Path) -> Row:
+    """The figures of a run; those that were measured before are read."""
+    torch.manual_seed(0)
+    data, (model, guide, _), history, _ = load_run(run, device="cpu")
+    x = data.test.x[:IMAGES]
+
+    def measure() -> Row:
+        estimate = marginal_log_likelihood(model, x, guide, out=run / "log_likelihood")
+        return {
+            "per_datum": estimate.per_datum.tolist(),
+            "unreliable": estimate.unreliable,
+            "elbo": log_likelihood(model, guide, x, SAMPLES).elbo.mean().item(),
+            "epochs": len(history),
+            "minutes": sum(row["seconds"] for row in history) / 60,
+            "data": data.description,
+        }
+
+    return kept(run / FIGURES, measure)
+
+
+def _per_datum(measured: Sequence[Row]) -> torch.Tensor:
+    return torch.tensor([row["per_datum"] for row in measured])
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
