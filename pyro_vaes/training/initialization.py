@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
@@ -43,9 +44,10 @@ def initialize(
     resume: bool,
     names: Sequence[str] = (),
 ) -> None:
-    """Run a batch with all of Pyro's checks on, and initialize from the data, unless resumed.
+    """Initialize from the data, unless resumed, and run a batch with all of Pyro's checks on.
 
-    Initialized are likelihood and priors, and then weight-normalized layers.
+    Initialized are likelihood and priors, which a batch that fails leaves as they were, and then weight-normalized
+    layers.
 
     Args:
         model: the model.
@@ -64,24 +66,40 @@ def initialize(
     x = _init_batch(train, device)
     check_fits(model, train, x, train.given(names))
     check_seen_features(x, f"x_train[:{len(x)}]")
-    with same_draws(x), unchanged_buffers(model, guide), restored_param_store(), pyro.validation_enabled(True):
+    with (
+        _initialized_parts(model, x, resume),
+        same_draws(x),
+        unchanged_buffers(model, guide),
+        restored_param_store(),
+        pyro.validation_enabled(True),
+    ):
         given = _init_given(train, names, x)
         views = bind(model, given), bind(guide, given)
         check_last_batch(*views, loss, x, len(train), batch_size)
         with registered_params_only(model, guide), torch.no_grad():
             first, *views_of_first = next(split(batch_size, x, *views))
             loss.objective(*views_of_first, first)
-    if isinstance(model, LatentVariableModel) and not resume:
-        parts: tuple[Any, ...] = (model.likelihood, *model.priors.values())
-        new = [part for part in parts if not part.initialized]
-        for part in new:
-            part.initialize(x if part is model.likelihood else fill_mean(x))
-        for part in new:
-            part.initialized.fill_(True)
     if not resume:
         first = x[:WEIGHT_NORM_SIZE]
         with same_draws(x), without_registration(), evaluation_mode(model, guide):
             initialize_weight_norm(lambda: loss.objective(model, guide, first), model, guide)
+
+
+@contextmanager
+def _initialized_parts(model: nn.Module, x: Tensor, resume: bool) -> Iterator[None]:
+    """Initialize likelihood and priors, and take it back if the body fails."""
+    parts = [model.likelihood, *model.priors.values()] if isinstance(model, LatentVariableModel) and not resume else []
+    new: list[Any] = [part for part in parts if not part.initialized]
+    before = [{name: value.clone() for name, value in part.state_dict().items()} for part in new]
+    try:
+        for part in new:
+            part.initialize(x if part is model.likelihood else fill_mean(x))
+            part.initialized.fill_(True)
+        yield
+    except BaseException:
+        for part, state in zip(new, before, strict=True):
+            part.load_state_dict(state)
+        raise
 
 
 def start_from(model: nn.Module, guide: nn.Module, start: object) -> None:

@@ -8,11 +8,11 @@ import torch
 from pyro_vaes import VAE, load, save
 from pyro_vaes.data import Data
 from pyro_vaes.errors import InputError
-from pyro_vaes.guides import MeanField
-from pyro_vaes.likelihoods import Gaussian
+from pyro_vaes.guides import InverseAutoregressiveFlow, MeanField
+from pyro_vaes.likelihoods import Gaussian, Standardized
 from pyro_vaes.models import LadderGuide, LadderVAE
 from pyro_vaes.networks import LadderMLPDecoder, LadderMLPEncoder, MLPDecoder, MLPEncoder
-from pyro_vaes.priors import GaussianMixture, StandardNormal, VampPrior
+from pyro_vaes.priors import AutoregressiveFlow, GaussianMixture, StandardNormal, VampPrior
 from pyro_vaes.training.callbacks import Callback
 from pyro_vaes.training.ema import Average
 from tests.helpers.training import BATCH, SHAPE, STEPS, assert_equal, clustered, pixels, train, weights
@@ -103,6 +103,16 @@ def test_a_refused_training_leaves_nothing_initialized(words):
     with pytest.raises(InputError, match=words):
         train(pair, **options)
     assert not pair[0].likelihood.initialized
+
+
+@pytest.mark.parametrize("guide", [MeanField, InverseAutoregressiveFlow])
+def test_the_trial_comes_after_the_initialization(guide):
+    """Raw values, which are no input for an encoder, and codes of which a flow has no density."""
+    torch.manual_seed(0)
+    x = 1e5 * torch.randn(60, 3)
+    vae = VAE(MLPDecoder(2, (3,), (8,)), AutoregressiveFlow(2, 2, (8,)), Standardized((3,), Gaussian()))
+    data = Data.from_arrays(x_train=x, x_test=x[:10], kind="values")
+    assert train((vae, guide(vae, MLPEncoder((3,), (8,)))), data, epochs=1).history
 
 
 class Averages(Callback):
