@@ -23,16 +23,17 @@ IMAGES = 1000  # test images of all figures, from the first
 SAMPLES = 100  # draws of the guide for its ELBO
 
 
-def measure_systems(systems: Mapping[str, str], folders: Folders) -> list[Row]:
+def measure_systems(systems: Mapping[str, str], folders: Folders, seeds: Sequence[int] = SEEDS) -> list[Row]:
     """One row per system: log p(x) of its model, and its difference from the first system's.
 
     Args:
         systems: arguments of ``pyro_vaes train`` by name of the system, in which DATA stands for the folder of data.
         folders: of the benchmark.
+        seeds: of the trainings.
     """
     jobs = {
         (name, seed): [*flags.replace("DATA", str(folders.data)).split(), "--seed", str(seed)]
-        for seed in SEEDS
+        for seed in seeds
         for name, flags in systems.items()
     }
     runs = {key: folders.work / f"{slug(key[0])}-seed{key[1]}" for key in jobs}
@@ -40,10 +41,10 @@ def measure_systems(systems: Mapping[str, str], folders: Folders) -> list[Row]:
     with ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context("spawn")) as pool:
         measured = dict(zip(runs, pool.map(_measure, runs.values()), strict=True))
     first = next(iter(systems))
-    baseline = _per_datum([measured[first, seed] for seed in SEEDS])
+    baseline = _per_datum([measured[first, seed] for seed in seeds])
     rows = []
     for name, flags in systems.items():
-        found = [measured[name, seed] for seed in SEEDS]
+        found = [measured[name, seed] for seed in seeds]
         above = None if name == first else difference(_per_datum(found), baseline)
         rows.append(
             {
@@ -65,8 +66,9 @@ def systems_page(rows: Sequence[Row]) -> list[str]:
     return [
         markdown_table(header, [_cells(row) for row in rows]),
         "",
-        f"Means over {len(SEEDS)} seeds and {IMAGES} test images, with 95 % t intervals as for new seeds and images; "
-        "the share of untrusted estimates is the largest of a seed, epochs are those of each seed, minutes their mean.",
+        f"Means over {len(rows[0]['epochs'])} seeds and {IMAGES} test images, with 95 % t intervals as for new seeds "
+        "and images; the share of untrusted estimates is the largest of a seed, epochs are those of each seed, minutes "
+        "their mean.",
         "",
         rows[0]["data"],
         "",
