@@ -102,9 +102,11 @@ def _verdict(rows: Sequence[Row]) -> str:
     found = mean_interval((kls[-1] - kls[0]).unsqueeze(0))
     trend = " to ".join(f"{mean:.2f}" for mean in means)
     sure = "" if found.high < 0 or found.low > 0 else ", which three seeds do not tell from none"
+    collapsed = sum(not row["active_units"] for row in rows)
     return (
         f"{'Yes' if falls else 'No'}: from the smallest to the largest window the mean KL goes from {trend} nats. "
-        f"Largest less smallest window: {found.mean:+.2f} nats [{found.low:+.2f}, {found.high:+.2f}]{sure}."
+        f"Largest less smallest window: {found.mean:+.2f} nats [{found.low:+.2f}, {found.high:+.2f}]{sure}. "
+        f"{collapsed} of {len(rows)} trainings end without an active unit."
     )
 
 
