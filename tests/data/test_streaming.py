@@ -13,6 +13,7 @@ import pyro_vaes as pv
 from pyro_vaes.data.streaming import StreamedPixels, batches
 from pyro_vaes.errors import InputError
 
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")  # on one processor
 CPU = torch.device("cpu")
 
 
