@@ -28,7 +28,7 @@ def measure_systems(systems: Mapping[str, str], folders: Folders, seeds: Sequenc
 
     Args:
         systems: arguments of ``pyro_vaes train`` by name of the system, in which DATA stands for the folder of data.
-        folders: of the benchmark.
+        folders: of the benchmark, whose name begins those of its trainings, as several may share a folder of work.
         seeds: of the trainings.
     """
     jobs = {
@@ -36,7 +36,7 @@ def measure_systems(systems: Mapping[str, str], folders: Folders, seeds: Sequenc
         for seed in seeds
         for name, flags in systems.items()
     }
-    runs = {key: folders.work / f"{slug(key[0])}-seed{key[1]}" for key in jobs}
+    runs = {key: folders.work / f"{folders.name}-{slug(key[0])}-seed{key[1]}" for key in jobs}
     train_all({runs[key].name: words for key, words in jobs.items()}, folders.work)
     with ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context("spawn")) as pool:
         measured = dict(zip(runs, pool.map(_measure, runs.values()), strict=True))
