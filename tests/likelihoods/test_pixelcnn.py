@@ -27,7 +27,9 @@ MODELS = {
     "mixture": lambda shape: PixelCNNPP(shape, MAPS, num_bins=5, components=3, blocks=1, channels=6),
     "residual": lambda shape: ResidualPixelCNN(shape, MAPS, layers=3, channels=6, tied=True),
     "skips": lambda shape: SkipPixelCNN(shape, MAPS, num_bins=3, kernel_sizes=(5, 3, 3, 3), channels=6),
-    "mixture in a window": lambda shape: PixelCNNPP(shape, MAPS, num_bins=5, components=3, window=(5, 2), blocks=1),
+    "mixture in a window": lambda shape: PixelCNNPP(
+        shape, MAPS, num_bins=5, components=3, window=(5, 2), blocks=1, channels=6
+    ),
 }
 every_model = pytest.mark.parametrize("model", MODELS)
 every_colouring = pytest.mark.parametrize("shape", [(1, 4, 5), (3, 4, 4)])
@@ -120,9 +122,7 @@ def test_kept_activations_equal_the_full_pass(model):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(
-    "model", [pytest.param(name, marks=pytest.mark.slow) if name == "mixture in a window" else name for name in MODELS]
-)
+@every_model
 def test_draws_have_their_probabilities(model):
     """Frequencies of the first pixel's levels, each within 5 standard errors of its probability."""
     likelihood, draws = MODELS[model]((1, 4, 4)), 2000
