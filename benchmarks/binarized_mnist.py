@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from benchmarks.helpers.results import Folders, Row
 from benchmarks.helpers.systems import measure_systems, systems_page
 
+DATA = "--data binarized-mnist --data-root DATA/binarized-mnist.npz"
 NETWORKS = "vae --latent-dim 32 --hidden 256,256 --likelihood bernoulli"
 TRAINING = "--epochs 300 --patience 12 --schedule plateau(factor=0.3,patience=5) --ema 0.999"
 SYSTEMS = {
@@ -44,7 +45,7 @@ def systems(data: str) -> dict[str, str]:
 
 def run(folders: Folders) -> list[Row]:
     """One row per system."""
-    return measure_systems(systems("--data binarized-mnist --data-root DATA/binarized-mnist.npz"), folders)
+    return measure_systems(systems(DATA), folders)
 
 
 def page(rows: Sequence[Row]) -> list[str]:

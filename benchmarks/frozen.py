@@ -13,7 +13,7 @@ interrupted call resumes them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.guides import GUIDES
@@ -34,13 +34,23 @@ PARTS = ("approximation_gap", "amortization_gap")
 
 
 def run(folders: Folders) -> list[Row]:
-    """One row per set and guide, from the reports of the comparisons, which are copied."""
+    """One row per set and guide."""
     flags = {f"model-{name}": f"{each} --data-root DATA".split() for name, each in MODELS.items()}
     found = {name: [word.replace("DATA", str(folders.data)) for word in words] for name, words in flags.items()}
     train_all(found, folders.work)
-    on_model = {name: f"--model WORK/model-{name} --start WORK/model-{name}" for name in MODELS}
-    compare_all({name: f"{flags} --guides {GUIDES} {TRAINING}" for name, flags in on_model.items()}, folders)
-    return [row for name in MODELS for row in _rows(name, folders.results / name / "report.csv")]
+    return compare_on({name: f"model-{name}" for name in MODELS}, folders)
+
+
+def compare_on(models: Mapping[str, str], folders: Folders) -> list[Row]:
+    """One row per set and guide, from the reports of the comparisons, which are copied.
+
+    Args:
+        models: the run under WORK, of a model with its mean-field guide, by name of the set.
+        folders: of the benchmark.
+    """
+    flags = {name: f"--model WORK/{run} --start WORK/{run}" for name, run in models.items()}
+    compare_all({name: f"{each} --guides {GUIDES} {TRAINING}" for name, each in flags.items()}, folders)
+    return [row for name in models for row in _rows(name, folders.results / name / "report.csv")]
 
 
 def page(rows: Sequence[Row]) -> list[str]:

@@ -16,10 +16,12 @@ from benchmarks.binarized_mnist import systems
 from benchmarks.helpers.results import Folders, Row
 from benchmarks.helpers.systems import measure_systems, systems_page
 
+DATA = "--data DATA/omniglot28.npz"
+
 
 def run(folders: Folders) -> list[Row]:
     """One row per system."""
-    return measure_systems(systems("--data DATA/omniglot28.npz"), folders)
+    return measure_systems(systems(DATA), folders)
 
 
 def page(rows: Sequence[Row]) -> list[str]:

@@ -28,16 +28,10 @@ def measure_systems(systems: Mapping[str, str], folders: Folders, seeds: Sequenc
 
     Args:
         systems: arguments of ``pyro_vaes train`` by name of the system, in which DATA stands for the folder of data.
-        folders: of the benchmark, whose name begins those of its trainings, as several may share a folder of work.
+        folders: of the benchmark.
         seeds: of the trainings.
     """
-    jobs = {
-        (name, seed): [*flags.replace("DATA", str(folders.data)).split(), "--seed", str(seed)]
-        for seed in seeds
-        for name, flags in systems.items()
-    }
-    runs = {key: folders.work / f"{folders.name}-{slug(key[0])}-seed{key[1]}" for key in jobs}
-    train_all({runs[key].name: words for key, words in jobs.items()}, folders.work)
+    runs = train_systems(systems, folders, seeds)
     with ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context("spawn")) as pool:
         measured = dict(zip(runs, pool.map(_measure, runs.values()), strict=True))
     first = next(iter(systems))
@@ -57,6 +51,23 @@ def measure_systems(systems: Mapping[str, str], folders: Folders, seeds: Sequenc
             }
         )
     return rows
+
+
+def train_systems(systems: Mapping[str, str], folders: Folders, seeds: Sequence[int]) -> dict[tuple[str, int], Path]:
+    """Train every system that is not trained yet, seed after seed; returns the run folder of each system and seed."""
+    jobs = {
+        (name, seed): [*flags.replace("DATA", str(folders.data)).split(), "--seed", str(seed)]
+        for seed in seeds
+        for name, flags in systems.items()
+    }
+    names = {key: run_name(folders.name, *key) for key in jobs}
+    train_all({names[key]: words for key, words in jobs.items()}, folders.work)
+    return {key: folders.work / name for key, name in names.items()}
+
+
+def run_name(benchmark: str, system: str, seed: int) -> str:
+    """The name of a run, which begins with the benchmark, as several may share a folder of trainings."""
+    return f"{benchmark}-{slug(system)}-seed{seed}"
 
 
 def systems_page(rows: Sequence[Row]) -> list[str]:
