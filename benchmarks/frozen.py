@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.guides import GUIDES
 from benchmarks.helpers.comparisons import compare_all, read_rows
 from benchmarks.helpers.results import Folders, Row
-from benchmarks.helpers.trainings import train_all
+from benchmarks.helpers.trainings import train_all, words
 from pyro_vaes.reports.tables import markdown_table
 
 MODEL = "vae --ema 0.99 --epochs 60 --schedule cosine"
@@ -35,9 +35,8 @@ PARTS = ("approximation_gap", "amortization_gap")
 
 def run(folders: Folders) -> list[Row]:
     """One row per set and guide."""
-    flags = {f"model-{name}": f"{each} --data-root DATA".split() for name, each in MODELS.items()}
-    found = {name: [word.replace("DATA", str(folders.data)) for word in words] for name, words in flags.items()}
-    train_all(found, folders.work)
+    flags = {f"model-{name}": f"{each} --data-root DATA" for name, each in MODELS.items()}
+    train_all({name: words(each, folders.data) for name, each in flags.items()}, folders.work)
     return compare_on({name: f"model-{name}" for name in MODELS}, folders)
 
 

@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.helpers.codes import PICTURED, draw_codes, measure_all, worse
 from benchmarks.helpers.results import Folders, Row
-from benchmarks.helpers.trainings import train_all
+from benchmarks.helpers.trainings import train_all, words
 from pyro_vaes.plots.images import image_grid
 from pyro_vaes.reports.tables import markdown_table
 from pyro_vaes.runs.load_run import load_run
@@ -147,7 +147,7 @@ def page(rows: Sequence[Row]) -> list[str]:
 
 
 def _words(name: str, data: Path) -> list[str]:
-    return [*TRAININGS[name].replace("DATA", str(data)).split(), "--data-root", str(data)]
+    return [*words(TRAININGS[name], data), "--data-root", str(data)]
 
 
 @torch.no_grad()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
 import statistics
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from torch import Tensor
 
 import pyro_vaes as pv
 from benchmarks.helpers.results import Row
-from benchmarks.helpers.trainings import AT_ONCE
+from benchmarks.helpers.trainings import in_processes
 from pyro_vaes.evaluate import active_units, log_likelihood, marginal_log_likelihood
 from pyro_vaes.evaluate.representation import labels, linear_probe, thresholded
 from pyro_vaes.plots.images import image_grid
@@ -31,8 +29,7 @@ PICTURED = 10
 
 def measure_all(runs: Sequence[Path], likelihoods: bool = True) -> list[Row]:
     """The figures of runs, two at a time, with log p(x) or without; those that were measured before are read."""
-    with ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(partial(_measure, likelihoods=likelihoods), runs))
+    return in_processes(partial(_measure, likelihoods=likelihoods), runs)
 
 
 def worse(row: Row, baseline: Row) -> Row:

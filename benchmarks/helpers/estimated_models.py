@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from benchmarks.helpers.results import Row
-from benchmarks.helpers.trainings import train_all
+from benchmarks.helpers.trainings import train_all, words
 from pyro_vaes.recipes import RECIPES, build_seeded
 from pyro_vaes.recipes.spec import slug
 from pyro_vaes.runs.folder import RunFolder
@@ -57,10 +57,7 @@ class EstimatedModel:
 
 def train_models(names: Mapping[str, str], data: Path, work: Path) -> dict[str, Path]:
     """Train what is not trained yet; returns the run folder of each model."""
-    jobs = {
-        slug(name): [*flags.replace("DATA", str(data)).split(), "--data-root", str(data)]
-        for name, flags in names.items()
-    }
+    jobs = {slug(name): [*words(flags, data), "--data-root", str(data)] for name, flags in names.items()}
     train_all(jobs, work)
     return {name: work / folder for name, folder in zip(names, jobs, strict=True)}
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
+from statistics import mean
 
 import torch
 
 from benchmarks.helpers.estimated_models import kept
 from benchmarks.helpers.results import Folders, Row
-from benchmarks.helpers.trainings import AT_ONCE, train_all
+from benchmarks.helpers.trainings import in_processes, train_all, words
 from pyro_vaes.evaluate import difference, log_likelihood, marginal_log_likelihood, mean_interval
+from pyro_vaes.evaluate.differences import describe_difference
 from pyro_vaes.recipes.spec import slug
 from pyro_vaes.reports.tables import markdown_table
 from pyro_vaes.runs.load_run import load_run
 
-FIGURES = "study.json"
+FIGURES = "systems.json"
 SEEDS = (0, 1, 2)
 IMAGES = 1000  # test images of all figures, from the first
 SAMPLES = 100  # draws of the guide for its ELBO
@@ -32,20 +33,19 @@ def measure_systems(systems: Mapping[str, str], folders: Folders, seeds: Sequenc
         seeds: of the trainings.
     """
     runs = train_systems(systems, folders, seeds)
-    with ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context("spawn")) as pool:
-        measured = dict(zip(runs, pool.map(_measure, runs.values()), strict=True))
+    measured = dict(zip(runs, in_processes(_kept, runs.values()), strict=True))
     first = next(iter(systems))
     baseline = _per_datum([measured[first, seed] for seed in seeds])
     rows = []
     for name, flags in systems.items():
         found = [measured[name, seed] for seed in seeds]
-        above = None if name == first else difference(_per_datum(found), baseline)
+        above = None if name == first else vars(difference(_per_datum(found), baseline))
         rows.append(
             {
                 "system": name,
                 "training": flags,
                 "log_likelihood": vars(mean_interval(_per_datum(found))),
-                "above": above and vars(above) | {"text": above.describe()},
+                "above": above,
                 **{key: [each[key] for each in found] for key in ("elbo", "unreliable", "epochs", "minutes")},
                 "data": found[0]["data"],
             }
@@ -56,12 +56,12 @@ def measure_systems(systems: Mapping[str, str], folders: Folders, seeds: Sequenc
 def train_systems(systems: Mapping[str, str], folders: Folders, seeds: Sequence[int]) -> dict[tuple[str, int], Path]:
     """Train every system that is not trained yet, seed after seed; returns the run folder of each system and seed."""
     jobs = {
-        (name, seed): [*flags.replace("DATA", str(folders.data)).split(), "--seed", str(seed)]
+        (name, seed): [*words(flags, folders.data), "--seed", str(seed)]
         for seed in seeds
         for name, flags in systems.items()
     }
     names = {key: run_name(folders.name, *key) for key in jobs}
-    train_all({names[key]: words for key, words in jobs.items()}, folders.work)
+    train_all({names[key]: each for key, each in jobs.items()}, folders.work)
     return {key: folders.work / name for key, name in names.items()}
 
 
@@ -88,43 +88,43 @@ def systems_page(rows: Sequence[Row]) -> list[str]:
 
 
 def _cells(row: Row) -> list[str]:
-    found, elbo = row["log_likelihood"], _mean(row["elbo"])
-    above = ["", ""] if row["above"] is None else [row["above"]["text"], f"{row['above']['degrees_of_freedom']:.1f}"]
+    found, elbo, above = row["log_likelihood"], mean(row["elbo"]), row["above"]
+    if above is None:
+        difference_and_df = ["", ""]
+    else:
+        text = describe_difference(above["mean"], above["low"], above["high"])
+        difference_and_df = [text, f"{above['degrees_of_freedom']:.1f}"]
     return [
         row["system"],
         f"{found['mean']:.2f} [{found['low']:.2f}, {found['high']:.2f}]",
-        *above,
+        *difference_and_df,
         f"{elbo:.2f}",
         f"{found['mean'] - elbo:.2f}",
         f"{max(row['unreliable']):.1%}",
         ", ".join(map(str, row["epochs"])),
-        f"{_mean(row['minutes']):.1f}",
+        f"{mean(row['minutes']):.1f}",
     ]
 
 
-def _measure(run: Path) -> Row:
+def _kept(run: Path) -> Row:
     """The figures of a run; those that were measured before are read."""
+    return kept(run / FIGURES, partial(_measure, run))
+
+
+def _measure(run: Path) -> Row:
     torch.manual_seed(0)
     data, (model, guide, _), history, _ = load_run(run, device="cpu")
     x = data.test.x[:IMAGES]
-
-    def measure() -> Row:
-        estimate = marginal_log_likelihood(model, x, guide, out=run / "log_likelihood")
-        return {
-            "per_datum": estimate.per_datum.tolist(),
-            "unreliable": estimate.unreliable,
-            "elbo": log_likelihood(model, guide, x, SAMPLES).elbo.mean().item(),
-            "epochs": len(history),
-            "minutes": sum(row["seconds"] for row in history) / 60,
-            "data": data.description,
-        }
-
-    return kept(run / FIGURES, measure)
+    estimate = marginal_log_likelihood(model, x, guide, out=run / "log_likelihood")
+    return {
+        "per_datum": estimate.per_datum.tolist(),
+        "unreliable": estimate.unreliable,
+        "elbo": log_likelihood(model, guide, x, SAMPLES).elbo.mean().item(),
+        "epochs": len(history),
+        "minutes": sum(row["seconds"] for row in history) / 60,
+        "data": data.description,
+    }
 
 
 def _per_datum(measured: Sequence[Row]) -> torch.Tensor:
     return torch.tensor([row["per_datum"] for row in measured])
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

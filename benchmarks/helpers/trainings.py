@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 AT_ONCE = 2
 
 Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 
 def two_at_a_time(function: Callable[[Item], object], items: Iterable[Item]) -> None:
     """Call a function that waits for a process, in two threads."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(function, items))
+
+
+def in_processes(function: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
+    """What a function gives for each item, in two processes."""
+    with ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context("spawn")) as pool:
+        return list(pool.map(function, items))
+
+
+def words(flags: str, data: Path) -> list[str]:
+    """The arguments of a command, in which DATA stands for the folder of data."""
+    return [word.replace("DATA", str(data)) for word in flags.split()]
 
 
 def train_all(jobs: Mapping[str, Sequence[str]], work: Path) -> None:

@@ -203,7 +203,7 @@ def test_two_guides_under_one_model_both_train():
 def test_vectorized_particles_of_pyro(guide):
     pair = build(guide, "Gaussian")()
     vae, guide, x, _ = pair
-    particles = 100
+    particles = 400
     with torch.no_grad(), no_inner_noise():
         vectorized = Trace_ELBO(num_particles=particles, vectorize_particles=True, max_plate_nesting=1)
         single = torch.tensor([Trace_ELBO().loss(vae, guide, x) for _ in range(particles)])

@@ -89,7 +89,7 @@ def test_what_is_fixed_cannot_vary(tmp_path):
 def test_a_sweep_on_the_command_line_repeats_from_its_config(here, capsys):
     flags = ["--data", "tiny.npz", *SMALL, "--seeds", "1", "--num-samples", "5", "--diagnose", "0"]
     sweep = ["--vary", "prior=standard-normal,gaussian-mixture(components=2, learn_weights=False)"]
-    assert run("compare", *flags, *sweep, "--out", "one") == 0
+    assert run("compare", *flags, *sweep, "--vary", "lr=1e-3,1e-2", "--out", "one") == 0
     assert "next: pyro-vaes diagnose one/runs/mean-field-prior=" in capsys.readouterr().out
     assert run("compare", "--config", "one/config.yaml", "--out", "two") == 0
     one, two = (
@@ -97,8 +97,9 @@ def test_a_sweep_on_the_command_line_repeats_from_its_config(here, capsys):
         for name in ("one", "two")
     )
     assert [row["guide"] for row in one] == [
-        f"mean-field prior={prior}"
+        f"mean-field prior={prior} lr={lr}"
         for prior in ("standard-normal", "gaussian-mixture(components=2, learn_weights=False)")
+        for lr in ("0.001", "0.01")
     ]
     assert [row["elbo"] for row in one] == [row["elbo"] for row in two]
     assert run("compare", "--config", "one/config.yaml", "--resume") == 0

@@ -165,7 +165,7 @@ class Counting(MeanField):
         (testing.check_guide, Counting, "evaluation_changes_nothing: .*evaluation changed guide.calls"),
         (testing.check_model, convolutional(wrapped=False), "it cannot be built: .*networks.BatchApply"),
         pytest.param(
-            *(testing.check_likelihood, WrongScaleMap, "fisher.features. is .* standard errors"), marks=pytest.mark.slow
+            testing.check_likelihood, WrongScaleMap, "fisher.features. is .* standard errors", marks=pytest.mark.slow
         ),
         (testing.check_likelihood, WrongMean, "likelihood_shapes"),
         (
@@ -174,7 +174,9 @@ class Counting(MeanField):
             "posterior_draws_have_its_density: AssertionError: draws and log_prob disagree",
         ),
         pytest.param(
-            *(testing.check_guide, TooWide, "posterior_draws_have_its_density: AssertionError: draws and log_prob"),
+            testing.check_guide,
+            TooWide,
+            "posterior_draws_have_its_density: AssertionError: draws and log_prob disagree",
             marks=pytest.mark.slow,
         ),
         (testing.check_loss, Half, "expected one value per datum"),

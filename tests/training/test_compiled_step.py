@@ -29,7 +29,7 @@ def normalized():
 
 @needs_compiler
 @pytest.mark.skipif(
-    torch.__version__ < "2.13", reason="torch 2.11 draws a compiled input's noise anew, which is refused"
+    torch.__version__ < "2.13", reason="under torch 2.11 this compiled step differs from the eager one, and is refused"
 )
 def test_equal_to_eager_with_batch_norm_and_noise():
     """Weights, sums and running averages, of which those of the trial are taken back."""
