@@ -71,6 +71,10 @@ class Loss(infer.ELBO):
         """The named parts of the objective, each of shape ``(B,)`` and in nats."""
         return self.objective(model, guide, x, *args)[1]
 
+    def evidence_bound(self, terms: Mapping[str, Any]) -> Any:
+        """The lower bound of log p(x) by which a training is judged, from its terms; by default the ELBO."""
+        return terms["reconstruction"] - terms["kl"]
+
     def state_dict(self) -> dict[str, Tensor]:
         """The state on which the next step depends beside ``num_steps``, for a checkpoint; empty for most."""
         return {}

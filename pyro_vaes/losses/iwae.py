@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -57,6 +58,10 @@ class IWAE(Loss):
             held = log_q_stop_gradient(guide, x, *args, guide_trace=guide_trace).reshape(shape)
             bound = bound.detach() + self._doubly_reparameterised(reconstruction + log_prior - held, guide_trace)
         return bound, terms
+
+    def evidence_bound(self, terms: Mapping[str, Any]) -> Any:
+        """The bound itself: the guide that it trains covers the posterior, at the cost of the ELBO."""
+        return terms["bound"]
 
     def _doubly_reparameterised(self, log_weights: Tensor, guide_trace: Trace) -> Tensor:
         """A zero with the gradient Σ w̃ ∂log w in the model, and Σ w̃² ∂log w/∂z in the draws."""

@@ -91,7 +91,7 @@ class Trainer:
         with self.step.averaged():
             row = {
                 "epoch": epoch.number,
-                "train_elbo": means["reconstruction"] - means["kl"],
+                "train_elbo": self.state.loss.evidence_bound(means),
                 "valid_elbo": self._validate(),
                 **means,
                 "step_ms": 1e3 * (trained - epoch.started) / len(epoch.records),
@@ -121,14 +121,14 @@ class Trainer:
 
     @torch.no_grad()
     def _validate(self) -> float:
-        """Mean ELBO per validation example, on the same draws in every epoch."""
+        """Mean bound of log p(x) per validation example, on the same draws in every epoch."""
         self._set_mode(training=False)
         torch.manual_seed(self.group.seed(self.state.seed))
         total = torch.zeros((), device=self.device)
         for batch in zip(*(self.group.shard(each).split(4 * self.batch_size) for each in self.valid), strict=True):
             with suggest_batch_size(batch, self.batch_size, self.state.kept, self._terms, rows=4 / self.group.size):
                 terms = self._terms(*batch)
-            total += (terms["reconstruction"] - terms["kl"]).sum()
+            total += self.state.loss.evidence_bound(terms).sum()
         return self.group.all_reduce_sum(total).item() / len(self.valid[0])
 
     def _terms(self, x: Tensor, *given: Tensor) -> Terms:

@@ -11,7 +11,7 @@ from torch import nn
 from pyro_vaes import load, save
 from pyro_vaes.errors import InputError
 from pyro_vaes.likelihoods import Gaussian
-from pyro_vaes.losses import ELBO, Warmup
+from pyro_vaes.losses import ELBO, IWAE, Warmup
 from pyro_vaes.models import initialize_from_codes
 from pyro_vaes.training.callbacks import Callback
 from tests.helpers.training import BINARY, DATA, GUIDES, TIMES, assert_equal, build, clustered, timeless, train, weights
@@ -30,6 +30,16 @@ def test_the_elbo_rises_and_every_parameter_moves(guide):
     for elbo in ("train_elbo", "valid_elbo"):
         assert history[-1][elbo] > history[0][elbo]
     assert not [name for name in before if torch.equal(before[name], after[name])]
+
+
+def test_iwae_is_validated_by_its_own_bound_not_by_the_elbo_that_it_gives_up():
+    pair, loss = build(), IWAE(num_particles=20)
+    row = train(pair, loss=loss, epochs=1, seed=3).history[0]
+    assert row["train_elbo"] == row["bound"] != pytest.approx(row["reconstruction"] - row["kl"])
+    torch.manual_seed(3)
+    with torch.no_grad():
+        terms = loss.terms(*pair, DATA.valid.x)
+    assert row["valid_elbo"] == pytest.approx(terms["bound"].mean().item(), rel=1e-6)
 
 
 @pytest.mark.parametrize(("first", "second"), [("MeanField", "Laplace"), ("FullCovariance", "MeanField")])
