@@ -16,14 +16,15 @@ from benchmarks import binarized_mnist, caltech101, frozen, omniglot28
 from benchmarks.helpers.results import Folders, Row
 from benchmarks.helpers.systems import run_name, train_systems
 
-SETS = {"binarized_mnist": binarized_mnist.DATA, "caltech101": caltech101.DATA, "omniglot28": omniglot28.DATA}
+SETS = {"binarized_mnist": binarized_mnist, "caltech101": caltech101, "omniglot28": omniglot28}
 GUIDE = "mean-field"
 
 
 def run(folders: Folders) -> list[Row]:
     """One row per set and guide."""
-    for name, data in SETS.items():
-        train_systems({GUIDE: binarized_mnist.systems(data)[GUIDE]}, Folders(name, folders.arguments), [0])
+    for name, module in SETS.items():
+        flags = binarized_mnist.systems(module.DATA, module.EPOCHS, module.CONTINUED)[GUIDE]
+        train_systems({GUIDE: flags}, Folders(name, folders.arguments), [0])
     return frozen.compare_on({name: run_name(name, GUIDE, 0) for name in SETS}, folders)
 
 

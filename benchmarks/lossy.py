@@ -16,14 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import torch
-
-from benchmarks.helpers.codes import PICTURED, draw_codes, measure_all, worse
+from benchmarks.helpers.codes import draw_codes, draw_samples, figures_table, measure_all, worse
 from benchmarks.helpers.results import Folders, Row
 from benchmarks.helpers.trainings import train_all, words
-from pyro_vaes.plots.images import image_grid
-from pyro_vaes.reports.tables import markdown_table
-from pyro_vaes.runs.load_run import load_run
 
 MNIST = "--data mnist --train-size 10000"
 OMNIGLOT = "--data DATA/omniglot-small.npz"
@@ -76,23 +71,6 @@ ABOUT_PUBLISHED = (
 )
 ABOUT_COLOR = "Trained on 2,000 images: not comparable with published bits/dim, of models trained on all 50,000."
 
-COLUMNS = {
-    "nll": ("NLL", ".2f"),
-    "nll_stderr": ("± images", ".2f"),
-    "unreliable": ("k-hat > 0.7", ".0%"),
-    "worse": ("Δ", "+.2f"),
-    "worse_stderr": ("± Δ", ".2f"),
-    "elbo": ("ELBO", ".2f"),
-    "reconstruction": ("reconstruction", ".2f"),
-    "kl": ("KL", ".2f"),
-    "active_units": ("active units", ".0f"),
-    "probe": ("linear probe", ".1%"),
-    "bits_per_dim": ("bits/dim", ".2f"),
-    "epochs": ("epochs", ".0f"),
-    "minutes": ("minutes", ".1f"),
-    "published": ("published NLL / KL", ""),
-}
-
 
 def run(folders: Folders) -> list[Row]:
     """One row per training."""
@@ -109,7 +87,7 @@ def run(folders: Folders) -> list[Row]:
             row |= worse(row, found[baseline])
     windows = {name.removeprefix("mnist-lossy-"): work / name for name in BY_WINDOW}
     draw_codes(windows, folders.results / "windows.png")
-    _draw_color(work / next(iter(IN_COLOR)), folders.results / "color.png")
+    draw_samples(work / next(iter(IN_COLOR)), folders.results / "color.png")
     return [{key: value for key, value in row.items() if key != "nll_per_datum"} for row in found.values()]
 
 
@@ -150,21 +128,5 @@ def _words(name: str, data: Path) -> list[str]:
     return [*words(TRAININGS[name], data), "--data-root", str(data)]
 
 
-@torch.no_grad()
-def _draw_color(run: Path, to: Path) -> None:
-    """Test images, what the model draws at their codes, and samples."""
-    torch.manual_seed(0)
-    data, (model, guide, _), *_ = load_run(run, device="cpu")
-    x = data.test.x[:PICTURED]
-    rows = [x, model.decode(guide.posterior(x).mean), model.sample(PICTURED)]
-    image_grid(rows, ["originals", "reconstructions", "samples"]).savefig(to, dpi=100)
-
-
 def _table(found: Mapping[str, Row], runs: Iterable[str], columns: str) -> list[str]:
-    names = columns.split()
-    cells = [[run, *(_cell(found[run].get(name), COLUMNS[name][1]) for name in names)] for run in runs]
-    return [markdown_table(["run", *(COLUMNS[name][0] for name in names)], cells)]
-
-
-def _cell(value: object, form: str) -> str:
-    return "" if value is None else format(value, form)
+    return figures_table([found[run] for run in runs], columns)

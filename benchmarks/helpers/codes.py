@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from benchmarks.helpers.trainings import in_processes
 from pyro_vaes.evaluate import active_units, log_likelihood, marginal_log_likelihood
 from pyro_vaes.evaluate.representation import labels, linear_probe, thresholded
 from pyro_vaes.plots.images import image_grid
+from pyro_vaes.reports.tables import markdown_table
 from pyro_vaes.runs.load_run import load_run
 
 FIGURES = "lossy.json"
@@ -25,6 +26,24 @@ IMAGES, IMAGES_IN_COLOR = 100, 20  # test images whose log p(x) is estimated, se
 SAMPLES = 200
 CODES, GUIDE_SAMPLES = 500, 20  # test images of all other figures, and draws of the guide for each ELBO
 PICTURED = 10
+
+#: Title and format of the columns of tables.
+COLUMNS = {
+    "nll": ("NLL", ".2f"),
+    "nll_stderr": ("± images", ".2f"),
+    "unreliable": ("k-hat > 0.7", ".0%"),
+    "worse": ("Δ", "+.2f"),
+    "worse_stderr": ("± Δ", ".2f"),
+    "elbo": ("ELBO", ".2f"),
+    "reconstruction": ("reconstruction", ".2f"),
+    "kl": ("KL", ".2f"),
+    "active_units": ("active units", ".0f"),
+    "probe": ("linear probe", ".1%"),
+    "bits_per_dim": ("bits/dim", ".2f"),
+    "epochs": ("epochs", ".0f"),
+    "minutes": ("minutes", ".1f"),
+    "published": ("published NLL / KL", ""),
+}
 
 
 def measure_all(runs: Sequence[Path], likelihoods: bool = True) -> list[Row]:
@@ -53,6 +72,27 @@ def draw_codes(runs: Mapping[str, Path], to: Path) -> None:
     image_grid([*rows.values()], [*rows]).savefig(to, dpi=100)
 
 
+@torch.no_grad()
+def draw_samples(run: Path, to: Path) -> None:
+    """Test images, what the model draws at their codes, and samples."""
+    torch.manual_seed(0)
+    data, (model, guide, _), *_ = load_run(run, device="cpu")
+    x = data.test.x[:PICTURED]
+    rows = [x, model.decode(guide.posterior(x).mean), model.sample(PICTURED)]
+    image_grid(rows, ["originals", "reconstructions", "samples"]).savefig(to, dpi=100)
+
+
+def figures_table(rows: Iterable[Row], columns: str) -> list[str]:
+    """The table of runs with some columns, by their names."""
+    names = columns.split()
+    cells = [[row["run"], *(_cell(row.get(name), COLUMNS[name][1]) for name in names)] for row in rows]
+    return [markdown_table(["run", *(COLUMNS[name][0] for name in names)], cells)]
+
+
+def _cell(value: object, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
 def _measure(run: Path, likelihoods: bool) -> Row:
     path = run / FIGURES
     if not path.exists():
@@ -73,10 +113,16 @@ def _likelihood(model: pv.VAE, guide: pv.Guide, data: pv.data.Data) -> Row:
         "nll": -estimate.mean,
         "nll_stderr": estimate.stderr,
         "unreliable": estimate.unreliable,
-        "bits_per_dim": -estimate.mean / (x[0].numel() * math.log(2)) if color else None,
+        "bits_per_dim": -estimate.mean / (x[0].numel() * math.log(2)) + _noise_bits(data) if color else None,
         "estimator": estimate.describe(),
         "nll_per_datum": (-estimate.per_datum).tolist(),
     }
+
+
+def _noise_bits(data: pv.data.Data) -> float:
+    """Bits per dimension that a density of pixels with uniform noise leaves out."""
+    how = data.test.preprocessing
+    return math.log2(how.num_bins) if how.dequantize and how.num_bins else 0.0
 
 
 def _figures(model: pv.VAE, guide: pv.Guide, data: pv.data.Data, history: Sequence[Mapping[str, float]]) -> Row:

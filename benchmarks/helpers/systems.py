@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 
 import torch
 
@@ -19,34 +19,39 @@ from pyro_vaes.reports.tables import markdown_table
 from pyro_vaes.runs.load_run import load_run
 
 FIGURES = "systems.json"
+FIGURES_OF_SEEDS = ("elbo", "gap", "whole", "unreliable", "epochs", "rise", "minutes")
+START = "START"
 SEEDS = (0, 1, 2)
-IMAGES = 1000  # test images of all figures, from the first
-SAMPLES = 100  # draws of the guide for its ELBO
+IMAGES = 200  # test images of log p(x), evenly spaced, as the first of MNIST are not like the rest
+SAMPLES = 100  # draws of the guide for its ELBO of these
+WHOLE_SAMPLES = 10  # and of each test image
 
 
 def measure_systems(systems: Mapping[str, str], folders: Folders, seeds: Sequence[int] = SEEDS) -> list[Row]:
-    """One row per system: log p(x) of its model, and its difference from the first system's.
+    """One row per system: log p(x) of its model, and its difference from that of its baseline.
+
+    The baseline is the first system; of those from START it is the first of them.
 
     Args:
-        systems: arguments of ``pyro_vaes train`` by name of the system, in which DATA stands for the folder of data.
+        systems: arguments of ``pyro_vaes train`` by name of the system, in which DATA stands for the folder of data,
+            and START for ``--start`` from the first system's training with the same seed.
         folders: of the benchmark.
         seeds: of the trainings.
     """
     runs = train_systems(systems, folders, seeds)
     measured = dict(zip(runs, in_processes(_kept, runs.values()), strict=True))
-    first = next(iter(systems))
-    baseline = _per_datum([measured[first, seed] for seed in seeds])
+    per_datum = {name: torch.tensor([measured[name, seed]["per_datum"] for seed in seeds]) for name in systems}
     rows = []
     for name, flags in systems.items():
-        found = [measured[name, seed] for seed in seeds]
-        above = None if name == first else vars(difference(_per_datum(found), baseline))
+        found, baseline = [measured[name, seed] for seed in seeds], _baseline(name, systems)
         rows.append(
             {
                 "system": name,
                 "training": flags,
-                "log_likelihood": vars(mean_interval(_per_datum(found))),
-                "above": above,
-                **{key: [each[key] for each in found] for key in ("elbo", "unreliable", "epochs", "minutes")},
+                "log_likelihood": vars(mean_interval(per_datum[name])),
+                "baseline": baseline,
+                "above": None if baseline is None else vars(difference(per_datum[name], per_datum[baseline])),
+                **{key: [each[key] for each in found] for key in FIGURES_OF_SEEDS},
                 "data": found[0]["data"],
             }
         )
@@ -54,15 +59,26 @@ def measure_systems(systems: Mapping[str, str], folders: Folders, seeds: Sequenc
 
 
 def train_systems(systems: Mapping[str, str], folders: Folders, seeds: Sequence[int]) -> dict[tuple[str, int], Path]:
-    """Train every system that is not trained yet, seed after seed; returns the run folder of each system and seed."""
-    jobs = {
-        (name, seed): [*words(flags, folders.data), "--seed", str(seed)]
-        for seed in seeds
-        for name, flags in systems.items()
-    }
-    names = {key: run_name(folders.name, *key) for key in jobs}
-    train_all({names[key]: each for key, each in jobs.items()}, folders.work)
-    return {key: folders.work / name for key, name in names.items()}
+    """Train every system that is not trained yet, those from START after the others; returns all run folders."""
+    runs = {(name, seed): folders.work / run_name(folders.name, name, seed) for seed in seeds for name in systems}
+    first = next(iter(systems))
+    from_scratch, started = {}, {}
+    for (name, seed), run in runs.items():
+        flags = systems[name].replace(START, f"--start {runs[first, seed]}")
+        jobs = from_scratch if flags == systems[name] else started
+        jobs[run.name] = [*words(flags, folders.data), "--seed", str(seed)]
+    train_all(from_scratch, folders.work)
+    train_all(started, folders.work)
+    return runs
+
+
+def _baseline(name: str, systems: Mapping[str, str]) -> str | None:
+    """The system that a system is compared with; None for the first."""
+    first = next(iter(systems))
+    started = [each for each, flags in systems.items() if START in flags.split()]
+    if name == first:
+        return None
+    return started[0] if name in started[1:] else first
 
 
 def run_name(benchmark: str, system: str, seed: int) -> str:
@@ -70,38 +86,43 @@ def run_name(benchmark: str, system: str, seed: int) -> str:
     return f"{benchmark}-{slug(system)}-seed{seed}"
 
 
-def systems_page(rows: Sequence[Row]) -> list[str]:
-    """The table of all systems, and the arguments of each."""
-    first = rows[0]["system"]
-    header = ["system", "log p(x)", f"above {first}", "df", "ELBO", "gap", "k-hat > 0.7", "epochs", "minutes"]
+def systems_page(rows: Sequence[Row], systems: Iterable[str] = ()) -> list[str]:
+    """The table of all systems, the arguments of each, and those of ``systems`` that have not been trained."""
+    measured = {row["system"] for row in rows}
+    left = ", ".join(name for name in systems if name not in measured)
+    header = ["system", "log p(x)", "above", "nats", "df", "ELBO", "gap", "k-hat > 0.7", "epochs", "rise", "minutes"]
     return [
         markdown_table(header, [_cells(row) for row in rows]),
         "",
-        f"Means over {len(rows[0]['epochs'])} seeds and {IMAGES} test images, with 95 % t intervals as for new seeds "
-        "and images; the share of untrusted estimates is the largest of a seed, epochs are those of each seed, minutes "
-        "their mean.",
+        f"Means over {len(rows[0]['epochs'])} seeds, in nats. log p(x): the ELBO of all test images plus the gap of "
+        f"{IMAGES} evenly spaced ones, by the marginal log-likelihood, with 95 % t intervals as for new seeds. Above: "
+        "the difference of the marginal log-likelihood of these, paired, as for new seeds and images. The share of "
+        "untrusted estimates is the largest of a seed. Epochs are those of each seed; rise is that of the best "
+        "validation bound in the last tenth of them, the largest of a seed: near 0 where a training has converged. "
+        "Minutes are epochs times the median epoch's time, on one thread.",
         "",
         rows[0]["data"],
         "",
         *(f"- {row['system']}: `pyro_vaes train {row['training']}`" for row in rows),
+        *(["", f"Not trained: {left}."] if left else []),
     ]
 
 
 def _cells(row: Row) -> list[str]:
-    found, elbo, above = row["log_likelihood"], mean(row["elbo"]), row["above"]
-    if above is None:
-        difference_and_df = ["", ""]
-    else:
+    whole, above = mean_interval(torch.tensor([row["whole"]])), row["above"]
+    compared = ["", "", ""]
+    if above is not None:
         text = describe_difference(above["mean"], above["low"], above["high"])
-        difference_and_df = [text, f"{above['degrees_of_freedom']:.1f}"]
+        compared = [row["baseline"], text, f"{above['degrees_of_freedom']:.1f}"]
     return [
         row["system"],
-        f"{found['mean']:.2f} [{found['low']:.2f}, {found['high']:.2f}]",
-        *difference_and_df,
-        f"{elbo:.2f}",
-        f"{found['mean'] - elbo:.2f}",
+        f"{whole.mean:.2f} [{whole.low:.2f}, {whole.high:.2f}]",
+        *compared,
+        f"{mean(row['elbo']):.2f}",
+        f"{mean(row['gap']):.2f}",
         f"{max(row['unreliable']):.1%}",
         ", ".join(map(str, row["epochs"])),
+        f"{max(row['rise']):.2f}",
         f"{mean(row['minutes']):.1f}",
     ]
 
@@ -114,17 +135,23 @@ def _kept(run: Path) -> Row:
 def _measure(run: Path) -> Row:
     torch.manual_seed(0)
     data, (model, guide, _), history, _ = load_run(run, device="cpu")
-    x = data.test.x[:IMAGES]
+    x = data.test.x[:: max(1, len(data.test.x) // IMAGES)][:IMAGES]
     estimate = marginal_log_likelihood(model, x, guide, out=run / "log_likelihood")
+    gap = (estimate.per_datum - log_likelihood(model, guide, x, SAMPLES).elbo).mean().item()
+    elbo = log_likelihood(model, guide, data.test.x, WHOLE_SAMPLES).elbo.mean().item()
     return {
         "per_datum": estimate.per_datum.tolist(),
         "unreliable": estimate.unreliable,
-        "elbo": log_likelihood(model, guide, x, SAMPLES).elbo.mean().item(),
+        "elbo": elbo,
+        "gap": gap,
+        "whole": elbo + gap,
         "epochs": len(history),
-        "minutes": sum(row["seconds"] for row in history) / 60,
+        "minutes": len(history) * median(row["seconds"] for row in history) / 60,
+        "rise": _late_rise([row["valid_elbo"] for row in history]),
         "data": data.description,
     }
 
 
-def _per_datum(measured: Sequence[Row]) -> torch.Tensor:
-    return torch.tensor([row["per_datum"] for row in measured])
+def _late_rise(elbos: Sequence[float]) -> float:
+    """How far the best ELBO is above the best one before the last tenth of the epochs, which tells of convergence."""
+    return max(elbos) - max(elbos[: -max(1, len(elbos) // 10)])

@@ -12,7 +12,8 @@ class Run:
 
     Attributes:
         history: one row per epoch: ``epoch``, ``train_elbo``, ``valid_elbo`` and each term of the loss, means per
-            example in nats, the ELBO of :class:`~pyro_vaes.losses.IWAE` being its own bound; ``step_ms``, milliseconds per gradient step; ``seconds`` for the epoch.
+            example in nats, the ELBO of :class:`~pyro_vaes.losses.IWAE` being its own bound; ``step_ms``,
+            milliseconds per gradient step; ``seconds`` for the epoch.
         path: the run folder, or None.
         best_epoch: the epoch of the best validation ELBO, whose weights model and guide now have.
         interrupted: whether Ctrl-C or SIGTERM ended the training.

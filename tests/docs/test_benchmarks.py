@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from benchmarks import inference, rivals
+from benchmarks import binarized_mnist, inference, rivals, study
 from benchmarks.__main__ import NAMES, main, title
-from benchmarks.helpers import results
+from benchmarks.helpers import results, systems
 
 STORED = sorted(path.parent.name for path in results.RESULTS.glob("*/results.json"))
 
@@ -91,3 +91,40 @@ def test_missing_folders_are_named(name, monkeypatch, tmp_path):
     monkeypatch.setattr(results, "RESULTS", tmp_path)
     with pytest.raises(SystemExit, match=f"{name} takes folders: python -m benchmarks {name} DATA WORK"):
         results.measure(results.Folders(name))
+
+
+def test_started_systems_are_compared_with_the_continued_baseline():
+    flags = binarized_mnist.systems("--data digits", 2, 1)
+    baselines = {name: systems._baseline(name, flags) for name in flags}
+    assert baselines["mean-field"] is None
+    assert baselines["householder"] == baselines["mean-field, continued"] == "mean-field"
+    assert baselines["laplace(updates=1)"] == "mean-field, continued"
+
+
+def test_systems_without_results_are_named_on_the_page():
+    assert systems.systems_page([_system("mean-field")], ["mean-field", "mixture"])[-1] == "Not trained: mixture."
+
+
+def test_the_study_says_what_was_not_shown():
+    rows = [
+        _system("mean-field"),
+        _system("shown", baseline="mean-field", above={"mean": 1.0, "low": 0.5, "high": 1.5}),
+        _system("not shown", baseline="mean-field", above={"mean": 1.0, "low": -0.5, "high": 2.5}),
+        _system("untrusted", unreliable=[0.0, 0.02]),
+        _system("rising", rise=[0.3, 0.0]),
+    ]
+    assert list(study._not_shown("mnist", rows)) == [
+        "mnist: not shown is not distinguishable from mean-field, +1.00 nats [-0.50, +2.50].",
+        "mnist: 2.0% of the estimates of untrusted have k-hat above 0.7.",
+        "mnist: rising had not converged, 0.30 nats in the last tenth of it.",
+    ]
+
+
+def test_every_question_of_the_study_has_a_benchmark():
+    assert set(study.QUESTIONS) <= set(NAMES)
+
+
+def _system(name, **figures):
+    row = {"system": name, "training": f"vae --guide {name}", "baseline": None, "above": None, "data": "digits"}
+    measured = {"elbo": [-2.0, -2.0], "gap": [1.0, 1.0], "whole": [-1.0, -1.0], "unreliable": [0.0, 0.0]}
+    return row | measured | {"epochs": [3, 3], "rise": [0.0, 0.0], "minutes": [1.0, 1.0]} | figures

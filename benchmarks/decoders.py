@@ -1,0 +1,51 @@
+"""Autoregressive decoders on static MNIST: NLL, KL and a linear probe, nats.
+
+All 50,000 images of Larochelle's fixed binarization, about an hour a training, seeds 0, 1: the decoder without a code,
+the plain VAE, the MAE loss, and the lossy autoencoder with its published window, free bits and flow prior. Decoders of
+6 layers of 12 channels; the first three see the whole image above and to the left. NLL: - log p(x) of 100 test images.
+Linear probe: test accuracy of logistic regression from means of 50 draws of z to the digit. Δ: NLL above the plain
+VAE's of the same seed, ± its standard error over the same images.
+
+DATA holds `binarized-mnist.npz`; WORK gets the trainings, two at a time with one thread each, and an interrupted call
+resumes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.binarized_mnist import ABOUT_PUBLISHED, DATA
+from benchmarks.helpers.codes import figures_table, measure_all, worse
+from benchmarks.helpers.results import Folders, Row
+from benchmarks.helpers.trainings import train_all, words
+
+SEEDS = (0, 1)
+TRAINING = f"{DATA} --epochs 3 --batch-size 32 --lr 2e-3 --ema 0.99"
+DECODER = "pixelcnn(window=({window}),layers=6,channels=12)"
+WHOLE, PUBLISHED = (DECODER.format(window=window) for window in ("39,19", "13,6"))
+BASELINE = "vae"
+SYSTEMS = {
+    "pixelcnn": f"pixelcnn {TRAINING} --likelihood {WHOLE}",
+    BASELINE: f"vae {TRAINING} --likelihood {WHOLE} --latent-dim 20",
+    "mae": f"mae {TRAINING} --likelihood {WHOLE} --latent-dim 20",
+    "lossy": f"lossy {TRAINING} --likelihood {PUBLISHED} --latent-dim 20",
+}
+COLUMNS = "nll nll_stderr unreliable worse worse_stderr elbo kl active_units probe epochs minutes"
+
+
+def run(folders: Folders) -> list[Row]:
+    """One row per system and seed."""
+    jobs = {(name, seed): f"{flags} --seed {seed}" for seed in SEEDS for name, flags in SYSTEMS.items()}
+    runs = {key: f"decoders-{key[0]}-seed{key[1]}" for key in jobs}
+    train_all({runs[key]: words(flags, folders.data) for key, flags in jobs.items()}, folders.work)
+    measured = dict(zip(jobs, measure_all([folders.work / run for run in runs.values()]), strict=True))
+    rows = []
+    for (name, seed), figures in measured.items():
+        above = {} if name == BASELINE else worse(figures, measured[BASELINE, seed])
+        rows.append({"run": runs[name, seed], "training": jobs[name, seed], **figures, **above})
+    return [{key: value for key, value in row.items() if key != "nll_per_datum"} for row in rows]
+
+
+def page(rows: Sequence[Row]) -> list[str]:
+    trainings = [f"- {row['run']}: `pyro_vaes train {row['training']}`" for row in rows]
+    return [*figures_table(rows, COLUMNS), "", rows[0]["data"], "", *trainings, "", ABOUT_PUBLISHED]
