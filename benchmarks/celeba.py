@@ -68,12 +68,7 @@ def run(folders: Folders) -> list[Row]:
 def page(rows: Sequence[Row]) -> list[str]:
     told = [_told(name, rows) for name in rows[0]["attributes"]]
     levels = rows[0]["levels"]
-    named = [row for row in told if row["low"] > 0]
-    counts = ", ".join(f"{level} {sum(row['best'] == level for row in named)}" for level in levels)
-    lines = ["## What each level tells", "", ABOUT, ""]
-    lines += [
-        f"Attributes told best by a level, of {len(told)}: {counts}; not distinguishable {len(told) - len(named)}."
-    ]
+    lines = ["## What each level tells", "", ABOUT, "", *not_shown(rows)]
     header = ["attribute", *levels, "told best by", "margin", "accuracy", "chance"]
     cells = [_cells(row, levels) for row in sorted(told, key=lambda row: -max(row["means"]))]
     lines += ["", markdown_table(header, cells), "", "## Trainings", ""]
@@ -91,6 +86,14 @@ def page(rows: Sequence[Row]) -> list[str]:
         *lines,
         "Each level moves over quantiles of its prior while the others stay at the codes of the first test face.",
     ]
+
+
+def not_shown(rows: Sequence[Row]) -> list[str]:
+    """How many attributes no level tells best."""
+    told = [_told(name, rows) for name in rows[0]["attributes"]]
+    named = [row for row in told if row["low"] > 0]
+    counts = ", ".join(f"{level} {sum(row['best'] == level for row in named)}" for level in rows[0]["levels"])
+    return [f"Attributes told best by a level, of {len(told)}: {counts}; not distinguishable {len(told) - len(named)}."]
 
 
 def _attributes(run: Path) -> Row:

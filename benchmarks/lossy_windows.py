@@ -80,6 +80,12 @@ def page(rows: Sequence[Row]) -> list[str]:
     ]
 
 
+def not_shown(rows: Sequence[Row]) -> list[str]:
+    """The trend, if there is none."""
+    verdict = _verdict(rows)
+    return [verdict] if verdict.startswith("No") else []
+
+
 def _words(window: str, seed: int) -> list[str]:
     size = window.replace("x", ",")
     return [*TRAIN.split(), "--likelihood", f"pixelcnn(window=({size}),layers=2,channels=8)", "--seed", str(seed)]

@@ -2,14 +2,16 @@
 
 Each table is the first of the benchmark that is named with it, from its stored results; its page has the settings, the
 seeds and the rest. What could not be shown is read from the same results: differences whose interval holds 0,
-estimates that cannot be trusted, trainings that had not converged, and benchmarks that have not been run.
+estimates that cannot be trusted, trainings that had not converged, what was published and not reached, and benchmarks
+that have not been run.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 
 from benchmarks.helpers.results import FIGURES, RESULTS, Folders, Row
 
@@ -29,8 +31,7 @@ QUESTIONS = {
     "precision": "What does bfloat16 cost?",
 }
 PICTURES = 3  # of a benchmark, at most
-UNTRUSTED = 0.01  # share of the data, above which it is reported
-STILL_RISING = 0.1  # nats in the last tenth of a training, above which it is reported
+MOST_ROWS = 14  # of a table, its two lines of titles included
 
 
 def run(folders: Folders) -> list[Row]:
@@ -42,19 +43,20 @@ def run(folders: Folders) -> list[Row]:
 
 
 def page(rows: Sequence[Row]) -> list[str]:
-    found = {row["benchmark"]: _rows(row["benchmark"]) for row in rows if row["measured"]}
-    lines = []
+    answers, not_shown = [], []
     for row in rows:
+        name, question = row["benchmark"], row["question"]
         if row["measured"]:
-            lines += _answer(row["question"], row["benchmark"], found[row["benchmark"]])
-    lines += ["## What could not be shown", ""]
-    lines += [f"- {each}" for name, measured in found.items() for each in _not_shown(name, measured)]
-    lines += [
-        f"- {row['question']} Not measured: `python -m benchmarks {row['benchmark']} DATA WORK`."
-        for row in rows
-        if not row["measured"]
-    ]
-    return lines
+            module, measured = importlib.import_module(f"benchmarks.{name}"), _rows(name)
+            answers += _answer(question, name, module.page(measured))
+            not_shown += [f"- {name}: {each}" for each in getattr(module, "not_shown", _nothing)(measured)]
+        else:
+            not_shown.append(f"- {question} Not measured: `python -m benchmarks {name} DATA WORK`.")
+    return [*answers, "## What could not be shown", "", *not_shown]
+
+
+def _nothing(rows: Sequence[Row]) -> list[str]:
+    return []
 
 
 def _rows(name: str) -> list[Row]:
@@ -62,24 +64,13 @@ def _rows(name: str) -> list[Row]:
     return rows
 
 
-def _answer(question: str, name: str, rows: Sequence[Row]) -> list[str]:
-    """The first table of a benchmark, and its pictures."""
-    lines = importlib.import_module(f"benchmarks.{name}").page(rows)
-    table = next(line for line in lines if line.startswith("| "))
+def _answer(question: str, name: str, lines: Sequence[str]) -> list[str]:
+    """The first table of a benchmark's page with what stands above it, and its pictures."""
+    place = next(number for number, line in enumerate(lines) if line.startswith("| "))
+    above = [re.sub(r"\]\((?!http)", f"](../{name}/", line.lstrip("# ")) for line in lines[:place]]
+    table = lines[place].splitlines()
+    more = len(table) - MOST_ROWS
+    rest = [f"{more} more rows on its page.", ""] if more > 0 else []
     pictures = sorted(RESULTS.glob(f"{name}/*.png"))[:PICTURES]
     shown = [line for path in pictures for line in (f"![{path.stem}](../{name}/{path.name})", "")]
-    return [f"## {question}", "", f"[{name}](../{name}/README.md)", "", table, "", *shown]
-
-
-def _not_shown(name: str, rows: Sequence[Row]) -> Iterator[str]:
-    """What the rows of systems do not show."""
-    for row in rows:
-        if (above := row.get("above")) and above["low"] <= 0 <= above["high"]:
-            yield (
-                f"{name}: {row['system']} is not distinguishable from {row['baseline']}, "
-                f"{above['mean']:+.2f} nats [{above['low']:+.2f}, {above['high']:+.2f}]."
-            )
-        if "system" in row and max(row["unreliable"]) > UNTRUSTED:
-            yield f"{name}: {max(row['unreliable']):.1%} of the estimates of {row['system']} have k-hat above 0.7."
-        if "system" in row and max(row["rise"]) > STILL_RISING:
-            yield f"{name}: {row['system']} had not converged, {max(row['rise']):.2f} nats in the last tenth of it."
+    return [f"## {question}", "", f"[{name}](../{name}/README.md)", "", *above, *table[:MOST_ROWS], "", *rest, *shown]

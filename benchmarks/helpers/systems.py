@@ -25,6 +25,8 @@ SEEDS = (0, 1, 2)
 IMAGES = 200  # test images of log p(x), evenly spaced, as the first of MNIST are not like the rest
 SAMPLES = 100  # draws of the guide for its ELBO of these
 WHOLE_SAMPLES = 10  # and of each test image
+UNTRUSTED = 0.01  # share of the data, above which it is reported
+STILL_RISING = 0.1  # nats in the last tenth of a training, above which it is reported
 
 
 def measure_systems(systems: Mapping[str, str], folders: Folders, seeds: Sequence[int] = SEEDS) -> list[Row]:
@@ -106,6 +108,21 @@ def systems_page(rows: Sequence[Row], systems: Iterable[str] = ()) -> list[str]:
         *(f"- {row['system']}: `pyro_vaes train {row['training']}`" for row in rows),
         *(["", f"Not trained: {left}."] if left else []),
     ]
+
+
+def not_shown(rows: Sequence[Row]) -> list[str]:
+    """Systems that are not distinguishable from their baseline, had not converged, or whose estimates are untrusted."""
+    lines = []
+    for row in rows:
+        name, above, untrusted, rise = row["system"], row["above"], max(row["unreliable"]), max(row["rise"])
+        if above is not None and above["low"] <= 0 <= above["high"]:
+            nats = f"{above['mean']:+.2f} nats [{above['low']:+.2f}, {above['high']:+.2f}]"
+            lines.append(f"{name} is not distinguishable from {row['baseline']}, {nats}.")
+        if untrusted > UNTRUSTED:
+            lines.append(f"{untrusted:.1%} of the estimates of {name} have k-hat above 0.7.")
+        if rise > STILL_RISING:
+            lines.append(f"{name} had not converged, {rise:.2f} nats in the last tenth of a training.")
+    return lines
 
 
 def _cells(row: Row) -> list[str]:
