@@ -101,7 +101,8 @@ def systems_page(rows: Sequence[Row], systems: Iterable[str] = ()) -> list[str]:
         "the difference of the marginal log-likelihood of these, paired, as for new seeds and images. The share of "
         "untrusted estimates is the largest of a seed. Epochs are those of each seed; rise is that of the best "
         "validation bound in the last tenth of them, the largest of a seed: near 0 where a training has converged. "
-        "Minutes are epochs times the median epoch's time, on one thread.",
+        "Minutes are epochs times the median epoch's time, on one thread; all trainings together took "
+        f"{sum(map(sum, (row['minutes'] for row in rows))) / 60:.1f} hours of it.",
         "",
         rows[0]["data"],
         "",
