@@ -21,6 +21,7 @@ from pyro_vaes.runs.load_run import load_run
 FIGURES = "systems.json"
 FIGURES_OF_SEEDS = ("elbo", "gap", "whole", "unreliable", "epochs", "rise", "minutes")
 START = "START"
+ABOUT_START = f"{START} stands for `--start` with the run folder of the first system and the same seed."
 SEEDS = (0, 1, 2)
 IMAGES = 200  # test images of log p(x), evenly spaced, as the first of MNIST are not like the rest
 SAMPLES = 100  # draws of the guide for its ELBO of these
@@ -107,6 +108,7 @@ def systems_page(rows: Sequence[Row], systems: Iterable[str] = ()) -> list[str]:
         rows[0]["data"],
         "",
         *(f"- {row['system']}: `pyro_vaes train {row['training']}`" for row in rows),
+        *(["", ABOUT_START] if any(START in row["training"].split() for row in rows) else []),
         *(["", f"Not trained: {left}."] if left else []),
     ]
 
