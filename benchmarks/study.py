@@ -9,11 +9,10 @@ that have not been run.
 from __future__ import annotations
 
 import importlib
-import json
 import re
 from collections.abc import Sequence
 
-from benchmarks.helpers.results import FIGURES, RESULTS, Folders, Row
+from benchmarks.helpers.results import FIGURES, RESULTS, Folders, Row, read_record
 
 QUESTIONS = {
     "binarized_mnist": "Which system models static MNIST best?",
@@ -47,7 +46,7 @@ def page(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         name, question = row["benchmark"], row["question"]
         if row["measured"]:
-            module, measured = importlib.import_module(f"benchmarks.{name}"), _rows(name)
+            module, measured = importlib.import_module(f"benchmarks.{name}"), read_record(name)["rows"]
             answers += _answer(question, name, module.page(measured))
             not_shown += [f"- {name}: {each}" for each in getattr(module, "not_shown", _nothing)(measured)]
         else:
@@ -57,11 +56,6 @@ def page(rows: Sequence[Row]) -> list[str]:
 
 def _nothing(rows: Sequence[Row]) -> list[str]:
     return []
-
-
-def _rows(name: str) -> list[Row]:
-    rows: list[Row] = json.loads((RESULTS / name / FIGURES).read_text(encoding="utf-8"))["rows"]
-    return rows
 
 
 def _answer(question: str, name: str, lines: Sequence[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 import pyro_vaes as pv
+from benchmarks.helpers.estimated_models import kept
 from benchmarks.helpers.results import Row
 from benchmarks.helpers.trainings import in_processes
 from pyro_vaes.evaluate import active_units, log_likelihood, marginal_log_likelihood
@@ -48,7 +48,7 @@ COLUMNS = {
 
 def measure_all(runs: Sequence[Path], likelihoods: bool = True) -> list[Row]:
     """The figures of runs, two at a time, with log p(x) or without; those that were measured before are read."""
-    return in_processes(partial(_measure, likelihoods=likelihoods), runs)
+    return in_processes(partial(_kept, likelihoods=likelihoods), runs)
 
 
 def worse(row: Row, baseline: Row) -> Row:
@@ -93,15 +93,14 @@ def _cell(value: object, form: str) -> str:
     return "" if value is None else format(value, form)
 
 
+def _kept(run: Path, likelihoods: bool) -> Row:
+    return kept(run / FIGURES, partial(_measure, run, likelihoods))
+
+
 def _measure(run: Path, likelihoods: bool) -> Row:
-    path = run / FIGURES
-    if not path.exists():
-        torch.manual_seed(0)
-        data, (model, guide, _), history, _ = load_run(run, device="cpu")
-        figures = _figures(model, guide, data, history) | (_likelihood(model, guide, data) if likelihoods else {})
-        path.write_text(json.dumps(figures) + "\n", encoding="utf-8")
-    found: Row = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    torch.manual_seed(0)
+    data, (model, guide, _), history, _ = load_run(run, device="cpu")
+    return _figures(model, guide, data, history) | (_likelihood(model, guide, data) if likelihoods else {})
 
 
 def _likelihood(model: pv.VAE, guide: pv.Guide, data: pv.data.Data) -> Row:

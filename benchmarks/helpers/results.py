@@ -79,13 +79,18 @@ def render(name: str) -> str:
 
 def page(name: str) -> str:
     """The page of stored results: title and text from the benchmark's docstring, its tables, and their origin."""
-    module = _module(name)
-    record = json.loads((RESULTS / name / FIGURES).read_text(encoding="utf-8"))
+    module, record = _module(name), read_record(name)
     title, _, text = (module.__doc__ or "").replace("``", "`").partition("\n")
     where = ", ".join(f"{key} {value}" for key, value in record["environment"].items())
     origin = f"`{record['command']}`, {record['date']}: {where}."
     parts = [f"# {title.rstrip('.')}", text.strip(), "\n".join(module.page(record["rows"])), origin, record.get("note")]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def read_record(name: str) -> dict[str, Any]:
+    """The stored results of a benchmark: command, date, environment and rows."""
+    record: dict[str, Any] = json.loads((RESULTS / name / FIGURES).read_text(encoding="utf-8"))
+    return record
 
 
 def environment() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from benchmarks.helpers.estimated_models import kept
 from benchmarks.helpers.results import Folders, Row
 from benchmarks.helpers.trainings import in_processes, train_all, words
 from pyro_vaes.evaluate import difference, log_likelihood, marginal_log_likelihood, mean_interval
-from pyro_vaes.evaluate.differences import describe_difference
+from pyro_vaes.evaluate.differences import MeanInterval
 from pyro_vaes.recipes.spec import slug
 from pyro_vaes.reports.tables import markdown_table
 from pyro_vaes.runs.load_run import load_run
@@ -117,9 +117,9 @@ def not_shown(rows: Sequence[Row]) -> list[str]:
     """Systems that are not distinguishable from their baseline, had not converged, or whose estimates are untrusted."""
     lines = []
     for row in rows:
-        name, above, untrusted, rise = row["system"], row["above"], max(row["unreliable"]), max(row["rise"])
-        if above is not None and above["low"] <= 0 <= above["high"]:
-            nats = f"{above['mean']:+.2f} nats [{above['low']:+.2f}, {above['high']:+.2f}]"
+        name, above, untrusted, rise = row["system"], _above(row), max(row["unreliable"]), max(row["rise"])
+        if above is not None and above.holds_zero:
+            nats = f"{above.mean:+.2f} nats [{above.low:+.2f}, {above.high:+.2f}]"
             lines.append(f"{name} is not distinguishable from {row['baseline']}, {nats}.")
         if untrusted > UNTRUSTED:
             lines.append(f"{untrusted:.1%} of the estimates of {name} have k-hat above 0.7.")
@@ -129,11 +129,10 @@ def not_shown(rows: Sequence[Row]) -> list[str]:
 
 
 def _cells(row: Row) -> list[str]:
-    whole, above = mean_interval(torch.tensor([row["whole"]])), row["above"]
+    whole, above = mean_interval(torch.tensor([row["whole"]])), _above(row)
     compared = ["", "", ""]
     if above is not None:
-        text = describe_difference(above["mean"], above["low"], above["high"])
-        compared = [row["baseline"], text, f"{above['degrees_of_freedom']:.1f}"]
+        compared = [row["baseline"], above.describe(), f"{above.degrees_of_freedom:.1f}"]
     return [
         row["system"],
         f"{whole.mean:.2f} [{whole.low:.2f}, {whole.high:.2f}]",
@@ -145,6 +144,10 @@ def _cells(row: Row) -> list[str]:
         f"{max(row['rise']):.2f}",
         f"{mean(row['minutes']):.1f}",
     ]
+
+
+def _above(row: Row) -> MeanInterval | None:
+    return None if row["above"] is None else MeanInterval(**row["above"])
 
 
 def _kept(run: Path) -> Row:
