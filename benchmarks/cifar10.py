@@ -1,8 +1,8 @@
 """Bits per dimension of CIFAR-10: a Gaussian likelihood of learned scale, and a PixelCNN++ decoder.
 
-20,000 training images, not the 50,000 of published figures; about an hour a training, seeds 0, 1. Gaussians are
-densities of pixels with uniform noise, from which the bits of 256 levels follow as an upper bound; the other is a
-distribution over the levels. log p(x) of 20 test images.
+20,000 training images, not the 50,000 of published figures; seeds 0, 1. Gaussians are densities of pixels with uniform
+noise, from which the bits of 256 levels follow as an upper bound; the other is a distribution over the levels. log p(x)
+of 20 test images, evenly spaced.
 
 DATA holds `cifar10-20k.npz`; WORK gets the trainings, two at a time with one thread each, and an interrupted call
 resumes them.

@@ -40,7 +40,7 @@ def run(folders: Folders) -> list[Row]:
     names = {(window, seed): f"window-{window}-seed{seed}" for window in WINDOWS for seed in SEEDS}
     source = ["--data", "binarized-mnist", "--data-root", str(folders.data / "binarized-mnist.npz")]
     train_all({name: [*_words(*key), *source] for key, name in names.items()}, folders.work)
-    found = measure_all([folders.work / name for name in names.values()], likelihoods=False)
+    found = measure_all([folders.work / name for name in names.values()], images=0)
     pictured = {window: folders.work / names[window, SEEDS[0]] for window in WINDOWS}
     draw_codes(pictured, folders.results / "windows.png")
     return [

@@ -22,7 +22,7 @@ from pyro_vaes.reports.tables import markdown_table
 from pyro_vaes.runs.load_run import load_run
 
 FIGURES = "lossy.json"
-IMAGES, IMAGES_IN_COLOR = 100, 20  # test images whose log p(x) is estimated, seconds each
+IMAGES, IMAGES_IN_COLOR = 100, 20  # test images whose log p(x) is estimated, many seconds each
 SAMPLES = 200
 CODES, GUIDE_SAMPLES = 500, 20  # test images of all other figures, and draws of the guide for each ELBO
 PICTURED = 10
@@ -46,9 +46,14 @@ COLUMNS = {
 }
 
 
-def measure_all(runs: Sequence[Path], likelihoods: bool = True) -> list[Row]:
-    """The figures of runs, two at a time, with log p(x) or without; those that were measured before are read."""
-    return in_processes(partial(_kept, likelihoods=likelihoods), runs)
+def measure_all(runs: Sequence[Path], images: int | None = None) -> list[Row]:
+    """The figures of runs, two at a time; those that were measured before are read.
+
+    Args:
+        runs: their folders.
+        images: number of test images, evenly spaced, whose log p(x) is estimated; None for the usual one.
+    """
+    return in_processes(partial(_kept, images=images), runs)
 
 
 def worse(row: Row, baseline: Row) -> Row:
@@ -93,20 +98,21 @@ def _cell(value: object, form: str) -> str:
     return "" if value is None else format(value, form)
 
 
-def _kept(run: Path, likelihoods: bool) -> Row:
-    return kept(run / FIGURES, partial(_measure, run, likelihoods))
+def _kept(run: Path, images: int | None) -> Row:
+    return kept(run / FIGURES, partial(_measure, run, images))
 
 
-def _measure(run: Path, likelihoods: bool) -> Row:
+def _measure(run: Path, images: int | None) -> Row:
     torch.manual_seed(0)
     data, (model, guide, _), history, _ = load_run(run, device="cpu")
-    return _figures(model, guide, data, history) | (_likelihood(model, guide, data) if likelihoods else {})
+    return _figures(model, guide, data, history) | (_likelihood(model, guide, data, images) if images != 0 else {})
 
 
-def _likelihood(model: pv.VAE, guide: pv.Guide, data: pv.data.Data) -> Row:
+def _likelihood(model: pv.VAE, guide: pv.Guide, data: pv.data.Data, images: int | None) -> Row:
     """The NLL of the model, which depends on no guide's quality."""
     color = data.event_shape[0] == 3
-    x = data.test.x[: IMAGES_IN_COLOR if color else IMAGES]
+    images = images or (IMAGES_IN_COLOR if color else IMAGES)
+    x = data.test.x[:: len(data.test.x) // images][:images]
     estimate = marginal_log_likelihood(model, x, guide, SAMPLES)
     return {
         "nll": -estimate.mean,

@@ -4,6 +4,7 @@ import importlib
 import json
 
 import pytest
+import torch
 
 from benchmarks import binarized_mnist, inference, rivals, study
 from benchmarks.__main__ import NAMES, main, title
@@ -43,6 +44,12 @@ def test_results_state_their_origin(name):
     assert record["date"].count("-") == 2
     assert set(record["environment"]) == set(results.environment())
     assert record["rows"]
+
+
+def test_regression_carries_values_over_to_all_data():
+    bounds = torch.linspace(-100.0, -80.0, 21)
+    values = 1 + bounds / 2
+    assert systems.of_all(values[:5], bounds[:5], bounds.mean().item()) == pytest.approx(values.mean().item())
 
 
 def test_a_benchmark_stores_its_rows_and_their_page(monkeypatch, tmp_path, capsys):

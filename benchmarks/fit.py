@@ -1,0 +1,82 @@
+"""20 epochs of static MNIST by ``fit``, compilation included, against the same training by hand, 784-500-500-50.
+
+50,000 images in batches of 128, and the ELBO of 10,000 validation images after each epoch; by hand the optimizer is
+fused, and ``fit`` keeps the best weights and a history. Whole processes are timed, from the import of torch to the last
+epoch. Compiled code is cached: the first case has an empty cache, the second that of an earlier training.
+
+DATA holds `binarized-mnist.npz`; ``OMP_NUM_THREADS=2 python -m benchmarks fit DATA`` gives all of them two threads.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+import pyro_vaes as pv
+from benchmarks.baselines import by_hand
+from benchmarks.helpers.pairs import pair
+from benchmarks.helpers.results import Folders, Row
+from benchmarks.helpers.timing import interleaved, ratio_rows, ratio_table
+
+EPOCHS, BATCH, TURNS = 20, 128, 3
+
+
+def run(folders: Folders) -> list[Row]:
+    """One row per case."""
+    with tempfile.TemporaryDirectory() as cache:
+        _in_process(_fit, folders.data, 1, cache)
+        seconds = interleaved(
+            {
+                "fit": partial(_in_process, _fit, folders.data),
+                "fit, again": partial(_in_process, _fit, folders.data, cache=cache),
+                "by hand": partial(_in_process, _by_hand, folders.data),
+            },
+            TURNS,
+            warmup=0,
+        )
+    return ratio_rows(
+        [
+            ("empty cache", {name: seconds[name] for name in ("fit", "by hand")}),
+            ("compiled before", {name: seconds[name] for name in ("fit, again", "by hand")}),
+        ]
+    )
+
+
+def page(rows: Sequence[Row]) -> list[str]:
+    return ratio_table(rows)
+
+
+def _in_process(train: Callable[[Path, int], None], data: Path, epochs: int = EPOCHS, cache: str | None = None) -> None:
+    with tempfile.TemporaryDirectory() as empty, ProcessPoolExecutor(1, get_context("spawn")) as process:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache or empty  # which the process inherits
+        process.submit(train, data, epochs).result()
+
+
+def _load(data: Path) -> pv.data.Data:
+    return pv.data.load("binarized-mnist", data / "binarized-mnist.npz")
+
+
+def _fit(data: Path, epochs: int) -> None:
+    pv.fit(*pair(), _load(data), epochs=epochs, batch_size=BATCH, device="cpu", progress=False)
+
+
+def _by_hand(data: Path, epochs: int) -> None:
+    vae, guide = pair()
+    loss = partial(by_hand.LOSSES[type(guide)], vae, guide)
+    loaded = _load(data)
+    train, valid = loaded.train.x, loaded.valid.x
+    optimizer = torch.optim.Adam([*vae.parameters(), *guide.parameters()], lr=1e-3, fused=True)
+    for _ in range(epochs):
+        for index in torch.randperm(len(train)).split(BATCH):
+            optimizer.zero_grad(set_to_none=True)
+            loss(train[index]).backward()
+            optimizer.step()
+        with torch.no_grad():
+            torch.stack([loss(x) for x in valid.split(BATCH)]).mean().item()
