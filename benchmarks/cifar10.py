@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.helpers.codes import draw_samples, figures_table, measure_all
+from benchmarks.helpers.codes import draw_samples, figures_table, train_and_measure
 from benchmarks.helpers.results import Folders, Row
-from benchmarks.helpers.trainings import train_all, words
 
 SEEDS = (0, 1)
 DATA = "--data DATA/cifar10-20k.npz"
@@ -32,15 +31,10 @@ COLUMNS = "bits_per_dim nll nll_stderr unreliable kl epochs minutes"
 
 def run(folders: Folders) -> list[Row]:
     """One row per system and seed."""
-    jobs = {f"cifar10-{name}-seed{seed}": f"{flags} --seed {seed}" for seed in SEEDS for name, flags in SYSTEMS.items()}
-    train_all({name: words(flags, folders.data) for name, flags in jobs.items()}, folders.work)
-    measured = measure_all([folders.work / name for name in jobs])
+    measured = train_and_measure(SYSTEMS, SEEDS, folders)
     for name in SYSTEMS:
-        draw_samples(folders.work / f"cifar10-{name}-seed{SEEDS[0]}", folders.results / f"{name}.png")
-    return [
-        {"run": name, "training": flags, **figures}
-        for (name, flags), figures in zip(jobs.items(), measured, strict=True)
-    ]
+        draw_samples(folders.work / measured[name, SEEDS[0]]["run"], folders.results / f"{name}.png")
+    return [*measured.values()]
 
 
 def page(rows: Sequence[Row]) -> list[str]:

@@ -15,9 +15,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.binarized_mnist import ABOUT_PUBLISHED, DATA
-from benchmarks.helpers.codes import figures_table, measure_all, worse
+from benchmarks.helpers.codes import figures_table, train_and_measure, worse
 from benchmarks.helpers.results import Folders, Row
-from benchmarks.helpers.trainings import train_all, words
 
 SEEDS, IMAGES = (0, 1), 20
 TRAINING = f"{DATA} --epochs 1 --batch-size 32 --lr 2e-3 --ema 0.99"
@@ -35,15 +34,12 @@ COLUMNS = "nll nll_stderr unreliable worse worse_stderr elbo kl active_units pro
 
 def run(folders: Folders) -> list[Row]:
     """One row per system and seed."""
-    jobs = {(name, seed): f"{flags} --seed {seed}" for seed in SEEDS for name, flags in SYSTEMS.items()}
-    runs = {key: f"decoders-{key[0]}-seed{key[1]}" for key in jobs}
-    train_all({runs[key]: words(flags, folders.data) for key, flags in jobs.items()}, folders.work)
-    measured = dict(zip(jobs, measure_all([folders.work / run for run in runs.values()], IMAGES), strict=True))
+    measured = train_and_measure(SYSTEMS, SEEDS, folders, IMAGES)
     rows = []
-    for (name, seed), figures in measured.items():
-        above = {} if name == BASELINE else worse(figures, measured[BASELINE, seed])
-        rows.append({"run": runs[name, seed], "training": jobs[name, seed], **figures, **above})
-    return [{key: value for key, value in row.items() if key != "nll_per_datum"} for row in rows]
+    for (name, seed), row in measured.items():
+        above = {} if name == BASELINE else worse(row, measured[BASELINE, seed])
+        rows.append({key: value for key, value in (row | above).items() if key != "nll_per_datum"})
+    return rows
 
 
 def page(rows: Sequence[Row]) -> list[str]:

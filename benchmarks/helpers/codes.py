@@ -13,8 +13,9 @@ from torch import Tensor
 
 import pyro_vaes as pv
 from benchmarks.helpers.estimated_models import kept
-from benchmarks.helpers.results import Row
-from benchmarks.helpers.trainings import in_processes
+from benchmarks.helpers.results import Folders, Row
+from benchmarks.helpers.systems import run_name
+from benchmarks.helpers.trainings import in_processes, train_all, words
 from pyro_vaes.evaluate import active_units, log_likelihood, marginal_log_likelihood
 from pyro_vaes.evaluate.representation import labels, linear_probe, thresholded
 from pyro_vaes.plots.images import image_grid
@@ -44,6 +45,27 @@ COLUMNS = {
     "minutes": ("minutes", ".1f"),
     "published": ("published NLL / KL", ""),
 }
+
+
+def train_and_measure(
+    systems: Mapping[str, str], seeds: Iterable[int], folders: Folders, images: int | None = None
+) -> dict[tuple[str, int], Row]:
+    """The figures of every system and seed, trained where it is not yet.
+
+    Args:
+        systems: arguments of ``pyro_vaes train`` by name of the system, in which DATA stands for the folder of data.
+        seeds: of the trainings.
+        folders: of the benchmark.
+        images: as in :func:`measure_all`.
+    """
+    jobs = {(name, seed): f"{flags} --seed {seed}" for seed in seeds for name, flags in systems.items()}
+    runs = {key: run_name(folders.name, *key) for key in jobs}
+    train_all({runs[key]: words(flags, folders.data) for key, flags in jobs.items()}, folders.work)
+    measured = measure_all([folders.work / run for run in runs.values()], images)
+    return {
+        key: {"run": runs[key], "training": flags, **figures}
+        for (key, flags), figures in zip(jobs.items(), measured, strict=True)
+    }
 
 
 def measure_all(runs: Sequence[Path], images: int | None = None) -> list[Row]:
