@@ -29,4 +29,9 @@ def run(folders: Folders) -> list[Row]:
 
 
 def page(rows: Sequence[Row]) -> list[str]:
-    return frozen.page(rows)
+    return [*frozen.page(rows), *not_shown(rows)]
+
+
+def not_shown(rows: Sequence[Row]) -> list[str]:
+    """Sets whose model has not been compared on yet."""
+    return [f"{name} was not compared." for name in SETS if name not in {row["data"] for row in rows}]

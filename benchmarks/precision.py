@@ -24,7 +24,7 @@ def run(folders: Folders) -> list[Row]:
     """One row per guide and precision."""
     flags = f"vae {MNIST} --data-root DATA --likelihood bernoulli"
     return [
-        {"guide": guide, **row}
+        row | {"guide": guide}
         for guide in GUIDES
         for row in measure_systems(
             {f"{guide}, {each}": f"{flags} --guide {guide} --precision {each}" for each in PRECISIONS}, folders, SEEDS

@@ -22,7 +22,7 @@ QUESTIONS = {
     "frozen_static": "And under the models of the three sets above?",
     "lossy": "What do an autoregressive decoder and the MAE loss leave to the code?",
     "lossy_windows": "Does the window of the decoder decide what the code holds?",
-    "decoders": "What do they leave of static MNIST, at an hour a training?",
+    "decoders": "And when the decoder sees all of static MNIST?",
     "levels": "Which level of a hierarchy tells which factor?",
     "celeba": "And of faces?",
     "mixtures": "Do clusters find the digits?",
