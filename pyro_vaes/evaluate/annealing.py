@@ -201,7 +201,7 @@ class Temperature(NamedTuple):
 def adapt_schedule(target: HMC, num_chains: int, num_steps: int) -> list[Temperature]:
     """The temperatures, with step sizes adapted in a preliminary run."""
     betas = _schedule(num_steps)
-    state = target(target.prior_draws(math.ceil(num_chains / 4)))
+    state = target(target.prior_draws(math.ceil(num_chains / 4)).nan_to_num(0.0, 0.0, 0.0))
     log_step = torch.full_like(state.log_prior[0], math.log(FIRST_STEP_SIZE))
     schedule = []
     for before, beta in itertools.pairwise(betas):
@@ -214,9 +214,11 @@ def adapt_schedule(target: HMC, num_chains: int, num_steps: int) -> list[Tempera
 def anneal(target: HMC, z: Tensor, schedule: Sequence[Temperature], reverse: bool = False) -> tuple[Tensor, Tensor]:
     """log w of chains from z, ``(S, B)`` in float64, and their mean acceptance rate, ``(B,)``.
 
-    A reverse chain starts at the last temperature and traverses the schedule in reverse.
+    A reverse chain starts at the last temperature and traverses the schedule in reverse. One that starts where a draw
+    overflowed, as that of a flow may, has weight 0.
     """
-    state = target(z)
+    overflowed = ~z.isfinite().all(-1)
+    state = target(z.masked_fill(overflowed.unsqueeze(-1), 0.0))
     log_weights = torch.zeros_like(state.log_prior, dtype=torch.float64)
     accepted = torch.zeros_like(state.log_prior[0])
     for temperature in reversed(schedule) if reverse else schedule:
@@ -224,7 +226,7 @@ def anneal(target: HMC, z: Tensor, schedule: Sequence[Temperature], reverse: boo
         state, acceptance = target.transition(state, temperature.beta, temperature.step_size)
         log_weights += temperature.increment * (state if reverse else before).log_likelihood
         accepted += acceptance.mean(0)
-    return log_weights, accepted / len(schedule)
+    return log_weights.masked_fill(overflowed, -math.inf), accepted / len(schedule)
 
 
 def _batches(model: Model, x: Tensor, num_chains: int, num_steps: int, leapfrog_steps: int) -> list[tuple[Any, ...]]:

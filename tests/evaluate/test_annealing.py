@@ -1,5 +1,7 @@
 """Annealed importance sampling against closed forms: transitions, estimates, bounds from both sides."""
 
+import math
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -124,6 +126,22 @@ def test_a_mixture_prior(linear):
     errors = standard_error(estimate.log_weights)
     assert errors.max() < 0.3, "the test says nothing"
     assert ((estimate.per_datum - log_probs.logsumexp(1).detach()).abs() < 3 * errors).all()
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_a_chain_from_a_draw_that_overflows_has_no_weight(linear, monkeypatch, value):
+    draw = hmc.Target.prior_draws
+
+    def overflowing(self, num_chains):
+        z = draw(self, num_chains).clone()
+        z[::4, :, 1] = value
+        return z
+
+    monkeypatch.setattr(hmc.Target, "prior_draws", overflowing)
+    estimate = annealed_importance_sampling(linear.vae, linear.x, num_chains=200, num_steps=25)
+    assert (estimate.log_weights[::4] == -math.inf).all()
+    errors = estimate.log_weights.exp().std(0) / estimate.log_weights.exp().mean(0) / 200**0.5
+    assert ((estimate.per_datum - linear.log_evidence - math.log(0.75)).abs() < 4 * errors).all()
 
 
 def chain_of_latents(x):

@@ -68,7 +68,10 @@ class Sampler:
         rest = num_draws - few * len(defensive)
         z = torch.cat([mixture.sample(rest), *(part.double() for part in defensive)])
         z = z.to(self.target.like)  # rounded first, so that all densities are of one point
+        overflowed = ~z.isfinite().all(-1)  # as a draw of a flow may, where p(x, z) is 0
+        z = z.masked_fill(overflowed.unsqueeze(-1), 0.0)
         log_joint, log_defensive = self.target.values(z)
+        log_joint = log_joint.masked_fill(overflowed, -math.inf)
         if self.guide is not None:
             log_defensive = torch.logaddexp(log_defensive, self.guide.log_prob(z).double())
         return Draws(z.double(), log_joint, log_defensive + math.log(few / num_draws), rest / num_draws)

@@ -36,7 +36,7 @@ def propose(sampler: Sampler) -> StudentMixture:
     """
     starts = [_prior_starts(sampler.target)]
     if sampler.guide is not None:
-        drawn = sampler.guide.sample(GUIDE_STARTS).to(sampler.target.like)
+        drawn = _finite(sampler.guide.sample(GUIDE_STARTS).to(sampler.target.like))
         starts += [drawn, drawn.mean(0, keepdim=True)]
     ends = climb(sampler.target, torch.cat(starts))
     if impossible := int((~ends.log_joint.isfinite()).all(0).sum()):
@@ -49,12 +49,17 @@ def propose(sampler: Sampler) -> StudentMixture:
 
 def _prior_starts(target: Target) -> Tensor:
     """Draws of the prior, chosen by the likelihood to the power of a temperature that leaves a choice."""
-    drawn = target.prior_draws(PRIOR_DRAWS)
+    drawn = _finite(target.prior_draws(PRIOR_DRAWS))
     log_joint, log_prior = target.values(drawn)
     weights = temper(log_joint - log_prior, PRIOR_DRAWS / 4)
     num_starts = max(PRIOR_STARTS, MOST_PRIOR_STARTS // target.latent_dim)
     chosen = weights.nan_to_num(nan=1.0).T.multinomial(num_starts).T  # at random where all have the likelihood 0
     return drawn.take_along_dim(chosen.unsqueeze(-1), 0)
+
+
+def _finite(z: Tensor) -> Tensor:
+    """Starts with 0 for what overflowed, as a draw of a flow may."""
+    return z.nan_to_num(0.0, 0.0, 0.0)
 
 
 def _at_modes(ends: Ends) -> StudentMixture:
