@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from pyro_vaes.errors import InputError
+from pyro_vaes.networks.windows import divide_window
 from pyro_vaes.validation import checked_sizes
 
 
@@ -22,12 +23,17 @@ class AutoregressiveNetwork(nn.Module):
         features: number F of feature maps, of the image's height and width.
         channels: hidden channels.
 
+    Attributes:
+        window: width and height of the window of preceding pixels that are seen, or None.
+
     Shapes:
         image ``(N, C, H, W)`` and features ``(N, F, H, W)`` to hidden units ``(N, H, W, channels)``.
 
     Raises:
         InputError: If a size is not a positive integer, or the shape is not that of an image.
     """
+
+    window: tuple[int, int] | None = None
 
     def __init__(self, event_shape: Sequence[int], features: int, channels: int) -> None:
         super().__init__()
@@ -42,7 +48,7 @@ class AutoregressiveNetwork(nn.Module):
 
     @torch.no_grad()
     def generate(self, features: Tensor, draw: Callable[[Tensor], Tensor], progress: bool = False) -> Tensor:
-        """Sample images pixel by pixel in raster order, here by one pass over the whole image per pixel.
+        """Sample images pixel by pixel in raster order, here by one pass per pixel, over its window or the whole image.
 
         Args:
             features: ``(N, F, H, W)``.
@@ -52,5 +58,14 @@ class AutoregressiveNetwork(nn.Module):
         x = features.new_zeros(len(features), *self.event_shape)
         for r in tqdm(range(self.event_shape[1]), unit=" rows", disable=not progress):
             for c in range(self.event_shape[2]):
-                x[:, :, r, c] = draw(self(x, features)[:, r, c])
+                rows, columns = self._seen_from(r, c)
+                hidden = self(x[:, :, rows, columns], features[:, :, rows, columns])
+                x[:, :, r, c] = draw(hidden[:, r - rows.start, c - columns.start])
         return x
+
+    def _seen_from(self, row: int, column: int) -> tuple[slice, slice]:
+        """Rows and columns that hold a pixel and its window, which end where the image does."""
+        if self.window is None:
+            return slice(0, self.event_shape[1]), slice(0, self.event_shape[2])
+        (reach,) = divide_window(self.window, 1)
+        return slice(max(0, row - reach.above), row + 1), slice(max(0, column - reach.left), column + reach.right + 1)

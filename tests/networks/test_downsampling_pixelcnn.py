@@ -38,6 +38,21 @@ def test_a_window_is_exact(window, blocks):
     assert_window(network, window, SHAPE, MAPS)
 
 
+@pytest.mark.parametrize("window", [None, (2, 1), (4, 3), (7, 4), (15, 6)])
+def test_generation_has_the_hidden_units_of_the_whole_image(window):
+    """Though each pixel is drawn from a pass over its window alone."""
+    network, drawn = DownsamplingPixelCNN(SHAPE, MAPS, window, blocks=2, channels=4).double(), []
+
+    def draw(hidden):
+        drawn.append(hidden)
+        return torch.rand(len(hidden), SHAPE[0]).double()
+
+    with torch.no_grad():
+        maps = torch.randn(3, MAPS, *SHAPE[1:]).double()
+        x = network.generate(maps, draw)
+        torch.testing.assert_close(torch.stack(drawn, 1), network(x, maps).flatten(1, 2))
+
+
 def test_the_feature_maps_reach_every_pixel():
     network = DownsamplingPixelCNN(SHAPE, MAPS, blocks=1, channels=4)
     maps = torch.randn(1, MAPS, *SHAPE[1:], requires_grad=True)
