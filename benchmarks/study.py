@@ -29,7 +29,8 @@ QUESTIONS = {
     "cifar10": "How many bits per dimension do colors take?",
     "precision": "What does bfloat16 cost?",
 }
-PICTURES = 3  # of a benchmark, at most
+SHOWN = ("*.png", "*/gaps.png")  # pictures of a benchmark, and of its reports
+PICTURES = 3  # at most
 MOST_ROWS = 14  # of a table, its two lines of titles included
 
 
@@ -65,6 +66,6 @@ def _answer(question: str, name: str, lines: Sequence[str]) -> list[str]:
     table = lines[place].splitlines()
     more = len(table) - MOST_ROWS
     rest = [f"{more} more rows on its page.", ""] if more > 0 else []
-    pictures = sorted(RESULTS.glob(f"{name}/*.png"))[:PICTURES]
-    shown = [line for path in pictures for line in (f"![{path.stem}](../{name}/{path.name})", "")]
+    found = (path.relative_to(RESULTS) for pattern in SHOWN for path in sorted(RESULTS.glob(f"{name}/{pattern}")))
+    shown = [line for path in [*found][:PICTURES] for line in (f"![{path.stem}, {path.parent.name}](../{path})", "")]
     return [f"## {question}", "", f"[{name}](../{name}/README.md)", "", *above, *table[:MOST_ROWS], "", *rest, *shown]

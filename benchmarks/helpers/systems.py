@@ -20,7 +20,7 @@ from pyro_vaes.reports.tables import markdown_table
 from pyro_vaes.runs.load_run import load_run
 
 FIGURES = "systems.json"
-FIGURES_OF_SEEDS = ("elbo", "gap", "whole", "unreliable", "epochs", "rise", "minutes")
+FIGURES_OF_SEEDS = ("elbo", "gap", "unreliable", "epochs", "rise", "minutes")
 START = "START"
 ABOUT_START = f"{START} stands for `--start` with the run folder of the first system and the same seed."
 SEEDS = (0, 1, 2)
@@ -44,7 +44,11 @@ def measure_systems(systems: Mapping[str, str], folders: Folders, seeds: Sequenc
     """
     runs = train_systems(systems, folders, seeds)
     measured = dict(zip(runs, in_processes(_kept, runs.values()), strict=True))
-    per_datum = {name: torch.tensor([measured[name, seed]["per_datum"] for seed in seeds]) for name in systems}
+    first = next(iter(systems))
+    per_datum = {
+        name: torch.stack([as_of_all(measured[name, seed]["per_datum"], measured[first, seed]) for seed in seeds])
+        for name in systems
+    }
     rows = []
     for name, flags in systems.items():
         found, baseline = [measured[name, seed] for seed in seeds], _baseline(name, systems)
@@ -99,12 +103,12 @@ def systems_page(rows: Sequence[Row], systems: Iterable[str] = ()) -> list[str]:
         markdown_table(header, [_cells(row) for row in rows]),
         "",
         f"Means over {len(rows[0]['epochs'])} seeds, in nats. log p(x): the marginal log-likelihood of {IMAGES} evenly "
-        "spaced test images, carried over to all of them by regression on the ELBO, with 95 % t intervals as for new "
-        "seeds; the gap is how far it is above the ELBO of the former. Above: the difference of the marginal "
-        "log-likelihood of these, paired, as for new seeds and images. The share of untrusted estimates is the largest "
-        "of a seed. Epochs are those of each seed; rise is that of the best validation bound in the last tenth of "
-        "them, the largest of a seed: near 0 where a training has converged. Minutes are epochs times the median "
-        "epoch's time, on one thread; all trainings together took "
+        "spaced test images, carried over to all of them by regression on the first system's ELBO. Above: its "
+        "difference, paired. Intervals are 95 % t intervals, as for new seeds and images. ELBO: that of all test "
+        "images; gap: how far log p(x) is above it, of the former. The share of untrusted estimates is the largest of "
+        "a seed. Epochs are those of each seed; rise is that of the best validation bound in the last tenth of them, "
+        "the largest of a seed: near 0 where a training has converged. Minutes are epochs times the median epoch's "
+        "time, on one thread; all trainings together took "
         f"{sum(map(sum, (row['minutes'] for row in rows))) / 60:.1f} hours of it.",
         "",
         rows[0]["data"],
@@ -130,20 +134,24 @@ def not_shown(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def of_all(values: Tensor, bounds: Tensor, bound_of_all: float) -> float:
-    """The mean of values that some of the data have, with their bounds, of which all have the mean, as covariate."""
-    (variance, covariance), _ = torch.cov(torch.stack([bounds, values])).tolist()
-    return values.mean().item() + covariance / variance * (bound_of_all - bounds.mean().item())
+def as_of_all(values: Sequence[float], first: Row) -> Tensor:
+    """Values of some of the data, moved by regression on the first system's ELBO of these to its ELBO of all data.
+
+    Their mean estimates that of all data, with the standard error of what this ELBO leaves unexplained.
+    """
+    found, bounds = torch.tensor(values), torch.tensor(first["bounds"])
+    (variance, covariance), _ = torch.cov(torch.stack([bounds, found])).tolist()
+    return found + covariance / variance * (first["elbo"] - bounds)
 
 
 def _cells(row: Row) -> list[str]:
-    whole, above = mean_interval(torch.tensor([row["whole"]])), _above(row)
+    estimate, above = MeanInterval(**row["log_likelihood"]), _above(row)
     compared = ["", "", ""]
     if above is not None:
         compared = [row["baseline"], above.describe(), f"{above.degrees_of_freedom:.1f}"]
     return [
         row["system"],
-        f"{whole.mean:.2f} [{whole.low:.2f}, {whole.high:.2f}]",
+        f"{estimate.mean:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]",
         *compared,
         f"{mean(row['elbo']):.2f}",
         f"{mean(row['gap']):.2f}",
@@ -172,10 +180,10 @@ def _measure(run: Path) -> Row:
     elbo = log_likelihood(model, guide, data.test.x, WHOLE_SAMPLES).elbo.mean().item()
     return {
         "per_datum": estimate.per_datum.tolist(),
+        "bounds": bounds.tolist(),
         "unreliable": estimate.unreliable,
         "elbo": elbo,
         "gap": (estimate.per_datum - bounds).mean().item(),
-        "whole": of_all(estimate.per_datum, bounds, elbo),
         "epochs": len(history),
         "minutes": len(history) * median(row["seconds"] for row in history) / 60,
         "rise": _late_rise([row["valid_elbo"] for row in history]),
