@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from benchmarks.helpers.estimated_models import MNIST
 from benchmarks.helpers.results import Folders, Row
 from benchmarks.helpers.systems import measure_systems, systems_page
+from benchmarks.helpers.systems import not_shown as not_shown
 
 SEEDS = (0, 1, 2, 3, 4)
 GUIDES = ("mean-field", "laplace(updates=1)")
