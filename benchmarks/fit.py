@@ -12,9 +12,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -24,6 +22,7 @@ from benchmarks.baselines import by_hand
 from benchmarks.helpers.pairs import pair
 from benchmarks.helpers.results import Folders, Row
 from benchmarks.helpers.timing import interleaved, ratio_rows, ratio_table
+from benchmarks.helpers.trainings import in_processes
 
 EPOCHS, BATCH, TURNS = 20, 128, 3
 
@@ -38,9 +37,9 @@ def page(rows: Sequence[Row]) -> list[str]:
 
 
 def _in_process(train: Callable[[Path], None], data: Path) -> None:
-    with tempfile.TemporaryDirectory() as empty, ProcessPoolExecutor(1, get_context("spawn")) as process:
+    with tempfile.TemporaryDirectory() as empty:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = empty  # which the process inherits
-        process.submit(train, data).result()
+        in_processes(train, [data])
 
 
 def _load(data: Path) -> pv.data.Data:

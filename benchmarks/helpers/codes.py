@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 import pyro_vaes as pv
-from benchmarks.helpers.estimated_models import kept
+from benchmarks.helpers.estimated_models import evenly_spaced, kept
 from benchmarks.helpers.results import Folders, Row
-from benchmarks.helpers.systems import run_name
-from benchmarks.helpers.trainings import in_processes, train_all, words
+from benchmarks.helpers.systems import train_systems
+from benchmarks.helpers.trainings import in_processes
 from pyro_vaes.evaluate import active_units, log_likelihood, marginal_log_likelihood
 from pyro_vaes.evaluate.representation import labels, linear_probe, thresholded
 from pyro_vaes.plots.images import image_grid
@@ -48,7 +48,7 @@ COLUMNS = {
 
 
 def train_and_measure(
-    systems: Mapping[str, str], seeds: Iterable[int], folders: Folders, images: int | None = None
+    systems: Mapping[str, str], seeds: Sequence[int], folders: Folders, images: int | None = None
 ) -> dict[tuple[str, int], Row]:
     """The figures of every system and seed, trained where it is not yet.
 
@@ -58,13 +58,11 @@ def train_and_measure(
         folders: of the benchmark.
         images: as in :func:`measure_all`.
     """
-    jobs = {(name, seed): f"{flags} --seed {seed}" for seed in seeds for name, flags in systems.items()}
-    runs = {key: run_name(folders.name, *key) for key in jobs}
-    train_all({runs[key]: words(flags, folders.data) for key, flags in jobs.items()}, folders.work)
-    measured = measure_all([folders.work / run for run in runs.values()], images)
+    runs = train_systems(systems, folders, seeds)
+    measured = measure_all([*runs.values()], images)
     return {
-        key: {"run": runs[key], "training": flags, **figures}
-        for (key, flags), figures in zip(jobs.items(), measured, strict=True)
+        (name, seed): {"run": run.name, "training": f"{systems[name]} --seed {seed}", **figures}
+        for ((name, seed), run), figures in zip(runs.items(), measured, strict=True)
     }
 
 
@@ -133,8 +131,7 @@ def _measure(run: Path, images: int | None) -> Row:
 def _likelihood(model: pv.VAE, guide: pv.Guide, data: pv.data.Data, images: int | None) -> Row:
     """The NLL of the model, which depends on no guide's quality."""
     color = data.event_shape[0] == 3
-    images = images or (IMAGES_IN_COLOR if color else IMAGES)
-    x = data.test.x[:: len(data.test.x) // images][:images]
+    x = evenly_spaced(data.test.x, images or (IMAGES_IN_COLOR if color else IMAGES))
     estimate = marginal_log_likelihood(model, x, guide, SAMPLES)
     return {
         "nll": -estimate.mean,

@@ -10,7 +10,7 @@ from statistics import mean, median
 import torch
 from torch import Tensor
 
-from benchmarks.helpers.estimated_models import kept
+from benchmarks.helpers.estimated_models import evenly_spaced, kept
 from benchmarks.helpers.results import Folders, Row
 from benchmarks.helpers.trainings import in_processes, train_all, words
 from pyro_vaes.evaluate import difference, log_likelihood, marginal_log_likelihood, mean_interval
@@ -24,7 +24,7 @@ FIGURES_OF_SEEDS = ("elbo", "gap", "unreliable", "epochs", "rise", "minutes")
 START = "START"
 ABOUT_START = f"{START} stands for `--start` with the run folder of the first system and the same seed."
 SEEDS = (0, 1, 2)
-IMAGES = 200  # test images of log p(x), evenly spaced, as the first of MNIST are not like the rest
+IMAGES = 200  # test images of log p(x)
 SAMPLES = 100  # draws of the guide for its ELBO of these
 WHOLE_SAMPLES = 10  # and of each test image
 UNTRUSTED = 0.01  # share of the data, above which it is reported
@@ -174,7 +174,7 @@ def _kept(run: Path) -> Row:
 def _measure(run: Path) -> Row:
     torch.manual_seed(0)
     data, (model, guide, _), history, _ = load_run(run, device="cpu")
-    x = data.test.x[:: max(1, len(data.test.x) // IMAGES)][:IMAGES]
+    x = evenly_spaced(data.test.x, IMAGES)
     estimate = marginal_log_likelihood(model, x, guide, out=run / "log_likelihood")
     bounds = log_likelihood(model, guide, x, SAMPLES).elbo
     elbo = log_likelihood(model, guide, data.test.x, WHOLE_SAMPLES).elbo.mean().item()

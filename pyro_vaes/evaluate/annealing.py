@@ -18,6 +18,7 @@ from pyro_vaes.evaluate.estimate import PerDatum, log_mean_exp
 from pyro_vaes.evaluate.hmc import HMC, Model, Target, adapted, checked_sites
 from pyro_vaes.evaluate.inputs import as_inputs, check_simulated, evaluating
 from pyro_vaes.evaluate.log_weights import CHUNK_VALUES
+from pyro_vaes.evaluate.overflow import without_overflow
 from pyro_vaes.given import split
 from pyro_vaes.traces import sample_sites
 from pyro_vaes.validation import checked_sizes
@@ -201,7 +202,8 @@ class Temperature(NamedTuple):
 def adapt_schedule(target: HMC, num_chains: int, num_steps: int) -> list[Temperature]:
     """The temperatures, with step sizes adapted in a preliminary run."""
     betas = _schedule(num_steps)
-    state = target(target.prior_draws(math.ceil(num_chains / 4)).nan_to_num(0.0, 0.0, 0.0))
+    start, _ = without_overflow(target.prior_draws(math.ceil(num_chains / 4)))
+    state = target(start)
     log_step = torch.full_like(state.log_prior[0], math.log(FIRST_STEP_SIZE))
     schedule = []
     for before, beta in itertools.pairwise(betas):
@@ -217,8 +219,8 @@ def anneal(target: HMC, z: Tensor, schedule: Sequence[Temperature], reverse: boo
     A reverse chain starts at the last temperature and traverses the schedule in reverse. One that starts where a draw
     overflowed, as that of a flow may, has weight 0.
     """
-    overflowed = ~z.isfinite().all(-1)
-    state = target(z.masked_fill(overflowed.unsqueeze(-1), 0.0))
+    start, overflowed = without_overflow(z)
+    state = target(start)
     log_weights = torch.zeros_like(state.log_prior, dtype=torch.float64)
     accepted = torch.zeros_like(state.log_prior[0])
     for temperature in reversed(schedule) if reverse else schedule:

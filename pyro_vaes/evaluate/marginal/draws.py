@@ -12,6 +12,7 @@ from torch import Tensor
 from pyro_vaes.evaluate.marginal.guide import GuideDensity
 from pyro_vaes.evaluate.marginal.student import StudentMixture
 from pyro_vaes.evaluate.marginal.target import Target
+from pyro_vaes.evaluate.overflow import without_overflow
 from pyro_vaes.given import take
 
 DEFENSIVE = 0.05  # share of the draws that come from the prior, and of those that come from the guide
@@ -68,10 +69,9 @@ class Sampler:
         rest = num_draws - few * len(defensive)
         z = torch.cat([mixture.sample(rest), *(part.double() for part in defensive)])
         z = z.to(self.target.like)  # rounded first, so that all densities are of one point
-        overflowed = ~z.isfinite().all(-1)  # as a draw of a flow may, where p(x, z) is 0
-        z = z.masked_fill(overflowed.unsqueeze(-1), 0.0)
+        z, overflowed = without_overflow(z)
         log_joint, log_defensive = self.target.values(z)
-        log_joint = log_joint.masked_fill(overflowed, -math.inf)
+        log_joint = log_joint.masked_fill(overflowed, -math.inf)  # p(x, z) is 0 that far out
         if self.guide is not None:
             log_defensive = torch.logaddexp(log_defensive, self.guide.log_prob(z).double())
         return Draws(z.double(), log_joint, log_defensive + math.log(few / num_draws), rest / num_draws)

@@ -13,6 +13,7 @@ from pyro_vaes.evaluate.marginal.draws import Sampler
 from pyro_vaes.evaluate.marginal.student import StudentMixture
 from pyro_vaes.evaluate.marginal.target import Target
 from pyro_vaes.evaluate.marginal.weights import temper
+from pyro_vaes.evaluate.overflow import without_overflow
 
 PRIOR_DRAWS = 64  # of which some are where ascents start
 PRIOR_STARTS, MOST_PRIOR_STARTS = 8, 32  # the more, the fewer dimensions, where an ascent costs little
@@ -36,7 +37,7 @@ def propose(sampler: Sampler) -> StudentMixture:
     """
     starts = [_prior_starts(sampler.target)]
     if sampler.guide is not None:
-        drawn = _finite(sampler.guide.sample(GUIDE_STARTS).to(sampler.target.like))
+        drawn, _ = without_overflow(sampler.guide.sample(GUIDE_STARTS).to(sampler.target.like))
         starts += [drawn, drawn.mean(0, keepdim=True)]
     ends = climb(sampler.target, torch.cat(starts))
     if impossible := int((~ends.log_joint.isfinite()).all(0).sum()):
@@ -49,17 +50,12 @@ def propose(sampler: Sampler) -> StudentMixture:
 
 def _prior_starts(target: Target) -> Tensor:
     """Draws of the prior, chosen by the likelihood to the power of a temperature that leaves a choice."""
-    drawn = _finite(target.prior_draws(PRIOR_DRAWS))
+    drawn, _ = without_overflow(target.prior_draws(PRIOR_DRAWS))
     log_joint, log_prior = target.values(drawn)
     weights = temper(log_joint - log_prior, PRIOR_DRAWS / 4)
     num_starts = max(PRIOR_STARTS, MOST_PRIOR_STARTS // target.latent_dim)
     chosen = weights.nan_to_num(nan=1.0).T.multinomial(num_starts).T  # at random where all have the likelihood 0
     return drawn.take_along_dim(chosen.unsqueeze(-1), 0)
-
-
-def _finite(z: Tensor) -> Tensor:
-    """Starts with 0 for what overflowed, as a draw of a flow may."""
-    return z.nan_to_num(0.0, 0.0, 0.0)
 
 
 def _at_modes(ends: Ends) -> StudentMixture:
