@@ -23,7 +23,7 @@ from tests.helpers.hierarchies import ladder
 DATA = Data.from_arrays(x_train=images(60, 4, 4), x_test=images(12, 4, 4), name="tiny")
 SETTINGS = Settings(latent_dim=2, hidden=(8,), epochs=3, batch_size=32, device="cpu")
 QUIET = {"num_samples": 30, "images": 0, "progress": False}
-GUIDES = ["mean-field", "full-covariance", "laplace"]
+GUIDES = ["mean-field", "laplace"]
 
 
 def trained():
@@ -71,7 +71,7 @@ def test_the_model_never_moves(report):
 
 def test_the_guides_do(report):
     _, trials, *_ = report
-    for first, second in (trials[:2], trials[2:4], trials[4:]):
+    for first, second in (trials[:2], trials[2:]):
         weights = [dict(trial.system.guide.named_parameters()) for trial in (first, second)]
         assert not [name for name in weights[0] if torch.equal(weights[0][name], weights[1][name])]
         assert first.history[-1]["valid_elbo"] != first.history[0]["valid_elbo"]
@@ -130,7 +130,7 @@ def test_columns_of_the_csv(report):
 def test_gaps_and_differences_have_intervals_over_images_and_seeds(report):
     out, trials, *_ = report
     rows, text = table(out / "report.csv"), (out / "report.md").read_text()
-    gaps = torch.stack([trial.measured.gap for trial in trials]).unflatten(0, (3, 2))
+    gaps = torch.stack([trial.measured.gap for trial in trials]).unflatten(0, (2, 2))
     for place, (row, gap) in enumerate(zip(rows, gaps, strict=True)):
         expected = mean_interval(gap)
         figures = [float(row[name]) for name in ("gap", "gap_low", "gap_high")]
