@@ -20,6 +20,7 @@ from collections.abc import Sequence
 
 from benchmarks.helpers.results import Folders, Row
 from benchmarks.helpers.systems import START, measure_systems, systems_page
+from benchmarks.helpers.systems import answer as answer
 from benchmarks.helpers.systems import not_shown as not_shown
 
 DATA = "--data binarized-mnist --data-root DATA/binarized-mnist.npz"

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from benchmarks.binarized_mnist import systems
 from benchmarks.helpers.results import Folders, Row
+from benchmarks.helpers.systems import answer as answer
 from benchmarks.helpers.systems import measure_systems, systems_page
 from benchmarks.helpers.systems import not_shown as not_shown
 

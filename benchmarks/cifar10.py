@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.helpers.codes import draw_samples, figures_table, train_and_measure
+from benchmarks.helpers.codes import draw_samples, figures_table, train_and_measure, trainings_list
 from benchmarks.helpers.results import Folders, Row
 
 SEED, IMAGES = 0, 10
@@ -39,5 +39,4 @@ def run(folders: Folders) -> list[Row]:
 
 def page(rows: Sequence[Row]) -> list[str]:
     pictures = [f"![originals, what {name} draws at their codes, samples]({name}.png)" for name in SYSTEMS]
-    trainings = [f"- {row['run']}: `pyro_vaes train {row['training']}`" for row in rows]
-    return [*figures_table(rows, COLUMNS), "", *pictures, "", rows[0]["data"], "", *trainings]
+    return [*figures_table(rows, COLUMNS), "", *pictures, "", *trainings_list(rows)]

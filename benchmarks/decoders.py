@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.binarized_mnist import ABOUT_PUBLISHED, DATA
-from benchmarks.helpers.codes import figures_table, train_and_measure, worse
+from benchmarks.helpers.codes import figures_table, train_and_measure, trainings_list, worse
 from benchmarks.helpers.results import Folders, Row
 
 SEEDS, IMAGES = (0, 1), 20
@@ -43,5 +43,4 @@ def run(folders: Folders) -> list[Row]:
 
 
 def page(rows: Sequence[Row]) -> list[str]:
-    trainings = [f"- {row['run']}: `pyro_vaes train {row['training']}`" for row in rows]
-    return [*figures_table(rows, COLUMNS), "", rows[0]["data"], "", *trainings, "", ABOUT_PUBLISHED]
+    return [*figures_table(rows, COLUMNS), "", *trainings_list(rows), "", ABOUT_PUBLISHED]

@@ -20,6 +20,7 @@ from benchmarks.guides import GUIDES
 from benchmarks.helpers.comparisons import compare_all, read_rows
 from benchmarks.helpers.results import Folders, Row
 from benchmarks.helpers.trainings import train_all, words
+from benchmarks.helpers.verdicts import Difference, beyond_intervals, not_distinguishable
 from pyro_vaes.reports.tables import markdown_table
 
 MODEL = "vae --ema 0.99 --epochs 60 --schedule cosine"
@@ -30,6 +31,7 @@ MODELS = {
     "omniglot28-bernoulli": f"{MODEL} --data DATA/omniglot28.npz --likelihood bernoulli",
 }
 TRAINING = "--epochs 4 --schedule cosine --ema 0.99 --seeds 3 --test-size 1000 --num-samples 200 --images 10"
+BASELINE = "mean-field"
 PARTS = ("approximation_gap", "amortization_gap")
 
 
@@ -60,6 +62,22 @@ def page(rows: Sequence[Row]) -> list[str]:
         lines += [f"## {name}", "", f"log p(x) = {mine[0]['log_likelihood']:.2f} nats; [report]({name}/report.md).", ""]
         lines += [_table(mine), ""]
     return lines
+
+
+def answer(rows: Sequence[Row]) -> list[str]:
+    """Guides whose ELBO is above or below that of mean-field, beyond the interval."""
+    return beyond_intervals(_differences(rows), "ELBO")
+
+
+def not_shown(rows: Sequence[Row]) -> list[str]:
+    """Guides that are not distinguishable from mean-field."""
+    return not_distinguishable(_differences(rows))
+
+
+def _differences(rows: Sequence[Row]) -> list[Difference]:
+    ends = ("difference", "difference_low", "difference_high")
+    others = (row for row in rows if row["guide"] != BASELINE)
+    return [Difference(row["guide"], f"{BASELINE} on {row['data']}", *(row[end] for end in ends)) for row in others]
 
 
 def _rows(name: str, report: Path) -> list[Row]:

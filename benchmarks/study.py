@@ -1,9 +1,9 @@
 """The study: one table a question, and what could not be shown.
 
-Each table is the first of the benchmark that is named with it, from its stored results; its page has the settings, the
-seeds and the rest. What could not be shown is read from the same results: differences whose interval holds 0,
-estimates that cannot be trusted, trainings that had not converged, what was published and not reached, and benchmarks
-that have not been run.
+Each table is the first of the benchmark that is named with it, from its stored results, under the differences that
+these show; its page has the settings, the seeds and the rest. What could not be shown is read from the same results:
+differences whose interval holds 0, estimates that cannot be trusted, trainings that had not converged, what was
+published and not reached, and benchmarks that have not been run.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Sequence
+from types import ModuleType
 
 from benchmarks.helpers.results import FIGURES, RESULTS, Folders, Row, read_record
 
@@ -48,18 +49,21 @@ def page(rows: Sequence[Row]) -> list[str]:
         name, question = row["benchmark"], row["question"]
         if row["measured"]:
             module, measured = importlib.import_module(f"benchmarks.{name}"), read_record(name)["rows"]
-            answers += _answer(question, name, module.page(measured))
-            not_shown += [f"- {name}: {each}" for each in getattr(module, "not_shown", _nothing)(measured)]
+            told = [f"- {each}" for each in _sentences(module, "answer", measured)]
+            answers += [f"## {question}", "", f"[{name}](../{name}/README.md)", "", *told, *([""] if told else [])]
+            answers += _figures(name, module.page(measured))
+            not_shown += [f"- {name}: {each}" for each in _sentences(module, "not_shown", measured)]
         else:
             not_shown.append(f"- {question} Not measured: `python -m benchmarks {name} DATA WORK`.")
     return [*answers, "## What could not be shown", "", *not_shown]
 
 
-def _nothing(rows: Sequence[Row]) -> list[str]:
-    return []
+def _sentences(module: ModuleType, name: str, rows: Sequence[Row]) -> list[str]:
+    """What a function of a benchmark says of its rows, if it has one of this name."""
+    return getattr(module, name)(rows) if hasattr(module, name) else []
 
 
-def _answer(question: str, name: str, lines: Sequence[str]) -> list[str]:
+def _figures(name: str, lines: Sequence[str]) -> list[str]:
     """The first table of a benchmark's page with what stands above it, and its pictures."""
     place = next(number for number, line in enumerate(lines) if line.startswith("| "))
     above = [re.sub(r"\]\((?!http)", f"](../{name}/", line.lstrip("# ")) for line in lines[:place]]
@@ -68,4 +72,4 @@ def _answer(question: str, name: str, lines: Sequence[str]) -> list[str]:
     rest = [f"{more} more rows on its page.", ""] if more > 0 else []
     found = (path.relative_to(RESULTS) for pattern in SHOWN for path in sorted(RESULTS.glob(f"{name}/{pattern}")))
     shown = [line for path in [*found][:PICTURES] for line in (f"![{path.stem}, {path.parent.name}](../{path})", "")]
-    return [f"## {question}", "", f"[{name}](../{name}/README.md)", "", *above, *table[:MOST_ROWS], "", *rest, *shown]
+    return [*above, *table[:MOST_ROWS], "", *rest, *shown]

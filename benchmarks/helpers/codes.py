@@ -114,6 +114,11 @@ def figures_table(rows: Iterable[Row], columns: str) -> list[str]:
     return [markdown_table(["run", *(COLUMNS[name][0] for name in names)], cells)]
 
 
+def trainings_list(rows: Sequence[Row]) -> list[str]:
+    """The data of runs, and the command of each one's training."""
+    return [rows[0]["data"], "", *(f"- {row['run']}: `pyro_vaes train {row['training']}`" for row in rows)]
+
+
 def _cell(value: object, form: str) -> str:
     return "" if value is None else format(value, form)
 

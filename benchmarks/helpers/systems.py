@@ -13,6 +13,7 @@ from torch import Tensor
 from benchmarks.helpers.estimated_models import evenly_spaced, kept
 from benchmarks.helpers.results import Folders, Row
 from benchmarks.helpers.trainings import in_processes, train_all, words
+from benchmarks.helpers.verdicts import Difference, beyond_intervals, not_distinguishable
 from pyro_vaes.evaluate import difference, log_likelihood, marginal_log_likelihood, mean_interval
 from pyro_vaes.evaluate.differences import MeanInterval
 from pyro_vaes.recipes.spec import slug
@@ -119,14 +120,16 @@ def systems_page(rows: Sequence[Row], systems: Iterable[str] = ()) -> list[str]:
     ]
 
 
+def answer(rows: Sequence[Row]) -> list[str]:
+    """Systems that are above or below their baseline, beyond the interval."""
+    return beyond_intervals(_differences(rows))
+
+
 def not_shown(rows: Sequence[Row]) -> list[str]:
     """Systems that are not distinguishable from their baseline, had not converged, or whose estimates are untrusted."""
-    lines = []
+    lines = not_distinguishable(_differences(rows))
     for row in rows:
-        name, above, untrusted, rise = row["system"], _above(row), max(row["unreliable"]), max(row["rise"])
-        if above is not None and above.holds_zero:
-            nats = f"{above.mean:+.2f} nats [{above.low:+.2f}, {above.high:+.2f}]"
-            lines.append(f"{name} is not distinguishable from {row['baseline']}, {nats}.")
+        name, untrusted, rise = row["system"], max(row["unreliable"]), max(row["rise"])
         if untrusted > UNTRUSTED:
             lines.append(f"{untrusted:.1%} of the estimates of {name} have k-hat above 0.7.")
         if rise > STILL_RISING:
@@ -160,6 +163,11 @@ def _cells(row: Row) -> list[str]:
         f"{max(row['rise']):.2f}",
         f"{mean(row['minutes']):.1f}",
     ]
+
+
+def _differences(rows: Sequence[Row]) -> list[Difference]:
+    found = [(row["system"], row["baseline"], _above(row)) for row in rows]
+    return [Difference(name, baseline, each.mean, each.low, each.high) for name, baseline, each in found if each]
 
 
 def _above(row: Row) -> MeanInterval | None:

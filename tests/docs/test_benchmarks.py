@@ -129,12 +129,26 @@ def test_what_systems_do_not_show_is_said():
     ]
 
 
+def test_the_answer_is_the_differences_beyond_their_intervals():
+    rows = [
+        _system("mean-field"),
+        _system("above", baseline="mean-field", above=_above(0.5, 1.5)),
+        _system("not shown", baseline="mean-field", above=_above(-0.5, 2.5)),
+        _system("further above", baseline="mean-field", above=_above(2.5, 3.5, mean=3.0)),
+        _system("below", baseline="continued", above=_above(-1.5, -0.5, mean=-1.0)),
+    ]
+    assert systems.answer(rows) == [
+        "log p(x) above mean-field: further above +3.00 [+2.50, +3.50], above +1.00 [+0.50, +1.50].",
+        "log p(x) below continued: below -1.00 [-1.50, -0.50].",
+    ]
+
+
 def test_every_question_of_the_study_has_a_benchmark():
     assert set(study.QUESTIONS) <= set(NAMES)
 
 
-def _above(low, high):
-    return {"mean": 1.0, "low": low, "high": high, "degrees_of_freedom": 2.0, "num_seeds": 3}
+def _above(low, high, mean=1.0):
+    return {"mean": mean, "low": low, "high": high, "degrees_of_freedom": 2.0, "num_seeds": 3}
 
 
 def _system(name, **figures):

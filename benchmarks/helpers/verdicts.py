@@ -1,0 +1,42 @@
+"""Differences from a baseline in words: which are beyond their intervals, and which are not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pyro_vaes.evaluate.differences import describe_difference
+
+
+class Difference(NamedTuple):
+    """How far a system is above its baseline, in nats, and the ends of the 95 % interval."""
+
+    name: str
+    baseline: str
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def holds_zero(self) -> bool:
+        """Whether the interval holds 0."""
+        return self.low <= 0 <= self.high
+
+
+def beyond_intervals(differences: Sequence[Difference], of: str = "log p(x)") -> list[str]:
+    """A sentence per baseline and sign, the largest difference first."""
+    sentences = []
+    for baseline in dict.fromkeys(each.baseline for each in differences):
+        told = [each for each in differences if each.baseline == baseline and not each.holds_zero]
+        for side, found in (("above", [e for e in told if e.mean > 0]), ("below", [e for e in told if e.mean < 0])):
+            words = [f"{e.name} {describe_difference(*e[2:])}" for e in sorted(found, key=lambda e: -abs(e.mean))]
+            sentences += [f"{of} {side} {baseline}: {', '.join(words)}."] if words else []
+    return sentences
+
+
+def not_distinguishable(differences: Sequence[Difference]) -> list[str]:
+    """A sentence per difference whose interval holds 0."""
+    return [
+        f"{name} is not distinguishable from {baseline}, {mean:+.2f} nats [{low:+.2f}, {high:+.2f}]."
+        for name, baseline, mean, low, high in (each for each in differences if each.holds_zero)
+    ]
