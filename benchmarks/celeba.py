@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.special import stdtrit
 
 from benchmarks.helpers.results import Folders, Row
 from benchmarks.helpers.trainings import command, train_all, training_figures, two_at_a_time
+from benchmarks.helpers.verdicts import over_seeds
 from pyro_vaes.reports.tables import markdown_table
 from pyro_vaes.reports.traverse import FIGURES, TRAVERSALS
 
@@ -91,7 +91,7 @@ def page(rows: Sequence[Row]) -> list[str]:
 def not_shown(rows: Sequence[Row]) -> list[str]:
     """How many attributes no level tells best."""
     told = [_told(name, rows) for name in rows[0]["attributes"]]
-    named = [row for row in told if row["low"] > 0]
+    named = [row for row in told if row["margin"].low > 0]
     counts = ", ".join(f"{level} {sum(row['best'] == level for row in named)}" for level in rows[0]["levels"])
     return [f"Attributes told best by a level, of {len(told)}: {counts}; not distinguishable {len(told) - len(named)}."]
 
@@ -114,34 +114,25 @@ def _told(name: str, rows: Sequence[Row]) -> Row:
     found = [row["attributes"][name] for row in rows]
     means = [statistics.mean(each) for each in zip(*(row["information"] for row in found), strict=True)]
     best, second = sorted(range(len(means)), key=lambda level: -means[level])[:2]
-    margin, low, high = interval([row["information"][best] - row["information"][second] for row in found])
+    margin = over_seeds([row["information"][best] - row["information"][second] for row in found])
     return {
         "name": name,
         "means": means,
         "best": rows[0]["levels"][best],
         "margin": margin,
-        "low": low,
-        "high": high,
-        "accuracy": interval([row["accuracy"][best] for row in found]),
+        "accuracy": over_seeds([row["accuracy"][best] for row in found]),
         "chance": found[0]["chance"],
     }
 
 
-def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """The mean over seeds, and the ends of its 95 % interval."""
-    mean, count = statistics.mean(values), len(values)
-    half = float(stdtrit(count - 1, 0.975)) * statistics.stdev(values) / count**0.5
-    return mean, mean - half, mean + half
-
-
 def _cells(row: Row, levels: Sequence[str]) -> list[object]:
-    mean, low, high = row["accuracy"]
+    margin, accuracy = row["margin"], row["accuracy"]
     return [
         row["name"].replace("_", " "),
         *(f"{value:.3f}" for value in row["means"]),
-        row["best"] if row["low"] > 0 else "not distinguishable",
-        f"{row['margin']:.3f} [{row['low']:.3f}, {row['high']:.3f}]",
-        f"{mean:.1%} [{low:.1%}, {high:.1%}]",
+        row["best"] if margin.low > 0 else "not distinguishable",
+        f"{margin.mean:.3f} [{margin.low:.3f}, {margin.high:.3f}]",
+        f"{accuracy.mean:.1%} [{accuracy.low:.1%}, {accuracy.high:.1%}]",
         f"{row['chance']:.1%}",
     ]
 

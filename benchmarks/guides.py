@@ -17,11 +17,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from benchmarks.helpers.comparisons import compare_all, read_rows
 from benchmarks.helpers.results import Folders, Row
-from pyro_vaes.evaluate import mean_interval
+from benchmarks.helpers.verdicts import over_seeds
 from pyro_vaes.evaluate.differences import MeanInterval, describe_difference
 from pyro_vaes.reports.tables import markdown_table
 
@@ -67,8 +65,7 @@ def _rows(name: str, folder: Path) -> list[Row]:
         numbers = {key: float(row[key]) if row.get(key) else None for key in (*FIGURES, *SHARES)}
         own = before.get(row["guide"], {})
         paired = [own[seed] - first[seed] for seed in own]
-        # one value per seed, of which the interval is over seeds alone
-        interval = mean_interval(torch.tensor([paired])) if any(paired) else None
+        interval = over_seeds(paired) if any(paired) else None
         rows.append({"data": name, "guide": row["guide"], **numbers, "rank": row.get("rank"), **_own(own, interval)})
     return rows
 

@@ -19,6 +19,8 @@ import torch
 import pyro_vaes as pv
 from benchmarks.helpers.results import Folders, Row
 from benchmarks.helpers.trainings import command, train_all, training_figures, two_at_a_time
+from benchmarks.helpers.verdicts import over_seeds
+from pyro_vaes.evaluate.differences import MeanInterval
 from pyro_vaes.reports.tables import markdown_table
 from pyro_vaes.reports.traverse import FIGURES, TRAVERSALS, traverse
 
@@ -102,6 +104,43 @@ def page(rows: Sequence[Row]) -> list[str]:
     return [*lines, ABOUT_LADDER, "", f"![levels of the ladder on MNIST](ladder-mnist-{TRAVERSALS})"]
 
 
+def answer(rows: Sequence[Row]) -> list[str]:
+    """The level that tells each factor best, and its margin in accuracy over the next, with its 95 % t interval."""
+    return [
+        f"{name}: " + ", ".join(f"{factor} by {level} ({_points(margin)})" for factor, level, margin in found) + "."
+        for name in HIERARCHIES
+        if (found := [each for each in _told(rows, name) if each[2].low > 0])
+    ]
+
+
+def not_shown(rows: Sequence[Row]) -> list[str]:
+    """Factors that no level tells best."""
+    return [
+        f"{name}: no level tells {factor} best, {level} is above the other by {_points(margin)}."
+        for name in HIERARCHIES
+        for factor, level, margin in _told(rows, name)
+        if margin.low <= 0
+    ]
+
+
+def _told(rows: Sequence[Row], name: str) -> list[tuple[str, str, MeanInterval]]:
+    """Each factor, the level of the highest accuracy, and its margin over the next, paired over seeds."""
+    found = [row for row in rows if row["model"] == name]
+    told = []
+    for factor in dict.fromkeys(each["factor"] for each in found[0]["levels"]):
+        accuracy = {
+            level: torch.tensor(_values(found, "levels", level, factor, "accuracy"))
+            for level in dict.fromkeys(each["level"] for each in found[0]["levels"])
+        }
+        best, second = sorted(accuracy, key=lambda level: -accuracy[level].mean())[:2]
+        told.append((factor, best, over_seeds(accuracy[best] - accuracy[second])))
+    return told
+
+
+def _points(margin: MeanInterval) -> str:
+    return f"{100 * margin.mean:+.1f} points [{100 * margin.low:+.1f}, {100 * margin.high:+.1f}]"
+
+
 def _ladder_on_mnist(root: Path, out: Path) -> None:
     """A ladder of three levels on 20,000 gray digits, the higher ones with more layers, the highest faded in first."""
     data, sizes = pv.data.load("mnist", root, train_size=20_000), (2, 2, 2)
@@ -152,8 +191,11 @@ def _training(name: str, runs: Sequence[Row]) -> list[object]:
 
 def _over(runs: Sequence[Row], kind: str, level: str, factor: str, figure: str, form: str) -> str:
     """A figure of a level and a factor, over seeds."""
-    rows = [row for run in runs for row in run[kind] if (row["level"], row["factor"]) == (level, factor)]
-    return _spread([row[figure] for row in rows], form)
+    return _spread(_values(runs, kind, level, factor, figure), form)
+
+
+def _values(runs: Sequence[Row], kind: str, level: str, factor: str, figure: str) -> list[float]:
+    return [row[figure] for run in runs for row in run[kind] if (row["level"], row["factor"]) == (level, factor)]
 
 
 def _spread(values: Sequence[float], form: str) -> str:

@@ -21,7 +21,7 @@ import torch
 from benchmarks.helpers.codes import COLUMNS, draw_codes, measure_all
 from benchmarks.helpers.results import Folders, Row
 from benchmarks.helpers.trainings import train_all
-from pyro_vaes.evaluate import mean_interval
+from benchmarks.helpers.verdicts import over_seeds
 from pyro_vaes.reports.tables import markdown_table
 
 SEEDS = (0, 1, 2)
@@ -89,7 +89,7 @@ def _values(rows: Sequence[Row], window: str, name: str) -> torch.Tensor:
 
 
 def _interval(rows: Sequence[Row], window: str, name: str) -> str:
-    found, form = mean_interval(_values(rows, window, name).unsqueeze(0)), SUMMARIZED[name]
+    found, form = over_seeds(_values(rows, window, name)), SUMMARIZED[name]
     return f"{found.mean:{form}} [{found.low:{form}}, {found.high:{form}}]"
 
 
@@ -98,7 +98,7 @@ def _verdict(rows: Sequence[Row]) -> str:
     kls = [_values(rows, window, "kl") for window in WINDOWS]
     means = [kl.mean().item() for kl in kls]
     falls = all(after < before for before, after in itertools.pairwise(means))
-    found = mean_interval((kls[-1] - kls[0]).unsqueeze(0))
+    found = over_seeds(kls[-1] - kls[0])
     trend = " to ".join(f"{mean:.2f}" for mean in means)
     sure = "" if found.high < 0 or found.low > 0 else ", which three seeds do not tell from none"
     collapsed = sum(not row["active_units"] for row in rows)

@@ -1,11 +1,15 @@
-"""Differences from a baseline in words: which are beyond their intervals, and which are not."""
+"""Differences in words: which are beyond their intervals, and which are not."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pyro_vaes.evaluate.differences import describe_difference
+import torch
+from torch import Tensor
+
+from pyro_vaes.evaluate import mean_interval
+from pyro_vaes.evaluate.differences import MeanInterval, describe_difference
 
 
 class Difference(NamedTuple):
@@ -21,6 +25,11 @@ class Difference(NamedTuple):
     def holds_zero(self) -> bool:
         """Whether the interval holds 0."""
         return self.low <= 0 <= self.high
+
+
+def over_seeds(values: Sequence[float] | Tensor) -> MeanInterval:
+    """The mean of one figure per seed, with its 95 % t interval."""
+    return mean_interval(torch.as_tensor(values, dtype=torch.float64).unsqueeze(0))
 
 
 def beyond_intervals(differences: Sequence[Difference], of: str = "log p(x)") -> list[str]:
