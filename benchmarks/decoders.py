@@ -2,9 +2,10 @@
 
 All 50,000 images of Larochelle's fixed binarization once, seeds 0, 1: the decoder without a code, the plain VAE, the
 MAE loss, and the lossy autoencoder with its published window, free bits and flow prior. Decoders of 6 layers of 16
-channels; the first three see the whole image above and to the left. NLL: - log p(x) of 20 test images, evenly spaced.
-Linear probe: test accuracy of logistic regression from means of 50 draws of z to the digit. Δ: NLL above the plain
-VAE's of the same seed, ± its standard error over the same images.
+channels; the first three see the whole image above and to the left. NLL: - log p(x) of 500 test images, evenly spaced,
+by regression on their ELBO from the estimates of 10 of them, ± the standard error of what that leaves unexplained. Δ:
+NLL above the plain VAE's of the same seed, with its error. ELBO, KL and active units: of the same 500 images. Linear
+probe: test accuracy of logistic regression from means of 50 draws of z to the digit.
 
 DATA holds `binarized-mnist.npz`; WORK gets the trainings, two at a time with one thread each, and an interrupted call
 resumes them.
@@ -18,7 +19,7 @@ from benchmarks.binarized_mnist import ABOUT_PUBLISHED, DATA
 from benchmarks.helpers.codes import figures_table, train_and_measure, trainings_list, worse
 from benchmarks.helpers.results import Folders, Row
 
-SEEDS, IMAGES = (0, 1), 20
+SEEDS, IMAGES = (0, 1), 10
 TRAINING = f"{DATA} --epochs 1 --batch-size 32 --lr 2e-3 --ema 0.99"
 DECODER = "pixelcnn(window=({window}),layers=6,channels=16)"
 WHOLE, PUBLISHED = (DECODER.format(window=window) for window in ("39,19", "13,6"))
@@ -29,6 +30,7 @@ SYSTEMS = {
     "mae": f"mae {TRAINING} --likelihood {WHOLE} --latent-dim 20",
     "lossy": f"lossy {TRAINING} --likelihood {PUBLISHED} --latent-dim 20",
 }
+PUBLISHED = 79.03  # NLL of the lossy autoencoder on the same images
 COLUMNS = "nll nll_stderr unreliable worse worse_stderr elbo kl active_units probe epochs minutes"
 
 
@@ -44,3 +46,13 @@ def run(folders: Folders) -> list[Row]:
 
 def page(rows: Sequence[Row]) -> list[str]:
     return [*figures_table(rows, COLUMNS), "", *trainings_list(rows), "", ABOUT_PUBLISHED]
+
+
+def not_shown(rows: Sequence[Row]) -> list[str]:
+    """What two seeds cannot tell, and what was published and not reached."""
+    lossy = [row["nll"] for row in rows if row["training"].startswith("lossy")]
+    lines = ["Two seeds rank no system above another."]
+    if min(lossy) > PUBLISHED:
+        reached = " and ".join(f"{nll:.2f}" for nll in lossy)
+        lines.append(f"The published NLL of the lossy autoencoder, {PUBLISHED} nats, was not reached: {reached}.")
+    return lines

@@ -4,7 +4,7 @@ The recipe lossy on the fixed binarization of MNIST, the first 10,000 of its 50,
 windows and three seeds each: minutes of training, a fraction of the published one, so that the trend over windows is
 what to look at. The KL costs nothing below 4 nats, about half of the published 7.84, since trainings of this length
 have ended at 4 to 8 nats without free bits. Images, epochs, optimizer and layers are the same for all; kernels, and
-with them the number of weights, grow with the window. KL and ELBO: draws from the guide at the first 500 test images.
+with them the number of weights, grow with the window. KL and ELBO: draws from the guide at 500 test images.
 Linear probe: test accuracy of logistic regression from means of 50 draws of z to the digit.
 
 DATA holds `binarized-mnist.npz`; WORK gets the trainings, two at a time with one thread each, and an interrupted call

@@ -21,7 +21,6 @@ QUESTIONS = {
     "omniglot28": "Which one models Omniglot best?",
     "frozen": "Which guide leaves the smallest gap under one and the same model?",
     "frozen_static": "And under the models of the three sets above?",
-    "lossy": "What do an autoregressive decoder and the MAE loss leave to the code?",
     "lossy_windows": "Does the window of the decoder decide what the code holds?",
     "decoders": "And when the decoder sees all of static MNIST?",
     "levels": "Which level of a hierarchy tells which factor?",

@@ -55,11 +55,6 @@ class EstimatedModel:
         self.x: Tensor = loaded.data.test.x
 
 
-def evenly_spaced(x: Tensor, count: int) -> Tensor:
-    """At most so many of the data, evenly spaced, as the first of a set may not be like the rest."""
-    return x[:: max(1, len(x) // count)][:count]
-
-
 def train_models(names: Mapping[str, str], data: Path, work: Path) -> dict[str, Path]:
     """Train what is not trained yet; returns the run folder of each model."""
     jobs = {slug(name): [*words(flags, data), "--data-root", str(data)] for name, flags in names.items()}

@@ -10,10 +10,11 @@ from statistics import mean, median
 import torch
 from torch import Tensor
 
-from benchmarks.helpers.estimated_models import evenly_spaced, kept
+from benchmarks.helpers.estimated_models import kept
 from benchmarks.helpers.results import Folders, Row
 from benchmarks.helpers.trainings import in_processes, train_all, words
 from benchmarks.helpers.verdicts import Difference, beyond_intervals, not_distinguishable
+from pyro_vaes.data.split import evenly_spaced
 from pyro_vaes.evaluate import difference, log_likelihood, marginal_log_likelihood, mean_interval
 from pyro_vaes.evaluate.differences import MeanInterval
 from pyro_vaes.recipes.spec import slug
@@ -182,7 +183,7 @@ def _kept(run: Path) -> Row:
 def _measure(run: Path) -> Row:
     torch.manual_seed(0)
     data, (model, guide, _), history, _ = load_run(run, device="cpu")
-    x = evenly_spaced(data.test.x, IMAGES)
+    x = data.test.x[evenly_spaced(len(data.test), IMAGES)]
     estimate = marginal_log_likelihood(model, x, guide, out=run / "log_likelihood")
     bounds = log_likelihood(model, guide, x, SAMPLES).elbo
     elbo = log_likelihood(model, guide, data.test.x, WHOLE_SAMPLES).elbo.mean().item()

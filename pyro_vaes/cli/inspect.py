@@ -38,7 +38,7 @@ def evaluate(
         run: the run folder.
         parts: classes of your own that the run names, to be named again.
         num_samples: draws of the guide per image, for its ELBO and its own importance weights.
-        test_size: number of test images to measure on, from the first; at most 500 by default.
+        test_size: number of test images to measure on, evenly spaced; at most 500 by default.
         binarizations: number of fixed binarizations of the test images, over which figures are averaged.
         seed: fixes the samples.
         device: auto, cpu, cuda or another torch device.
@@ -137,7 +137,7 @@ def sample(
         raise InputError(f"n is {n}: expected the number of images, 1 or more")
     data, system, *_ = load_run(run, device=device, parts=given(parts))
     if condition is None:
-        (model,) = of_split(data.test, n, system.model)
+        (model,) = of_split(data.test, slice(n), system.model)
     else:
         (model,) = bound(
             torch.zeros(len(labels := integers("condition", condition))), torch.tensor(labels), system.model

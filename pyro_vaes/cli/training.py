@@ -124,7 +124,7 @@ def compare(
         minutes: time of each training, which ends after the epoch in which it is over.
         seeds: number of seeds, or the seeds themselves, comma-separated.
         num_samples: draws of the guide per image, for its ELBO and its own importance weights.
-        test_size: number of test images to measure on, from the first; at most 500 by default.
+        test_size: number of test images to measure on, evenly spaced; at most 500 by default.
         images: number of test images of a diagnosis of every guide's first seed at the end; 0 for none.
         start: run folder of a mean-field guide, whose weights the model and every guide start from.
         out: folder of the report.

@@ -96,6 +96,17 @@ class Split:
         return replace(self, pixels=self.pixels.to(device), y=labels, dtype=dtype)
 
 
+def evenly_spaced(size: int, count: int) -> Tensor:
+    """Indices of at most ``count`` of so many data, evenly spaced, since the first of a file may be of one class.
+
+    Example:
+        >>> evenly_spaced(10, 4), evenly_spaced(3, 4)
+        (tensor([0, 2, 5, 7]), tensor([0, 1, 2]))
+    """
+    count = min(size, count)
+    return torch.arange(count) * size // count
+
+
 def per_pixel_mean(split: Split) -> Tensor:
     """Mean of `Split.x` over the examples in which a pixel was seen, ``event_shape``, in chunks that bound the memory.
 

@@ -147,7 +147,7 @@ def _width(split: Split) -> int:
 def _codes(model: Callable[..., Any], guide: nn.Module, data: Split) -> dict[str, np.ndarray]:
     """Codes of all data of a split, by level, each ``(N, Z)``."""
     x, like = as_input(model, thresholded(data)), next(guide.parameters())
-    _, bound = of_split(data, len(x), model, guide)
+    _, bound = of_split(data, slice(None), model, guide)
     batches = [posterior_means(view, batch.to(like)) for batch, view in split(CHUNK, x, bound)]
     whole = {level: torch.cat([batch[level] for batch in batches]) for level in batches[0]}
     return {level: z.reshape(len(x), -1).double().cpu().numpy() for level, z in whole.items()}

@@ -14,7 +14,7 @@ from pyro_vaes.data.conversion import as_dense
 from pyro_vaes.data.missing import take_mask
 from pyro_vaes.data.split import Split
 from pyro_vaes.errors import InputError
-from pyro_vaes.given import Given, accepted, bind, given_of
+from pyro_vaes.given import Given, Rows, accepted, bind, given_of
 from pyro_vaes.missing import check_hidden, check_mask, hide, missing_values, nan_is_missing
 from pyro_vaes.networks.evaluation_mode import evaluation_mode
 from pyro_vaes.networks.probe import reference_weight
@@ -117,12 +117,12 @@ def bound(x: Tensor, y: object, model: Any, *guides: Any) -> tuple[Any, ...]:
     return tuple(bind(owner, given) for owner in (model, *guides))
 
 
-def of_split(split: Split, size: int, model: Any, *guides: Any) -> tuple[Any, ...]:
-    """Model and guides bound to the inputs beside x, of the first data of a split, that the model requires.
+def of_split(split: Split, rows: Rows, model: Any, *guides: Any) -> tuple[Any, ...]:
+    """Model and guides bound to the inputs beside x, of some data of a split, that the model requires.
 
     Args:
         split: the data.
-        size: number of data, from the first.
+        rows: which data.
         model: a model, or a guide alone.
         guides: its guides.
 
@@ -131,11 +131,11 @@ def of_split(split: Split, size: int, model: Any, *guides: Any) -> tuple[Any, ..
 
     Example:
         >>> import pyro_vaes as pv
-        >>> of_split(pv.data.load("digits").test, 10, vae)[0] is vae
+        >>> of_split(pv.data.load("digits").test, slice(10), vae)[0] is vae
         True
     """
     owners = (model, *guides)
-    given = split.given(accepted(*owners, optional=False)).take(slice(size))
+    given = split.given(accepted(*owners, optional=False)).take(rows)
     like = reference_weight(model) if isinstance(model, nn.Module) else torch.empty(0)
     return tuple(bind(owner, given.to(like)) for owner in owners)
 

@@ -140,8 +140,8 @@ def representation(
     device = reference_weight(model).device
     with missing_values(data.has_missing), seeded(seed, device), torch.no_grad():
         x_train, x = (as_input(model, thresholded(part)) for part in (data.train, data.test))
-        (train_guide,) = of_split(data.train, len(x_train), guide)
-        model, guide = of_split(data.test, len(x), model, guide)
+        (train_guide,) = of_split(data.train, slice(None), guide)
+        model, guide = of_split(data.test, slice(None), model, guide)
         drawn = torch.randperm(len(x))[:MAX_INFORMATION_DATA].to(x.device)
         information = mutual_information(take(model, drawn), take(guide, drawn), x[drawn], progress)
         train = _Codes(_codes(train_guide, x_train), y_train)

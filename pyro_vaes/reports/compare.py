@@ -10,8 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from pyro_vaes.data import Data
 from pyro_vaes.data.check import check_data
+from pyro_vaes.data.split import evenly_spaced
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import marginal_log_likelihood
 from pyro_vaes.evaluate.inputs import of_split
@@ -24,7 +27,7 @@ from pyro_vaes.reports.contestants import Contestant, contestants, named
 from pyro_vaes.reports.diagnose import diagnose
 from pyro_vaes.reports.diagnosis import Diagnosis, NamedPair
 from pyro_vaes.reports.frozen import frozen, frozen_settings, load_frozen
-from pyro_vaes.reports.measurement import MARGINAL_SAMPLES, evaluation_data
+from pyro_vaes.reports.measurement import MARGINAL_SAMPLES, measured_rows
 from pyro_vaes.reports.sweep import written
 from pyro_vaes.reports.trial import TRIAL, Trial, by_guide, finished_trial, new_trial
 from pyro_vaes.runs.folder import CHECKPOINT, RunFolder
@@ -74,7 +77,7 @@ def compare(
         model: a trained model to freeze, or the folder of its run; its weights and buffers stay as they are.
         minutes: time of each training, which ends after the epoch in which it is over; None for no limit.
         num_samples: draws of the guide per test datum, for its ELBO and its own importance weights.
-        test_size: number of test data to measure on, from the first; at most 500 if left out. log p(x) of each takes
+        test_size: number of test data to measure on, evenly spaced; at most 500 if left out. log p(x) of each takes
             0.05 to 0.1 seconds, in every trial, or once for a frozen model.
         images: number of these data of a diagnosis of every guide's first seed at the end, which splits the gap; 0 for
             none.
@@ -119,7 +122,7 @@ def compare(
     if varied:
         whole["vary"] = [written(name, values) for name, values in varied.items()]
     check_comparison(data, made, seeds, images, start, frozen_model)
-    x_test = evaluation_data(data, test_size)
+    rows = measured_rows(data, test_size)
     claim(RunFolder(out), {name: value for name, value in whole.items() if value is not None}, overwrite, resume)
     trials: list[Trial] = []
     diagnoses: list[Diagnosis] = []
@@ -127,9 +130,10 @@ def compare(
     with missing_values(data.has_missing):
         try:
             if frozen_model:
-                (view,) = of_split(data.test, len(x_test), frozen_model.model)
+                (view,) = of_split(data.test, rows, frozen_model.model)
                 kept = out / "log_likelihood"  # which a resumed comparison does not estimate again
-                marginal = marginal_log_likelihood(view, x_test, None, MARGINAL_SAMPLES, progress=shown, out=kept)
+                x = data.test.x[rows]
+                marginal = marginal_log_likelihood(view, x, None, MARGINAL_SAMPLES, progress=shown, out=kept)
             for name, seed in ((name, seed) for name in made for seed in seeds):
                 if progress:
                     print(f"{name}, seed {seed}", flush=True)
@@ -140,7 +144,7 @@ def compare(
                     if frozen_model and going_on:
                         check_same_model(RunFolder(path), system.model)
                     if resume and (path / TRIAL).exists():
-                        trials.append(finished_trial(name, seed, system, path, len(x_test), num_samples))
+                        trials.append(finished_trial(name, seed, system, path, len(rows), num_samples))
                         continue
                     run = fit(
                         system.model,
@@ -158,9 +162,9 @@ def compare(
                     )
                 if run.interrupted:
                     break
-                trials.append(new_trial(name, seed, system, run, data.test, x_test, num_samples, marginal, shown))
+                trials.append(new_trial(name, seed, system, run, data.test, rows, num_samples, marginal, shown))
             if images and len(trials) == len(made) * len(seeds):
-                diagnoses = _diagnose(trials, data, out, min(images, len(x_test)), shown)
+                diagnoses = _diagnose(trials, data, rows, out, images, shown)
         except KeyboardInterrupt:  # Ctrl-C while measuring: the trials before are whole
             return trials
         finally:
@@ -169,14 +173,17 @@ def compare(
     return trials
 
 
-def _diagnose(trials: Sequence[Trial], data: Data, out: Path, images: int, progress: bool) -> list[Diagnosis]:
-    """The diagnosis of every guide's first seed; the report stands without it."""
+def _diagnose(
+    trials: Sequence[Trial], data: Data, rows: Tensor, out: Path, images: int, progress: bool
+) -> list[Diagnosis]:
+    """The diagnosis of every guide's first seed, on some of the measured data; the report stands without it."""
+    few = evenly_spaced(len(rows), images)
     pairs = [
-        NamedPair(name, *first.system[:2], first.history, marginal=first.measured.marginal)
+        NamedPair(name, *first.system[:2], first.history, marginal=first.measured.marginal.take(few))
         for name, (first, *_) in by_guide(trials).items()
     ]
     try:
-        return diagnose(pairs, data, out, images, progress=progress)
+        return diagnose(pairs, data, out, rows[few], progress=progress)
     except InputError as error:
         print(f"no diagnosis: {error}")
         return []

@@ -9,6 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 from pyro_vaes import plots
+from pyro_vaes.data.split import evenly_spaced
 from pyro_vaes.evaluate import mean_interval, posterior_means
 from pyro_vaes.evaluate.inputs import evaluating, of_split, seeded
 from pyro_vaes.given import in_turn, take
@@ -21,8 +22,8 @@ CAPTIONS = {
     "which no other one improves in both.",
     "learning-curves": "Validation ELBO by epoch, one line per seed.",
     "samples": "E[x | z] of draws z from the prior.",
-    "reconstructions": "The first test images, and E[x | z] at the posterior mean of each guide.",
-    "posteriors": "True posteriors of the first test images (gray, 50 and 95 % of the mass), and each guide's (red).",
+    "reconstructions": "Test images, and E[x | z] at the posterior mean of each guide.",
+    "posteriors": "True posteriors of test images (gray, 50 and 95 % of the mass), and each guide's (red).",
 }
 
 
@@ -31,12 +32,13 @@ def pictures(comparison: Comparison) -> dict[str, Figure]:
     """Figures by name: of all trials their gaps and learning curves, of first seeds what can be drawn of the data."""
     groups, data = comparison.groups, comparison.data
     trained = {name: group[0].system[:2] for name, group in groups.items()}
-    pairs = {name: of_split(data.test, PICTURED, *pair) for name, pair in trained.items()}
+    rows = evenly_spaced(len(data.test), PICTURED)
+    pairs = {name: of_split(data.test, rows, *pair) for name, pair in trained.items()}
     gaps = {name: mean_interval(stacked([each.measured.gap for each in group])) for name, group in groups.items()}
     times = {name: statistics.mean(each.row["inference_ms"] for each in group) for name, group in groups.items()}
     histories = {name: [each.history for each in group] for name, group in groups.items()}
     figures = {"gaps": plots.gap_against_time(gaps, times), "learning-curves": plots.learning_curves(histories)}
-    x = data.test.x[:PICTURED].to(next(comparison.trials[0].system.model.parameters()).device)
+    x = data.test.x[rows].to(next(comparison.trials[0].system.model.parameters()).device)
     if len(data.event_shape) == 3 and data.event_shape[0] in (1, 3):
         names = ["model"] if comparison.frozen else list(pairs)
         with evaluating(*itertools.chain(*pairs.values())), seeded(0, x.device):

@@ -40,7 +40,7 @@ def preamble(comparison: Comparison) -> list[str]:
     if comparison.diagnoses:
         lines.append(
             "- Approximation gap, what the guide's family cannot reach, and amortization gap, what its encoder loses: "
-            f"of seed {seeds[0]} on the first {len(comparison.diagnoses[0].gaps.gap)} images alone."
+            f"of seed {seeds[0]} on {len(comparison.diagnoses[0].gaps.gap)} of the images alone."
         )
     if len(comparison.groups) > 1:
         lines.append(_differences(comparison))

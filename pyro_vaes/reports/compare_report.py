@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from pyro_vaes.data.split import evenly_spaced
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import ppca
 from pyro_vaes.evaluate.differences import describe_difference
@@ -51,7 +52,7 @@ def _baseline(comparison: Comparison) -> list[dict[str, Any]]:
     model, measured = comparison.trials[0].system.model, comparison.trials[0].measured
     if model.likelihood.quadratic and not comparison.data.has_missing:
         with contextlib.suppress(InputError):  # it has no closed form with so many factors
-            x = comparison.data.test.x[: len(measured.gap)]
+            x = comparison.data.test.x[evenly_spaced(len(comparison.data.test), len(measured.gap))]
             exact = ppca(comparison.data.train.x, x, sum(model.latent_dims))
             return [{"guide": "pPCA (exact)", **interval("log_likelihood", exact.per_datum.unsqueeze(0))}]
     return []

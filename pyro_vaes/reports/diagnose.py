@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from pyro_vaes.data import Data, Split
 from pyro_vaes.data.check import check_data
+from pyro_vaes.data.split import evenly_spaced
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import (
     Calibration,
@@ -58,7 +59,7 @@ def diagnose(
     pairs: Sequence[NamedPair] | Mapping[str, tuple[LatentVariableModel, nn.Module]],
     data: Data,
     out: str | os.PathLike[str],
-    images: int | None = None,
+    images: int | Tensor | None = None,
     num_samples: int = 1000,
     num_steps: int = 150,
     reference: int = 0,
@@ -69,12 +70,12 @@ def diagnose(
 
     Args:
         pairs: the pairs, or ``(model, guide)`` by name; the first is the one that others are compared with.
-        data: what they were trained on; the report is on the first images of its test split.
+        data: what they were trained on; the report is on images of its test split.
         out: the folder.
-        images: number of images; by default 50, or all where there are fewer.
+        images: number of images, evenly spaced, or their indices; by default 50, or all where there are fewer.
         num_samples: draws of the guide per image.
         num_steps: steps of the per-datum optimization that tells approximation from amortization.
-        reference: number of images, from the first, whose posterior NUTS samples; tens of seconds each.
+        reference: number of these images, from the first, whose posterior NUTS samples; tens of seconds each.
         seed: fixes all draws; the random state is left as it was.
         progress: whether to show a bar.
 
@@ -88,7 +89,7 @@ def diagnose(
         raise InputError(f"pairs are {', '.join(names) or 'none'}: give at least one, each under a name of its own")
     check_data(data)
     check_whole("reference", reference, least=0)
-    images = min(IMAGES, len(data.test)) if images is None else images
+    rows, images = _rows(len(data.test), images)
     if not 2 <= images <= len(data.test) or reference > images:
         raise InputError(
             f"images is {images} and reference {reference}: expected 2 to {len(data.test)} of the test split's images, "
@@ -99,7 +100,7 @@ def diagnose(
     with torch.random.fork_rng(devices), missing_values(data.has_missing):
         for pair in tqdm(pairs, desc="diagnosing", unit=" guides", disable=not progress):
             torch.manual_seed(seed)
-            diagnoses.append(_diagnosis(pair, data.test, x_test, images, num_samples, num_steps, reference, progress))
+            diagnoses.append(_diagnosis(pair, data.test, x_test, rows, num_samples, num_steps, reference, progress))
         report = {
             "data": data.description,
             "split": "test",
@@ -114,7 +115,7 @@ def diagnose(
         folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / FIGURES, (json.dumps(report, indent=2) + "\n").encode())
-        write_page(folder / PAGE, report, diagnoses, x_test[:images], data.as_pixels)
+        write_page(folder / PAGE, report, diagnoses, x_test[rows], data.as_pixels)
     return diagnoses
 
 
@@ -122,18 +123,18 @@ def _diagnosis(
     pair: NamedPair,
     test: Split,
     x_test: Tensor,
-    images: int,
+    rows: Tensor,
     num_samples: int,
     num_steps: int,
     reference: int,
     progress: bool,
 ) -> Diagnosis:
-    whole = of_split(test, len(x_test), pair.model, pair.guide)
-    x, model, guide = next(split(images, x_test, *whole))
+    whole = of_split(test, slice(None), pair.model, pair.guide)
+    x, (model, guide) = x_test[rows], (take(each, rows) for each in whole)
     batch, guide_of_batch = next(split(BATCH, x_test, whole[1]))
-    many, model_of_many, guide_of_many = next(split(INFORMATION, x_test, *whole))
-    marginal = None if pair.marginal is None else pair.marginal.first(images)
-    gaps = inference_gaps(model, guide, x, num_samples, num_steps, marginal, progress)
+    spread = evenly_spaced(len(x_test), INFORMATION)
+    many, (model_of_many, guide_of_many) = x_test[spread], (take(each, spread) for each in whole)
+    gaps = inference_gaps(model, guide, x, num_samples, num_steps, pair.marginal, progress)
     simulated = None if pair.model.likelihood.size_factors else calibration(model, guide)
     information = mutual_information(model_of_many, guide_of_many, many)
     compared, rhat = None, math.nan
@@ -167,6 +168,14 @@ def _diagnosis(
     draws, rebuilt = _draws(take(model, chosen), take(guide, chosen), x[chosen])
     covariances = posterior_covariance(take(guide, slice(COVARIANCES)), x[:COVARIANCES]).cpu()
     return Diagnosis(pair, gaps, simulated, compared, worst, covariances, draws, rebuilt, numbers)
+
+
+def _rows(size: int, images: int | Tensor | None) -> tuple[Tensor, int]:
+    """Indices of the images, and their number as it was asked for."""
+    if isinstance(images, Tensor):
+        return images, len(images)
+    images = min(IMAGES, size) if images is None else images
+    return evenly_spaced(size, max(images, 1)), images
 
 
 def advice(diagnoses: Sequence[Diagnosis]) -> list[str]:

@@ -22,7 +22,7 @@ class NamedPair:
         guide: its guide.
         history: ``Run.history`` of its training.
         note: a remark on its training, such as that it was interrupted.
-        marginal: log p(x) of the model, of at least as many test data as the report is on, where it is known.
+        marginal: log p(x) of the model, of the data that the report is on, where it is known.
     """
 
     name: str

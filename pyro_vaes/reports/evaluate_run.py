@@ -17,7 +17,7 @@ from pyro_vaes.evaluate.inputs import of_split, seeded
 from pyro_vaes.missing import missing_values
 from pyro_vaes.models import ClusteredModel
 from pyro_vaes.networks.probe import reference_weight
-from pyro_vaes.reports.measurement import average, binarized, measure, part
+from pyro_vaes.reports.measurement import average, binarized, measure, measured_rows, part
 from pyro_vaes.runs.atomic import write_whole
 from pyro_vaes.vae import Guide, LatentVariableModel
 
@@ -43,7 +43,7 @@ def evaluate_run(
         data: what they were trained on.
         out: the folder of the file.
         num_samples: draws of the guide per datum, for its ELBO and its own importance weights.
-        test_size: number of test data to measure on, from the first; at most 500 if left out.
+        test_size: number of test data to measure on, evenly spaced; at most 500 if left out.
         seed: fixes all draws; the random state is left as it was.
         progress: whether to show bars.
         binarizations: number of fixed binarizations of the test data over which figures are averaged.
@@ -51,9 +51,10 @@ def evaluate_run(
     Raises:
         InputError: If there are fewer test data, or several binarizations of data that are not binarized dynamically.
     """
-    draws = binarized(data, test_size, binarizations)
+    rows = measured_rows(data, test_size)
+    draws = binarized(data, rows, binarizations)
     x = draws[0]
-    model, guide = of_split(data.test, len(x), model, guide)
+    model, guide = of_split(data.test, rows, model, guide)
     with missing_values(data.has_missing):
         measured = [measure(model, guide, each, num_samples, seed, progress=progress) for each in draws]
         with seeded(seed, reference_weight(model).device):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vaes.data import Data
+from pyro_vaes.data.split import evenly_spaced
 from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import LogLikelihood, MarginalLogLikelihood, log_likelihood, marginal_log_likelihood
 from pyro_vaes.evaluate.inputs import seeded
@@ -129,8 +130,8 @@ def measure(
     return Measurement(marginal, bounds)
 
 
-def evaluation_data(data: Data, test_size: int | None) -> Tensor:
-    """The test data to measure on, from the first: ``test_size`` of them, by default at most 500.
+def measured_rows(data: Data, test_size: int | None) -> Tensor:
+    """Indices of the test data to measure on, evenly spaced: ``test_size`` of them, by default at most 500.
 
     Raises:
         InputError: If there are not so many, or fewer than the two that an interval needs.
@@ -141,18 +142,18 @@ def evaluation_data(data: Data, test_size: int | None) -> Tensor:
         raise InputError("the test split holds one observation: give two or more, which standard errors need")
     if not 2 <= chosen <= size:
         raise InputError(f"test_size is {chosen}: expected 2 to {size}, the test data that there are")
-    return data.test.x[:chosen]
+    return evenly_spaced(size, chosen)
 
 
-def binarized(data: Data, test_size: int | None, binarizations: int) -> list[Tensor]:
-    """The test data to measure on, as :func:`evaluation_data`, under several fixed binarizations of the same images.
+def binarized(data: Data, rows: Tensor, binarizations: int) -> list[Tensor]:
+    """Some test data under several fixed binarizations of the same images.
 
     Raises:
-        InputError: If the data are not binarized dynamically, or there are not so many.
+        InputError: If the data are not binarized dynamically.
 
     Example:
         >>> import pyro_vaes as pv
-        >>> first, second = binarized(pv.data.load("digits", binarize="dynamic"), 20, binarizations=2)
+        >>> first, second = binarized(pv.data.load("digits", binarize="dynamic"), torch.arange(20), binarizations=2)
         >>> first.shape == second.shape, bool((first == second).all())
         (True, False)
     """
@@ -163,7 +164,7 @@ def binarized(data: Data, test_size: int | None, binarizations: int) -> list[Ten
             "or binarize them dynamically (--binarize dynamic)"
         )
     seeds = range(data.test.seed, data.test.seed + binarizations)
-    return [evaluation_data(replace(data, test=replace(data.test, seed=seed)), test_size) for seed in seeds]
+    return [replace(data.test, seed=seed).x[rows] for seed in seeds]
 
 
 def average(measured: Sequence[Measurement]) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def traverse(
         seeded(seed, next(guide.parameters()).device),
         torch.no_grad(),
     ):
-        first, start = of_split(data.test, 1, model, guide)
+        first, start = of_split(data.test, slice(1), model, guide)
         views = latent_views(first, data.as_pixels)
         scores = _cluster_scores(model, guide, data, factors)
         fixed = fixed_latents(first, start, thresholded(data.test)[:1], views) if drawable else []

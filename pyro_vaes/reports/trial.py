@@ -65,7 +65,7 @@ def new_trial(
     system: System[VAE, Guide],
     run: Run,
     test: Split,
-    x: Tensor,
+    rows: Tensor,
     num_samples: int,
     marginal: MarginalLogLikelihood | None = None,
     progress: bool = False,
@@ -78,12 +78,12 @@ def new_trial(
         system: the trained model and guide.
         run: their training.
         test: the test split.
-        x: its data to measure on, from the first.
+        rows: which of its data to measure on.
         num_samples: draws of the guide per datum.
         marginal: log p(x) of the model, where it is known.
         progress: whether to show bars.
     """
-    model, guide_of_x = of_split(test, len(x), system.model, system.guide)
+    x, (model, guide_of_x) = test.x[rows], of_split(test, rows, system.model, system.guide)
     measured = measure(model, guide_of_x, x, num_samples, seed, marginal, progress)
     with seeded(seed, reference_weight(system.model).device):
         units = active_units(guide_of_x, x)

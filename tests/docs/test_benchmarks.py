@@ -95,7 +95,7 @@ def test_unknown_arguments_are_refused(arguments, capsys):
     assert "error: " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["bound", "celeba", "gpu_training", "guides", "levels", "lossy", "lossy_windows"])
+@pytest.mark.parametrize("name", ["bound", "celeba", "gpu_training", "guides", "levels", "decoders", "lossy_windows"])
 def test_missing_folders_are_named(name, monkeypatch, tmp_path):
     monkeypatch.setattr(results, "RESULTS", tmp_path)
     with pytest.raises(SystemExit, match=f"{name} takes folders: python -m benchmarks {name} DATA WORK"):

@@ -14,7 +14,7 @@ from pyro_vaes.errors import InputError
 from pyro_vaes.evaluate import difference, marginal_log_likelihood, ppca, rank_ranges
 from pyro_vaes.recipes import Settings, build_seeded, vae
 from pyro_vaes.reports.compare import compare
-from pyro_vaes.reports.measurement import Measurement, evaluation_data
+from pyro_vaes.reports.measurement import Measurement, measured_rows
 from pyro_vaes.training.fit import fit
 from pyro_vaes.training.step import EagerStep
 from tests.helpers.arrays import images
@@ -146,12 +146,12 @@ def test_a_part_of_the_test_split(tmp_path):
 
 def test_at_most_500_test_data_are_measured_by_default():
     sizes = {size: Data.from_arrays(x_train=images(20, 2), x_test=images(size, 2)) for size in (1, 2, 501)}
-    assert [len(evaluation_data(sizes[size], None)) for size in (2, 501)] == [2, 500]
-    assert len(evaluation_data(sizes[501], 501)) == 501
+    assert [len(measured_rows(sizes[size], None)) for size in (2, 501)] == [2, 500]
+    assert len(measured_rows(sizes[501], 501)) == 501
     with pytest.raises(InputError, match="test_size is 502: expected 2 to 501"):
-        evaluation_data(sizes[501], 502)
+        measured_rows(sizes[501], 502)
     with pytest.raises(InputError, match="holds one observation"):
-        evaluation_data(sizes[1], None)
+        measured_rows(sizes[1], None)
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ def digits():
 
 
 def test_binarizations_are_fixed_and_the_first_is_the_test_split(digits):
-    draws = binarized(digits, 12, 3)
+    draws = binarized(digits, torch.arange(12), 3)
     assert torch.equal(draws[0], digits.test.x[:12])
-    assert all(torch.equal(*each) for each in zip(draws, binarized(digits, 12, 3), strict=True))
+    assert all(torch.equal(*each) for each in zip(draws, binarized(digits, torch.arange(12), 3), strict=True))
     assert not any(torch.equal(draws[i], draws[j]) for i in range(3) for j in range(i))
     assert all(set(each.unique().tolist()) == {0.0, 1.0} for each in draws)
     intensity = digits.test.pixels[:12].float() / (digits.test.preprocessing.num_bins - 1)
@@ -33,7 +33,7 @@ def test_binarizations_are_fixed_and_the_first_is_the_test_split(digits):
 
 def test_figures_are_averaged_over_binarizations_and_errors_are_over_images(digits):
     model, guide, *_ = pair(likelihood=Bernoulli, shape=(1, 8, 8))
-    measured = [measure(model, guide, x, num_samples=50, seed=0) for x in binarized(digits, 12, 2)]
+    measured = [measure(model, guide, x, num_samples=50, seed=0) for x in binarized(digits, torch.arange(12), 2)]
     found, figures = average(measured), [each.figures for each in measured]
     for name in ("log_likelihood", "elbo", "gap", "importance_bound", "unreliable"):
         assert found[name] == pytest.approx((figures[0][name] + figures[1][name]) / 2)
@@ -50,9 +50,9 @@ def test_the_words_say_how_many_binarizations(digits, tmp_path):
 
 def test_data_that_are_not_binarized_have_one(tmp_path, capsys, monkeypatch):
     with pytest.raises(InputError, match="binarizations is 5, but these data are dequantized"):
-        binarized(data.load("digits"), 10, 5)
+        binarized(data.load("digits"), torch.arange(10), 5)
     with pytest.raises(InputError, match="binarizations is 0"):
-        binarized(data.load("digits", binarize="dynamic"), 10, 0)
+        binarized(data.load("digits", binarize="dynamic"), torch.arange(10), 0)
     monkeypatch.chdir(tmp_path)
     assert run("train", "vae", "--epochs", "1", "--hidden", "4", "--out", "run", "--device", "cpu") == 0
     assert run("evaluate", "run", "--binarizations", "5") == 2

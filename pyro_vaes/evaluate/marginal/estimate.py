@@ -59,10 +59,11 @@ class MarginalLogLikelihood(PerDatum):
         """Share of the data whose k-hat is above 0.7."""
         return unreliable_share(self.pareto_k)
 
-    def first(self, count: int) -> MarginalLogLikelihood:
-        """The estimate of the first data alone."""
-        names = ("per_datum", "per_datum_stderr", "pareto_k", "effective_samples", "method")
-        return replace(self, **{name: getattr(self, name)[:count] for name in names})
+    def take(self, rows: Tensor) -> MarginalLogLikelihood:
+        """The estimate of some of the data."""
+        names = ("per_datum", "per_datum_stderr", "pareto_k", "effective_samples")
+        method = tuple(self.method[row] for row in rows.tolist())
+        return replace(self, method=method, **{name: getattr(self, name)[rows] for name in names})
 
     def describe(self) -> str:
         """Estimator, number of samples and data in words."""
