@@ -3,7 +3,7 @@
 Each model is trained once with a mean-field guide for 60 epochs, its learning rate falling to 0 by a cosine schedule:
 16 latents, networks 256-256, averaged weights; 50,000 images of MNIST and Fashion-MNIST, the training split of
 omniglot28. Then it is frozen, and each guide starts from that mean-field guide and is trained for 4 more epochs on the
-same images, again by a cosine schedule; 3 seeds. log p(x) of the first 1,000 test images is estimated once. Gaps have
+same images, again by a cosine schedule; 3 seeds. log p(x) of 1,000 test images is estimated once. Gaps have
 95 % t intervals over seeds and images; approximation and amortization gap are those of 10 images of the first seed.
 Each set has a report of its own with pictures.
 

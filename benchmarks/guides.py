@@ -1,6 +1,6 @@
 """Every guide trained together with its model on MNIST: test log p(x) of the model above mean-field's, nats.
 
-Differences of log p(x) on the first 200 test images, paired over 5 seeds and images, with 95 % t intervals; the row of
+Differences of log p(x) on 200 test images, paired over 5 seeds and images, with 95 % t intervals; the row of
 mean-field is log p(x) itself. "own weights": the same difference by the importance weights of each guide, as this table
 gave it before, when it compared guides by how good a proposal each one is rather than the models; k-hat of these
 weights is above 0.7 for the share of images beside it. A difference whose interval holds 0 is "not distinguishable".

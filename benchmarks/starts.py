@@ -1,12 +1,12 @@
 """Guides that warm up as mean-field: trained together with a model on MNIST, and on a frozen one.
 
-Together with a model: test log p(x) above mean-field's, nats, on the first 200 test images, paired over 5 seeds and
+Together with a model: test log p(x) above mean-field's, nats, on 200 test images, paired over 5 seeds and
 images, with 95 % t intervals and the standard deviation over seeds of the guide's mean; the rows of mean-field are
 log p(x) itself. The condition number is that of the posterior's precision, the median over seeds and images. 10,000
 images, 20 epochs, 16 latents, networks 256-256.
 
-On a frozen model, that of mean-field with the first seed on mnist-bernoulli: the gap log p(x) - ELBO of Laplace on the
-first 500 test images after 15 epochs from scratch, with its warm-up, and after 5 from the mean-field guide; cosine
+On a frozen model, that of mean-field with the first seed on mnist-bernoulli: the gap log p(x) - ELBO of Laplace on
+500 test images after 15 epochs from scratch, with its warm-up, and after 5 from the mean-field guide; cosine
 schedules, averaged weights, 3 seeds. Each set has a report of its own:
 [mnist-bernoulli](mnist-bernoulli/report.md), [mnist-gaussian](mnist-gaussian/report.md). The same guides without a
 warm-up are in [guides](../guides/README.md).
