@@ -20,11 +20,11 @@ SEED = 0
 DATA = "--data DATA/cifar10-20k.npz"
 SYSTEMS = {
     "gaussian": (
-        f"vae {DATA} --likelihood gaussian --network conv --hidden 64,128 --latent-dim 128 --epochs 5 --ema 0.99"
+        f"vae {DATA} --likelihood gaussian --network conv --hidden 64,128 --latent-dim 128 --epochs 8 --ema 0.99"
     ),
     "lossy": (
         f"lossy {DATA} --loss elbo --likelihood pixelcnnpp(window=(7,4),blocks=3,channels=16,components=5) "
-        "--latent-dim 32 --batch-size 32 --lr 2e-3 --ema 0.99 --epochs 2"
+        "--latent-dim 32 --batch-size 32 --lr 2e-3 --ema 0.99 --epochs 4"
     ),
 }
 COLUMNS = "bits_per_dim elbo kl active_units probe epochs minutes"
