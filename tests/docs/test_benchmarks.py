@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from benchmarks import binarized_mnist, inference, rivals, study
+from benchmarks import binarized_mnist, inference, levels, rivals, study
 from benchmarks.__main__ import NAMES, main, title
 from benchmarks.helpers import results, systems
 
@@ -141,6 +141,20 @@ def test_the_answer_is_the_differences_beyond_their_intervals():
         "log p(x) above mean-field: further above +3.00 [+2.50, +3.50], above +1.00 [+0.50, +1.50].",
         "log p(x) below continued: below -1.00 [-1.50, -0.50].",
     ]
+
+
+def test_the_level_that_tells_a_factor_has_a_margin_over_seeds():
+    accuracy = {("z1", "digit"): (0.2, 0.3, 0.25), ("z2", "digit"): (0.7, 0.9, 0.8)}
+    accuracy |= {("z1", "ink"): (0.4, 0.6, 0.5), ("z2", "ink"): (0.5, 0.4, 0.45)}
+    rows = [
+        {"model": name, "levels": [{"level": z, "factor": f, "accuracy": a[seed]} for (z, f), a in accuracy.items()]}
+        for name in levels.HIERARCHIES
+        for seed in range(3)
+    ]
+    assert levels.answer(rows)[0] == "ladder: digit by z2 (+55.0 points [+42.6, +67.4])."
+    assert levels.not_shown(rows)[0] == (
+        "ladder: no level tells ink best, z1 is above the other by +5.0 points [-32.3, +42.3]."
+    )
 
 
 def test_every_question_of_the_study_has_a_benchmark():
