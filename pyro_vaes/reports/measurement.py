@@ -191,6 +191,6 @@ def part(size: int, whole: int) -> str:
 
     Example:
         >>> part(500, 10000), part(12, 12)
-        ('the first 500 of 10000', '12')
+        ('500 evenly spaced of 10000', '12')
     """
-    return str(whole) if size == whole else f"the first {size} of {whole}"
+    return str(whole) if size == whole else f"{size} evenly spaced of {whole}"

@@ -51,7 +51,7 @@ def test_a_run_repeats_from_its_config_and_is_evaluated(here, capsys, recipe, fl
     assert f"log p(x) {figures['log_likelihood']:.2f}" in printed
     assert f"their bound {figures['importance_bound']:.2f}" in printed
     assert run("evaluate", "two", "--num-samples", "30", "--test-size", "5", "--device", "cpu") == 0
-    assert "the first 5 of 12 data of the test split" in capsys.readouterr().out
+    assert "5 evenly spaced of 12 data of the test split" in capsys.readouterr().out
     assert run("sample", "two", "--n", "5", "--device", "cpu") == 0
     assert run("sample", "two", "--n", "1", "--out", "picture.png") == 0
     for path in (elsewhere / "two" / "samples.png", elsewhere / "picture.png"):

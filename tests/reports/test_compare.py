@@ -138,7 +138,7 @@ def test_parts_of_the_gap_are_those_of_the_diagnosis(tmp_path):
 def test_a_part_of_the_test_split(tmp_path):
     out = tmp_path / "part"
     trials = compare(DATA, GUIDES[:1], SMALL, [0], out, test_size=5, **QUIET)
-    assert "the first 5 of 12 images" in (out / "report.md").read_text()
+    assert "5 evenly spaced of 12 images" in (out / "report.md").read_text()
     again = compare(DATA, GUIDES[:1], SMALL, [0], out, test_size=5, resume=True, **QUIET)
     assert again[0].row == trials[0].row
     for other in (6, None):
