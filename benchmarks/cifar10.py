@@ -24,7 +24,7 @@ SYSTEMS = {
     ),
     "lossy": (
         f"lossy {DATA} --loss elbo --likelihood pixelcnnpp(window=(7,4),blocks=3,channels=16,components=5) "
-        "--latent-dim 32 --batch-size 32 --lr 2e-3 --ema 0.99 --epochs 4"
+        "--latent-dim 32 --batch-size 32 --lr 2e-3 --ema 0.99 --epochs 3"
     ),
 }
 COLUMNS = "bits_per_dim elbo kl active_units probe epochs minutes"
