@@ -20,7 +20,7 @@ SEED = 0
 DATA = "--data DATA/cifar10-20k.npz"
 SYSTEMS = {
     "gaussian": (
-        f"vae {DATA} --likelihood gaussian --network conv --hidden 64,128 --latent-dim 128 --epochs 8 --ema 0.99"
+        f"vae {DATA} --likelihood gaussian --network conv --hidden 64,128 --latent-dim 128 --epochs 24 --ema 0.99"
     ),
     "lossy": (
         f"lossy {DATA} --loss elbo --likelihood pixelcnnpp(window=(7,4),blocks=3,channels=16,components=5) "

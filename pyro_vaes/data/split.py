@@ -97,7 +97,7 @@ class Split:
 
 
 def evenly_spaced(size: int, count: int) -> Tensor:
-    """Indices of at most ``count`` of so many data, evenly spaced, since the first of a file may be of one class.
+    """Indices of at most ``count`` of ``size`` data, evenly spaced, since the first of a file may be of one class.
 
     Example:
         >>> evenly_spaced(10, 4), evenly_spaced(3, 4)
