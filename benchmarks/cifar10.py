@@ -27,6 +27,10 @@ SYSTEMS = {
         "--latent-dim 32 --batch-size 32 --lr 2e-3 --ema 0.99 --epochs 3"
     ),
 }
+ABOUT_SAMPLES = (
+    "No sample looks like an object: those of the Gaussian are blurs of colors under the noise of its scale, those of "
+    "PixelCNN++, whose code is empty, are streaks of color."
+)
 COLUMNS = "bits_per_dim elbo kl active_units probe epochs minutes"
 
 
@@ -40,9 +44,9 @@ def run(folders: Folders) -> list[Row]:
 
 def page(rows: Sequence[Row]) -> list[str]:
     pictures = [f"![originals, what {name} draws at their codes, samples]({name}.png)" for name in SYSTEMS]
-    return [*figures_table(rows, COLUMNS), "", *pictures, "", *trainings_list(rows)]
+    return [*figures_table(rows, COLUMNS), "", *pictures, "", ABOUT_SAMPLES, "", *trainings_list(rows)]
 
 
 def not_shown(rows: Sequence[Row]) -> list[str]:
-    """What one seed cannot tell."""
-    return ["One seed ranks neither likelihood above the other."]
+    """What one seed cannot tell, and what samples do not look like."""
+    return ["One seed ranks neither likelihood above the other.", ABOUT_SAMPLES]
