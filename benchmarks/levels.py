@@ -114,8 +114,10 @@ def answer(rows: Sequence[Row]) -> list[str]:
 
 
 def not_shown(rows: Sequence[Row]) -> list[str]:
-    """Factors that no level tells best."""
-    return [
+    """Factors that no level tells best, and the seeds that were left out."""
+    count = len({row["seed"] for row in rows})
+    left = [f"{count} of {len(SEEDS)} seeds were run."] if count < len(SEEDS) else []
+    return left + [
         f"{name}: no level tells {factor} best, {level} is above the other by {_points(margin)}."
         for name in HIERARCHIES
         for factor, level, margin in _told(rows, name)

@@ -43,18 +43,28 @@ def run(folders: Folders) -> list[Row]:
 
 
 def page(rows: Sequence[Row]) -> list[str]:
-    answers, not_shown = [], []
+    answers, not_shown, minutes = [], [], 0.0
     for row in rows:
         name, question = row["benchmark"], row["question"]
         if row["measured"]:
             module, measured = importlib.import_module(f"benchmarks.{name}"), read_record(name)["rows"]
+            minutes += sum(map(_minutes, measured))
             told = [f"- {each}" for each in _sentences(module, "answer", measured)]
             answers += [f"## {question}", "", f"[{name}](../{name}/README.md)", "", *told, *([""] if told else [])]
             answers += _figures(name, module.page(measured))
             not_shown += [f"- {name}: {each}" for each in _sentences(module, "not_shown", measured)]
         else:
             not_shown.append(f"- {question} Not measured: `python -m benchmarks {name} DATA WORK`.")
-    return [*answers, "## What could not be shown", "", *not_shown]
+    budget = f"The trainings of which results state the time took {minutes / 60:.1f} hours of one thread."
+    return [budget, "", *answers, "## What could not be shown", "", *not_shown]
+
+
+def _minutes(row: Row) -> float:
+    """Time of the trainings of a row, those of all seeds."""
+    if "train_seconds" in row:
+        return row["train_seconds"] * row["seeds"] / 60
+    minutes = row.get("minutes", 0.0)
+    return sum(minutes) if isinstance(minutes, list) else minutes
 
 
 def _sentences(module: ModuleType, name: str, rows: Sequence[Row]) -> list[str]:

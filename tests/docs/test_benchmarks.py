@@ -146,15 +146,16 @@ def test_the_answer_is_the_differences_beyond_their_intervals():
 def test_the_level_that_tells_a_factor_has_a_margin_over_seeds():
     accuracy = {("z1", "digit"): (0.2, 0.3, 0.25), ("z2", "digit"): (0.7, 0.9, 0.8)}
     accuracy |= {("z1", "ink"): (0.4, 0.6, 0.5), ("z2", "ink"): (0.5, 0.4, 0.45)}
-    rows = [
-        {"model": name, "levels": [{"level": z, "factor": f, "accuracy": a[seed]} for (z, f), a in accuracy.items()]}
-        for name in levels.HIERARCHIES
+    probes = [
+        [{"level": level, "factor": factor, "accuracy": found[seed]} for (level, factor), found in accuracy.items()]
         for seed in range(3)
     ]
+    rows = [{"model": name, "seed": seed, "levels": probes[seed]} for name in levels.HIERARCHIES for seed in range(3)]
     assert levels.answer(rows)[0] == "ladder: digit by z2 (+55.0 points [+42.6, +67.4])."
-    assert levels.not_shown(rows)[0] == (
-        "ladder: no level tells ink best, z1 is above the other by +5.0 points [-32.3, +42.3]."
-    )
+    assert levels.not_shown(rows)[:2] == [
+        "3 of 5 seeds were run.",
+        "ladder: no level tells ink best, z1 is above the other by +5.0 points [-32.3, +42.3].",
+    ]
 
 
 def test_every_question_of_the_study_has_a_benchmark():
