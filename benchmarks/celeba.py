@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.helpers.results import Folders, Row
 from benchmarks.helpers.trainings import command, train_all, training_figures, two_at_a_time
-from benchmarks.helpers.verdicts import over_seeds
+from benchmarks.helpers.verdicts import highest, over_seeds
 from pyro_vaes.reports.tables import markdown_table
 from pyro_vaes.reports.traverse import FIGURES, TRAVERSALS
 
@@ -112,15 +112,15 @@ def _attributes(run: Path) -> Row:
 def _told(name: str, rows: Sequence[Row]) -> Row:
     """The level of the highest mean information on an attribute, over seeds, and its margin over the next one."""
     found = [row["attributes"][name] for row in rows]
-    means = [statistics.mean(each) for each in zip(*(row["information"] for row in found), strict=True)]
-    best, second = sorted(range(len(means)), key=lambda level: -means[level])[:2]
-    margin = over_seeds([row["information"][best] - row["information"][second] for row in found])
+    levels = rows[0]["levels"]
+    information = dict(zip(levels, zip(*(row["information"] for row in found), strict=True), strict=True))
+    best, margin = highest(information)
     return {
         "name": name,
-        "means": means,
-        "best": rows[0]["levels"][best],
+        "means": [statistics.mean(each) for each in information.values()],
+        "best": best,
         "margin": margin,
-        "accuracy": over_seeds([row["accuracy"][best] for row in found]),
+        "accuracy": over_seeds([row["accuracy"][levels.index(best)] for row in found]),
         "chance": found[0]["chance"],
     }
 

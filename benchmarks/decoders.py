@@ -30,7 +30,7 @@ SYSTEMS = {
     "mae": f"mae {TRAINING} --likelihood {WHOLE} --latent-dim 20",
     "lossy": f"lossy {TRAINING} --likelihood {PUBLISHED} --latent-dim 20",
 }
-PUBLISHED = 79.03  # NLL of the lossy autoencoder on the same images
+PUBLISHED_NLL = 79.03  # NLL of the lossy autoencoder on the same images
 COLUMNS = "nll nll_stderr unreliable worse worse_stderr elbo kl active_units probe epochs minutes"
 
 
@@ -52,7 +52,7 @@ def not_shown(rows: Sequence[Row]) -> list[str]:
     """What two seeds cannot tell, and what was published and not reached."""
     lossy = [row["nll"] for row in rows if row["training"].startswith("lossy")]
     lines = ["Two seeds rank no system above another."]
-    if min(lossy) > PUBLISHED:
+    if min(lossy) > PUBLISHED_NLL:
         reached = " and ".join(f"{nll:.2f}" for nll in lossy)
-        lines.append(f"The published NLL of the lossy autoencoder, {PUBLISHED} nats, was not reached: {reached}.")
+        lines.append(f"The published NLL of the lossy autoencoder, {PUBLISHED_NLL} nats, was not reached: {reached}.")
     return lines

@@ -19,7 +19,7 @@ import torch
 import pyro_vaes as pv
 from benchmarks.helpers.results import Folders, Row
 from benchmarks.helpers.trainings import command, train_all, training_figures, two_at_a_time
-from benchmarks.helpers.verdicts import over_seeds
+from benchmarks.helpers.verdicts import highest
 from pyro_vaes.evaluate.differences import MeanInterval
 from pyro_vaes.reports.tables import markdown_table
 from pyro_vaes.reports.traverse import FIGURES, TRAVERSALS, traverse
@@ -131,11 +131,10 @@ def _told(rows: Sequence[Row], name: str) -> list[tuple[str, str, MeanInterval]]
     told = []
     for factor in dict.fromkeys(each["factor"] for each in found[0]["levels"]):
         accuracy = {
-            level: torch.tensor(_values(found, "levels", level, factor, "accuracy"))
+            level: _values(found, "levels", level, factor, "accuracy")
             for level in dict.fromkeys(each["level"] for each in found[0]["levels"])
         }
-        best, second = sorted(accuracy, key=lambda level: -accuracy[level].mean())[:2]
-        told.append((factor, best, over_seeds(accuracy[best] - accuracy[second])))
+        told.append((factor, *highest(accuracy)))
     return told
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from statistics import mean
 from typing import NamedTuple
 
 import torch
@@ -30,6 +31,12 @@ class Difference(NamedTuple):
 def over_seeds(values: Sequence[float] | Tensor) -> MeanInterval:
     """The mean of one figure per seed, with its 95 % t interval."""
     return mean_interval(torch.as_tensor(values, dtype=torch.float64).unsqueeze(0))
+
+
+def highest(values: Mapping[str, Sequence[float]]) -> tuple[str, MeanInterval]:
+    """The name of the highest mean over seeds, and its margin over the next one, paired over seeds."""
+    first, second = sorted(values, key=lambda name: -mean(values[name]))[:2]
+    return first, over_seeds([one - other for one, other in zip(values[first], values[second], strict=True)])
 
 
 def beyond_intervals(differences: Sequence[Difference], of: str = "log p(x)") -> list[str]:

@@ -89,12 +89,14 @@ def diagnose(
         raise InputError(f"pairs are {', '.join(names) or 'none'}: give at least one, each under a name of its own")
     check_data(data)
     check_whole("reference", reference, least=0)
-    rows, images = _rows(len(data.test), images)
+    chosen = min(IMAGES, len(data.test)) if images is None else images
+    images = len(chosen) if isinstance(chosen, Tensor) else chosen
     if not 2 <= images <= len(data.test) or reference > images:
         raise InputError(
             f"images is {images} and reference {reference}: expected 2 to {len(data.test)} of the test split's images, "
             "and no more references than images"
         )
+    rows = chosen if isinstance(chosen, Tensor) else evenly_spaced(len(data.test), chosen)
     devices = sorted({p.device for pair in pairs for p in pair.model.parameters() if p.is_cuda}, key=str)
     diagnoses, x_test = [], data.test.x
     with torch.random.fork_rng(devices), missing_values(data.has_missing):
@@ -168,14 +170,6 @@ def _diagnosis(
     draws, rebuilt = _draws(take(model, chosen), take(guide, chosen), x[chosen])
     covariances = posterior_covariance(take(guide, slice(COVARIANCES)), x[:COVARIANCES]).cpu()
     return Diagnosis(pair, gaps, simulated, compared, worst, covariances, draws, rebuilt, numbers)
-
-
-def _rows(size: int, images: int | Tensor | None) -> tuple[Tensor, int]:
-    """Indices of the images, and their number as it was asked for."""
-    if isinstance(images, Tensor):
-        return images, len(images)
-    images = min(IMAGES, size) if images is None else images
-    return evenly_spaced(size, max(images, 1)), images
 
 
 def advice(diagnoses: Sequence[Diagnosis]) -> list[str]:
